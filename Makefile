@@ -51,7 +51,7 @@ lint: install typecheck  ## style, imports, types
 typecheck: install  ## types alone
 	$(BIN)/mypy
 
-schemas: install  ## writes the JSON Schemas of configs/ anew, which editors read
+schemas: install  ## writes the JSON Schemas of configs/ again, which editors read
 	$(BIN)/python -c 'from gan_cli.cli.json_schema import write_shipped; write_shipped()'
 
 format: install  ## rewrites what lint would complain about

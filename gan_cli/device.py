@@ -33,7 +33,7 @@ def build_device(section: Any) -> torch.device:
     available = [*(name for name, there in accelerators if there), "cpu"]  # the fastest first
     name = available[0] if section.name == "auto" else section.name
     if name not in available:
-        raise UsageError(f"device={name}: not available here, use one of {', '.join(reversed(available))}")
+        raise UsageError(f"device={name}: not available here, use one of {', '.join(sorted(available))}")
     if name != "cuda":
         return torch.device(name)
     index, count = getattr(section, "index", 0), torch.cuda.device_count()

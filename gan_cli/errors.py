@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 
 class GanCliError(Exception):
-    """An error that the user can mend. Its text is one line that says what to do."""
+    """An error that the user can correct. Its text is one line that says what to do."""
 
     exit_code = 1
 

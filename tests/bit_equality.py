@@ -6,7 +6,7 @@
 `record` trains every experiment and 30 random valid configs for 20 steps each, deterministic, on one thread, and keeps
 the sha256 of the final tensors and the metrics that do not measure time; it goes on where it was stopped. `check`
 repeats the recorded commands and names what differs; its exit code is 1 if anything does. MNIST and Fashion-MNIST lie
-below `--root`; experiments on other pictures train on drawn shapes instead. Only the command line is used, so that
+below `--root`; experiments on other images train on drawn shapes instead. Only the command line is used, so that
 versions of any layout can be compared.
 """
 

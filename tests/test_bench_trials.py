@@ -72,7 +72,7 @@ def test_a_run_that_broke_is_run_again_and_no_other(tmp_path: Path, monkeypatch:
 
 
 def program(folder: Path, code: int) -> trials.Program:
-    """A gan-train that leaves a run and exits so, and a gan-sample that leaves two pictures."""
+    """A gan-train that leaves a run and exits so, and a gan-sample that leaves two images."""
     record = {"ended": {"status": "done", "step": 5, "seconds": 1.5}, "findings": [{"name": "mode_collapse"}]}
     train = f"mkdir -p run/1; echo '{json.dumps(record)}' > run/1/config.json; exit {code}"
     np.savez(folder / "two.npz", images=np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3))

@@ -189,13 +189,13 @@ def test_a_folder_of_300_mixed_pictures(
         assert run_command("train", command) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert "3 of 300 pictures cannot be used" in error
+        assert "3 of 300 images cannot be used" in error
         assert all(name in error for name in bad)
         assert not (here / "outputs").exists()
         return
     run = train(*command)
     said = (run / "train.log").read_text()
-    assert "297 pictures in 3 classes" in said
+    assert "297 images in 3 classes" in said
     assert "3 left out" in said
     assert all(name in said for name in bad)
     record = json.loads((run / "config.json").read_text())

@@ -15,7 +15,7 @@ EXAMPLES = {
         ("gan-train dataset=mnist loss=wasserstein", "a loss with the penalty that it needs"),
         ("gan-train experiment=ring", "8 Gaussians, whose modes can be counted"),
         ("gan-train budget=20m batch_size=128", "as many steps as fit into the time"),
-        ("gan-train dataset=folder dataset.path=~/cats", "your own pictures"),
+        ("gan-train dataset=folder dataset.path=~/cats", "your own images"),
         ("gan-train dataset=folder dataset.path=[cats,dogs] dataset.balance=true", "two folders, drawn equally often"),
         ("gan-train dataset=folder dataset.path=dogs dataset.labels=breeds.csv", "with labels from a table"),
         ("gan-train loss=hinge dry_run=true", "show what would be trained, and try one step"),

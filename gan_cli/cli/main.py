@@ -64,7 +64,7 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
 
 
 def _describe_error(error: BaseException) -> tuple[str, int]:
-    """Returns one line and the exit code for an error that the user can mend. Raises any other error again."""
+    """Returns one line and the exit code for an error that the user can correct. Raises any other error again."""
     if isinstance(error, GanCliError):
         return one_line(error, 2000), error.exit_code
     if isinstance(error, KeyboardInterrupt):

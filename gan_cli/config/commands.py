@@ -84,8 +84,8 @@ class SampleConfig:
     tiles: Integer | None = Field(
         ge=1,
         le=1024,
-        description="walks side by side in an animation, which share the seeds; unless set 1, for points as many as"
-        " show them well",
+        description="interpolations side by side in an animation, which share the seeds; unless set 1, for points as"
+        " many as show them well",
     )
     through_labels: Bool = Field(
         description="let an animation go through the requested classes instead of showing each beside the others"

@@ -137,7 +137,7 @@ def _validate_evaluation(config: Config) -> None:
     evaluation, points = config.evaluation, len(config.sample_shape) == 1
     if evaluation.best is not None and not better_direction(evaluation.best):
         raise UsageError(
-            f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER_DIRECTION)}"
+            f"evaluation.best={evaluation.best}: expected one of {', '.join(sorted(BETTER_DIRECTION))}"
             f"{did_you_mean(evaluation.best, BETTER_DIRECTION)}"
         )
     if config.resume is not None:  # the config of the resumed run is not merged in yet

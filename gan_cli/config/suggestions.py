@@ -103,7 +103,7 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
     options = options_with_key(config, key)
     if options:
-        here = f", which has {', '.join(siblings)}" if siblings else ""
+        here = f", which has {', '.join(sorted(siblings))}" if siblings else ""
         return f"{key}: not a key of the chosen option{here}; {describe_choices(options)}"
     instead = _find_entry(KEYS_OF_OTHER_TOOLS.get(command, {}), key)
     if instead:
@@ -160,9 +160,9 @@ def hint_for_argument(word: str) -> str:
 
 
 def options_with_key(config: type, dotted: str) -> list[str]:
-    """Returns the options that have a key, as `dataset=folder` for `dataset.path`; an empty list if none has it."""
+    """Returns the options that have a key, sorted, as `dataset=folder` for `dataset.path`; none if no option has it."""
     found = [option for key, option, _ in walk(config) if option and (key == dotted or key.startswith(f"{dotted}."))]
-    return list(dict.fromkeys(found))
+    return sorted(set(found))
 
 
 def describe_choices(options: list[str]) -> str:

@@ -63,7 +63,7 @@ class Config:
         " goes on with as many samples or more, everything else stops",
     )
     init_from: Text | None = Field(
-        None, description="a checkpoint or run whose networks and weights to start from; everything else starts anew"
+        None, description="a checkpoint or run whose networks and weights to start from; everything else is new"
     )
     replay: Text | None = Field(
         None, description="a run that had a budget: repeat its steps as recorded, without measuring time"
@@ -151,7 +151,7 @@ def refuse_sweep_keys(config: Config) -> None:
     if config.jobs > 1:
         raise UsageError(f"jobs={config.jobs}: runs of a sweep at a time, which needs -m")
     if config.fresh:
-        raise UsageError("fresh=true: is for sweeps, which need -m; a run starts anew unless resume= is given")
+        raise UsageError("fresh=true: is for sweeps, which need -m; a run is new unless resume= is given")
 
 
 def resolve_run_length(config: Config, named: Sequence[str]) -> Config:

@@ -48,7 +48,7 @@ def _message(cls: type, value: Any, kind: str, location: Sequence[int | str], pa
         dotted = f"{path}.{name}" if path else name
         if name not in known:
             similar = did_you_mean(name, known)
-            return f"unknown key {dotted}{similar}: expected one of {', '.join(known) or 'none'}"
+            return f"unknown key {dotted}{similar}: expected one of {', '.join(sorted(known)) or 'none'}"
         value, path, node = value.get(name), dotted, known[name]
         if isinstance(node, FieldInfo):
             node = inner_section(node, value) or node
@@ -66,7 +66,9 @@ def _refusal(field: FieldInfo, value: Any, path: str) -> str:
         if not isinstance(value, Mapping):
             return f"{path}={format_value(value)}: {SECTION}"
         name = value.get("name")
-        return f"{path}={format_value(name)}: expected one of {', '.join(table)}{did_you_mean(str(name), table)}"
+        return (
+            f"{path}={format_value(name)}: expected one of {', '.join(sorted(table))}{did_you_mean(str(name), table)}"
+        )
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     instead: Any = extra.get("instead", {})
     for text in (str(value), *(["[]"] if isinstance(value, list) else [])):
@@ -96,7 +98,7 @@ def format_value(value: Any) -> str:
 def describe(annotation: Any, *marks: Any) -> str:
     """Returns a text that says which values a type accepts. `marks` are pydantic's, for limits such as `Ge(1)`."""
     kinds = [(kind, limits_of(of_kind)) for kind, of_kind in alternatives(annotation, *marks)]
-    words = [word for kind, _ in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
+    words = sorted(word for kind, _ in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind))
     ways = [_scalar(kind, limits) for kind, limits in kinds if kind in KINDS]
     if words:
         ways = [*words, *ways] if ways else [f"one of {', '.join(words)}"]
@@ -122,13 +124,13 @@ def alternatives(annotation: Any, *marks: Any) -> Iterator[tuple[Any, tuple[Any,
 
 
 def choices_of(field: FieldInfo) -> list[str]:
-    """Returns the words that a key, or an item of its list, accepts; an empty list if it accepts other values too."""
+    """Returns the words that a key, or an item of its list, accepts, sorted; no word if it accepts other values too."""
     kinds = [kind for kind, _ in alternatives(field.annotation) if kind is not types.NoneType]
     if len(kinds) == 1 and typing.get_origin(kinds[0]) is tuple:
         kinds = [kind for kind, _ in alternatives(typing.get_args(kinds[0])[0])]
     if any(typing.get_origin(kind) is not Literal and kind in KINDS for kind in kinds):
         return []
-    return [word for kind in kinds for word in typing.get_args(kind) if isinstance(word, str)]
+    return sorted(word for kind in kinds for word in typing.get_args(kind) if isinstance(word, str))
 
 
 def limits_of(marks: Sequence[Any]) -> dict[str, Any]:

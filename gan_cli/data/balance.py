@@ -65,7 +65,7 @@ def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
     if labels.ndim > 1:
         raise UsageError(
-            "dataset.balance=true: these pictures have several attributes; choose one by dataset.labels_columns=[...]"
+            "dataset.balance=true: these images have several attributes; choose one by dataset.labels_columns=[...]"
         )
     found = [(labels == number).nonzero().flatten() for number in range(-1, len(classes))]
     return ClassGroups(tuple(members for members in found if len(members)))

@@ -155,8 +155,8 @@ def _too_much(key: str, count: int, target: TargetFormat, most: str) -> str:
     channels, height, width = target.shape
     size = count * channels * height * width / 1e9
     return (
-        f"{key}: {count:,} pictures of {channels} channels, {height} x {width}, take {size:,.1f} GB, more than"
-        f" {most}; set dataset.limit or a smaller image_size, or store them on disk by dataset.cache"
+        f"{key}: {count_noun(count, 'image')} of {channels} channels, {height} x {width}, take {size:,.1f} GB, more"
+        f" than {most}; set dataset.limit or a smaller image_size, or store them on disk by dataset.cache"
     )
 
 
@@ -165,6 +165,6 @@ def _check_bad(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], on
     bad = sum(outcome.bad is not None for outcome in outcomes)
     if not bad or (on_bad == "skip" and bad < len(files)):
         return
-    many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
-    mend = "mend or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
-    raise UsageError(f"dataset.path={shown}: {many}: {describe_unusable(files, outcomes, 3)}; {mend}")
+    many = f"{bad:,} of {count_noun(len(files), 'image')} cannot be used"
+    remedy = "repair or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
+    raise UsageError(f"dataset.path={shown}: {many}: {describe_unusable(files, outcomes, 3)}; {remedy}")

@@ -129,9 +129,9 @@ class ImageStore:
 def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
     size = dataset.samples.numel()
     shown = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-    return f"cache: {shown} of pictures {verb} {one_line(entry.path)}"
+    return f"cache: {shown} of images {verb} {one_line(entry.path)}"
 
 
 def _cache_warning(entry: CacheEntry, error: OSError, instead: str) -> str:
     why = error.strerror or str(error)
-    return f"warning: dataset.cache={one_line(entry.folder)}: pictures cannot be cached there ({why}), {instead}"
+    return f"warning: dataset.cache={one_line(entry.folder)}: images cannot be cached there ({why}), {instead}"

@@ -38,7 +38,7 @@ def source_line(
     `dataset.classes` names; None means all classes.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    text = count_noun(len(good), "picture")
+    text = count_noun(len(good), "image")
     if layout.summary:
         text += f" with {layout.summary}"
     elif labels is not None:
@@ -49,10 +49,10 @@ def source_line(
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} selected")
     if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
-        parts.append("each picture is its own class")
+        parts.append("each image is its own class")
     parts += layout.remarks
     if layout.mixed:
-        parts.append("pictures both loose and in sub-folders: no classes")
+        parts.append("images both loose and in sub-folders: no classes")
     parts += _changes(good, target)
     values = [outcome.values for outcome in good if outcome.values is not None]
     eight = sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
@@ -72,7 +72,7 @@ def source_line(
 def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
     """Returns a description of each change that was made to at least one image, with the number of these images."""
     height, width = target.size
-    clear = "wholly transparent"
+    clear = "fully transparent"
     if target.channels == 4:
         clear += " (if that band is not opacity, use dataset.bands=data)"
     texts = {

@@ -14,7 +14,7 @@ from gan_cli.config.metric_names import EvaluationResult
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths
-from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
+from gan_cli.errors import CheckpointError, DivergedError, UsageError, count_noun, one_line
 from gan_cli.evaluation.callbacks import SILENT, Listeners
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import STANDING_BATCHES, generate_samples, recompute_batch_norm_statistics
@@ -92,7 +92,7 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
     if dataset.fingerprint != found.provenance.fingerprint:
         raise UsageError(
             f"{found.path}: was trained on other data than these ({one_line(dataset.source, 120)}); restore those"
-            f"{away}, or compare folders of pictures by real= and fake="
+            f"{away}, or compare folders of images by real= and fake="
         )
     return dataset, find_real_data(section, config.image_size, dataset)
 
@@ -132,9 +132,9 @@ def evaluate_folders(options: EvalConfig, listeners: Listeners = SILENT) -> Eval
     for line in folders.lines:
         listeners.log(line)
     if len(fakes) < MIN_SAMPLES:
-        raise UsageError(f"fake={fake}: {len(fakes)} pictures are too few, at least {MIN_SAMPLES} are needed")
+        raise UsageError(f"fake={fake}: {count_noun(len(fakes), 'image')}, at least {MIN_SAMPLES} are needed")
     if n is not None and n > len(fakes):
-        raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} pictures, use at most that many")
+        raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} images, use at most that many")
     count = n if n is not None else min(DEFAULT_SAMPLES, len(fakes))
     if n is None and Protocol(options.reals, options.n_real) == DEFAULT_PROTOCOL:
         count = min(count, data.max_per_side)

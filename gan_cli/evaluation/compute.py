@@ -135,9 +135,9 @@ def available_metrics(reference: Reference) -> tuple[str, ...]:
 
 
 REQUIREMENTS = {
-    "inception_score": "needs pictures of one class each with extractor=classifier, or extractor=inception",
-    "modes": "needs points whose modes are known, or pictures of one class each with extractor=classifier",
-    "memorization": "needs pictures, these data are points",
+    "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception",
+    "modes": "needs points whose modes are known, or images of one class each with extractor=classifier",
+    "memorization": "needs images, these data are points",
 }
 
 

@@ -149,7 +149,7 @@ def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | Non
         return (height, width), "as image_size says"
     height, width = fake.usual
     *_, cut_height, cut_width = crop_box(*real.usual, fake.usual)
-    factor, why = min(cut_height / height, cut_width / width), "that of the real pictures, in the fakes' proportions"
+    factor, why = min(cut_height / height, cut_width / width), "that of the real images, in the fakes' proportions"
     if factor >= 1:
         factor, why = 1.0, "that of the fakes"
     bound = max_side / (factor * max(height, width))
@@ -203,9 +203,9 @@ def _list_sizes(sizes: Counter[Sides]) -> str:
 def _colour_lines(fake: FolderSummary, channels: int) -> list[str]:
     coloured = fake.measured - fake.grey
     if channels == 1 and coloured:
-        return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
+        return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real images are"]
     if channels == 3 and fake.measured and not coloured:
-        return ["warning: the fakes are grey, the real pictures are not"]
+        return ["warning: the fakes are grey, the real images are not"]
     return []
 
 
@@ -224,11 +224,11 @@ def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
 def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: Sides) -> list[str]:
     """Returns a warning if some fakes are equal to real images or both folders are the same; else an empty list."""
     if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
-        return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real pictures"]
+        return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real images"]
     sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
     known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
     shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
     if not shared:
         return []
-    of = f"{shared:,} of {len(fakes):,} fakes are real pictures"
+    of = f"{shared:,} of {len(fakes):,} fakes are real images"
     return [f"warning: {of}, the same in each pixel at {_size_text(size)}"]

@@ -158,7 +158,7 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
         clipped = held_out.changes.get("values_cut_off", 0)
         if clipped:
             notes.append(
-                f"{clipped:,} held-out pictures have values outside the range of the training data; clipped to it"
+                f"{clipped:,} held-out images have values outside the range of the training data; clipped to it"
             )
         held_out, why = _of_the_same_classes(held_out, whole, notes)
     if held_out is not None and (held_out.samples.shape[1:] != whole.samples.shape[1:] or len(held_out) < MIN_SAMPLES):
@@ -177,18 +177,18 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
     if labels is None or others is None:
         if labels is not None:
             notes.append(
-                "the held-out pictures have no classes: it is not known whether they have those of the training data"
+                "the held-out images have no classes: it is not known whether they have those of the training data"
             )
         return held_out, ""
     if labels.ndim > 1 or others.ndim > 1:
         if foreign:
-            notes.append(f"the held-out pictures have {list_names(foreign)}, which the training data do not have")
+            notes.append(f"the held-out images have {list_names(foreign)}, which the training data do not have")
         return held_out, ""
     if foreign:
         is_known = torch.tensor([name in whole.classes for name in held_out.classes])
         in_known_classes = (is_known[others] & (others >= 0)).nonzero().squeeze(1)
         notes.append(
-            f"{len(others) - len(in_known_classes):,} of {len(others):,} held-out pictures are left out:"
+            f"{len(others) - len(in_known_classes):,} of {len(others):,} held-out images are left out:"
             f" {list_names(foreign)} {'is no class' if len(foreign) == 1 else 'are no classes'} of the training data"
         )
         if not len(in_known_classes):
@@ -213,7 +213,7 @@ def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tupl
     share = sum(missing.values()) / int(counts.sum())
     if share > MAX_MISSING_SHARE:
         return None, f"their test split has no {list_names([*missing])}"
-    notes.append(f"the held-out pictures have no {list_names([*missing])}, {share:.1%} of the training pictures")
+    notes.append(f"the held-out images have no {list_names([*missing])}, {share:.1%} of the training images")
     return held_out, ""
 
 

@@ -71,7 +71,7 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
         images, labels = unstack_digits(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
-    otherwise = "pictures are compared in random features"
+    otherwise = "images are compared in random features"
     found, assessment = load_assessed_classifier(whole.fingerprint, images, labels, attributes, log, otherwise)
     if assessment.at_chance:
         extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])

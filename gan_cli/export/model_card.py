@@ -16,7 +16,7 @@ from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
-FOLDER_TERMS = "They are a person's own pictures: who passes these weights on should have the right to."
+FOLDER_TERMS = "They are a person's own images: who passes these weights on should have the right to."
 
 
 def model_config_json(card: Card, format: str) -> str:

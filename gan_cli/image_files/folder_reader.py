@@ -37,11 +37,11 @@ def path_signature(path: str) -> str:
 
 
 def _state(item: os.DirEntry[str]) -> str:
-    """Returns `_state_of` for a folder entry, or a fixed text for a link that leads nowhere."""
+    """Returns `_state_of` for a folder entry, or a fixed text for a broken link."""
     try:
         return _state_of(item.stat())
     except OSError:
-        return "a link that leads nowhere"
+        return "a broken link"
 
 
 def _state_of(status: os.stat_result) -> str:
@@ -199,7 +199,7 @@ def _size(item: os.DirEntry[str]) -> int:
 def _unreadable(error: OSError, path: str, link: bool) -> BadImageError | StorageError:
     """Returns BadImageError if only this image cannot be read, and StorageError if the disk fails."""
     if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
-        return BadImageError("a link that leads nowhere" if link else "gone")
+        return BadImageError("a broken link" if link else "gone")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
         return BadImageError(f"cannot be read: {error.strerror}")
     return StorageError(f"{one_line(path)}: cannot be read ({error.strerror})")

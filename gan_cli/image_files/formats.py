@@ -14,7 +14,7 @@ READ_SUFFIXES = (
 ARRAYS = (".npy", ".npz")
 TARS = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 FORMATS_READ = (
-    "png, jpg, webp, bmp, gif, tif, ppm, jp2 and avif pictures are read, and npy and npz arrays;"
+    "png, jpg, webp, bmp, gif, tif, ppm, jp2 and avif images are read, and npy and npz arrays;"
     " in a folder, a zip or a tar"
 )
 TO_PNG = "convert it to png"
@@ -27,10 +27,10 @@ UNREAD_IMAGE_SUFFIXES = {  # image formats that are not read: such a file counts
     **dict.fromkeys((".dcm", ".dicom"), CONVERT_DEEP),
     **dict.fromkeys((".exr", ".hdr", ".pfm"), "convert it to npy or a tif of floats"),
 }
-EXTRACT_FRAMES = "take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
-EXTRACT_IMAGES = "write its pictures out as files or as an npy"
+EXTRACT_FRAMES = "extract its frames, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+EXTRACT_IMAGES = "write its images out as files or as an npy"
 UNSAFE = "it may hold code and is not loaded: save its arrays by numpy.savez"
-LABEL = "it is a label and no picture: write the labels into a table as file,label and name it by dataset.labels"
+LABEL = "it is a label and no image: write the labels into a table as file,label and name it by dataset.labels"
 CONTAINER_SUFFIXES = {  # files that may contain images: reported if nothing else is found or if it is the path itself
     **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"), EXTRACT_FRAMES),
     **dict.fromkeys((".h5", ".hdf5", ".mat", ".parquet", ".arrow", ".tfrecord", ".tfrecords"), EXTRACT_IMAGES),

@@ -23,7 +23,7 @@ TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # suffixes of possible tab
 MOST_CANDIDATES = 1000
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
-EXPECTED = "expected a folder, zip or tar of pictures"
+EXPECTED = "expected a folder, zip or tar of images"
 ReadStart = Callable[[int], bytes]  # reads this many first bytes of a file
 
 
@@ -137,11 +137,11 @@ class Listing:
                 self.values.append(ListedFile(parts, location))
             return
         if "N" not in array.axes:
-            self.arrays.append(f"{one_line(parts[-1], 60)} taken as one picture, {array}")
+            self.arrays.append(f"{one_line(parts[-1], 60)} taken as one image, {array}")
             self.files.append(ListedFile(parts, ArrayLocation(location, array, None)))
             return
         if len(self.files) + array.image_count > MOST_FILES:
-            raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} pictures")
+            raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} images")
         self.arrays.append(f"{one_line(parts[-1], 60)} taken as {array}")
         stem, width = parts[-1].removesuffix(".npy"), len(str(array.image_count - 1))
         names = (f"{stem}[{index:0{width}d}].npy" for index in range(array.image_count))

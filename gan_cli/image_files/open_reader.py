@@ -25,8 +25,8 @@ def open_reader(path: str) -> Iterator[Reader]:
     if stat.S_ISDIR(mode):
         if own_outputs.output_kind_at(expanded) == own_outputs.RUN:
             raise UsageError(
-                f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
-                "format=images writes a folder of single pictures"
+                f"dataset.path={shown}: is a run of gan-train, whose images are grids; gan-sample ckpt=... "
+                "format=images writes a folder of single images"
             )
         yield FolderReader(expanded, shown)
     elif stat.S_ISREG(mode):
@@ -66,4 +66,4 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
     if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
         return open_zip(path, shown)
     advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
-    raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
+    raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor an image, {EXPECTED}'}")

@@ -11,7 +11,7 @@ from gan_cli.errors import count_noun, first_few
 from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.formats import read_start
 
-RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "picture"
+RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "image"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names in such a folder
 CONFIG_KEY = b'"gan_cli"'  # in the config.json of a run or export
 PAGE = "_memorization"  # end of the name of a page of an evaluation
@@ -119,7 +119,7 @@ def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> b
 
 
 def describe_outputs(own: Sequence[OwnOutput]) -> str:
-    """Returns a text such as `2 runs and 1 picture of gan-cli left out (a/b/c, a/b/d and 1 more)`.
+    """Returns a text such as `2 runs and 1 image of gan-cli left out (a/b/c, a/b/d and 1 more)`.
 
     Returns an empty text if there are no outputs.
     """

@@ -95,7 +95,7 @@ def _refused(info: tarfile.TarInfo) -> str | None:
     """Returns why a member cannot be read, or None if it can be read."""
     if not info.isreg():
         return "a link or device in the tar"
-    return "packed in an unusual way, pack it anew" if info.issparse() else size_problem(info.name, info.size)
+    return "packed in an unusual way, pack it again" if info.issparse() else size_problem(info.name, info.size)
 
 
 def _first_bytes(tar: tarfile.TarFile, info: tarfile.TarInfo, count: int) -> bytes:

@@ -133,7 +133,7 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
     if problem := size_problem(info.filename, info.file_size):
         return problem
     stored = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    return None if stored else "packed in an unusual way, zip it anew"
+    return None if stored else "packed in an unusual way, zip it again"
 
 
 @contextmanager

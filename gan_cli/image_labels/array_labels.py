@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gan_cli.errors import one_line
+from gan_cli.errors import count_noun, one_line
 from gan_cli.image_files.arrays import ArrayLocation
 from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.listing import ListedFile, Reader
@@ -55,7 +55,7 @@ def _in_order(files: Sequence[ListedFile]) -> list[ListedFile]:
         file.location for file in files if isinstance(file.location, ArrayLocation) and file.location.number is not None
     ]
     if len(locations) < len(files) or len({str(location.container) for location in locations}) > 1:
-        raise BadImageError("the pictures are not of one array, so the order of labels is unknown")
+        raise BadImageError("the images are not of one array, so the order of labels is unknown")
     return sorted(files, key=lambda file: file.location.number)
 
 
@@ -77,9 +77,9 @@ def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile
         values = values.argmax(axis=1)
     if values.ndim != 1 or values.dtype.kind not in "buifUS":
         shape = ",".join(map(str, values.shape))
-        raise BadImageError(f"[{shape}] is not one label for each picture")
+        raise BadImageError(f"[{shape}] is not one label for each image")
     if len(values) != len(files):
-        raise BadImageError(f"{len(values):,} labels for {len(files):,} pictures")
+        raise BadImageError(f"{count_noun(len(values), 'label')} for {count_noun(len(files), 'image')}")
     return [(file, _cell(value)) for file, value in zip(files, values.tolist(), strict=True)]
 
 

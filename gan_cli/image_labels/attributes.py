@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.errors import UsageError, count_noun, first_few, one_line
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.natural_order import natural_key, parse_number, version_1_key
 from gan_cli.image_labels.table_matching import Match, column_index, match_table
@@ -83,8 +83,8 @@ def read_labels(
     if missing:
         header = ", ".join(one_line(name, 40) for name in match.header[:5])
         raise UsageError(
-            f"{table.shown}: has no row for {len(missing):,} of {len(files):,} pictures, as {missing[0]};"
-            f" add them, empty cells are allowed (its header is {header}; pictures are named by"
+            f"{table.shown}: has no row for {len(missing):,} of {count_noun(len(files), 'image')}, as {missing[0]};"
+            f" add them, empty cells are allowed (its header is {header}; images are named by"
             f" {one_line(match.header[match.column], 40)})"
         )
     return _labels_of_columns(table, match, columns, [*table.remarks, *match.remarks, *remarks])
@@ -135,7 +135,9 @@ def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
     if len(values) < sum(counts.values()) or len(values) < 2 or how.version == FIRST_VERSION:
         return column
     bins = "; dataset.labels_bins=5 makes ranges" if numeric else ""
-    return column._replace(note=f"{len(values):,} values for {len(values):,} pictures, each its own class{bins}")
+    return column._replace(
+        note=f"{len(values):,} values for {count_noun(len(values), 'image')}, each its own class{bins}"
+    )
 
 
 def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:
@@ -175,7 +177,7 @@ def _usable(found: Sequence[_Column], shown: str, how: LabelOptions, remarks: li
             remarks.append(f"{unusable}: left out")
     ids = [column.name for column in usable if len(column.counts) == len(column.cells) > MANY]
     if not strict and len(ids) < len(usable):
-        remarks += [f"{name} left out, it differs for each picture" for name in ids]
+        remarks += [f"{name} left out, it differs for each image" for name in ids]
         usable = [column for column in usable if column.name not in ids]
     return _within_limit(usable, remarks)
 
@@ -221,7 +223,7 @@ def _labels_of_columns(table: Table, match: Match, columns: Sequence[_Column], r
     text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
     others = len(match.rows) - len({row for row in match.found if row is not None})
     if others:
-        text += f"; {others:,} of its rows are about other pictures"
+        text += f"; {others:,} of its rows are about other images"
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
     if not labels:
         return FoundLabels(remarks=(text, *remarks))

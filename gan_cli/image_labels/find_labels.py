@@ -192,7 +192,7 @@ class _Search:
             names = names or image_names(self.files)
             fits = max(count_matching_rows(table.rows, names).values(), default=0)
             if fits and 2 * fits >= (len(self.files) if whole else len(table.rows)):
-                remarks.append(f"{shown} names these pictures and is not used: dataset.labels={shown} uses it")
+                remarks.append(f"{shown} names these images and is not used: dataset.labels={shown} uses it")
         count = self.reader.listing.container_kinds["cls"]
         unread = [f"{count_noun(count, 'cls file')} with labels not read: {WRITE_TABLE}"] if count else []
         return [*unread, *remarks[:3]]

@@ -95,7 +95,7 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
     if not wanted:
         raise UsageError(f"{shown}: name at least one class, or leave it out")
     if isinstance(labels, Sequence) and labels and isinstance(labels[0], tuple):
-        raise UsageError("dataset.classes: these pictures have several attributes, none is their class; leave it out")
+        raise UsageError("dataset.classes: these images have several attributes, none is their class; leave it out")
     if labels is None or not names:
         raise UsageError(f"{shown}: these data have no classes, leave it out")
     for name in wanted:
@@ -125,7 +125,7 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
     folder_name = "/".join((listing.shown, *base))
     if not files:
         others = listing.describe_others()
-        first = f"no pictures in it{f', only {others}' if others else ''}"
+        first = f"no images in it{f', only {others}' if others else ''}"
         text = "; ".join(filter(None, (first, describe_outputs(listing.own), listing.first_advice, FORMATS_READ)))
         raise UsageError(f"dataset.path={one_line(folder_name)}: {text}")
     return _with_classes(Layout(files, None, (), base, mixed=False), folder_name, how)

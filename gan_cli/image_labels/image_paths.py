@@ -71,7 +71,7 @@ def check_paths(path: Paths) -> None:
     """Raises UsageError if a path does not exist, is named twice or is inside another path, or if there is no path."""
     paths = split_paths(path)
     if not paths:
-        raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
+        raise UsageError("dataset.path=[]: name at least one folder, zip or tar of images")
     typed = path if isinstance(path, str) else f"[{','.join(path)}]"
     if re.search(r"\],|,\[", typed) and not all(os.path.exists(os.path.expanduser(each)) for each in paths):
         raise UsageError(
@@ -228,7 +228,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
     attributes = list(dict.fromkeys(tuple(row) for row in rows))
     if len(attributes) > 1:
         one, other = (", ".join(names) if names != ("",) else "plain classes" for names in attributes[:2])
-        raise UsageError(f"dataset.path: some of these pictures have {one}, some {other}; give all the same columns")
+        raise UsageError(f"dataset.path: some of these images have {one}, some {other}; give all the same columns")
     classes: list[str] = []
     columns = []
     for name in attributes[0]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import takewhile
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, did_you_mean, first_few, one_line
+from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line
 from gan_cli.image_files.formats import READ_SUFFIXES, UNREAD_IMAGE_SUFFIXES
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.tables import Table
@@ -84,7 +84,7 @@ def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
     cells = list(zip(table.header, table.rows[0][1], strict=True))[:5] if table.rows else []
     has = ", ".join(f"{one_line(column, 40)} (as {one_line(cell, 40)!r})" for column, cell in cells)
     return (
-        f"{table.shown}: none of its columns names these pictures: searched for {one_line(name, 80)} and"
+        f"{table.shown}: none of its columns names these images: searched for {one_line(name, 80)} and"
         f" {_stem(name)!r}, it has {has}"
     )
 
@@ -167,7 +167,7 @@ def _by_column(table: Table, column: int, names: Names, below: str | None) -> Ma
                 continue
             same = full[keys[image][1]] if key in keys[image][:2] else bare[key]
             if same > 1:
-                wrong = f"{same} pictures are called {key}, write their folders, too"
+                wrong = f"{count_noun(same, 'image')} are called {key}, write their folders, too"
             elif key in twice:
                 wrong = f"line {table.rows[twice[key]][0]} is about {one_line(key, 80)} again"
             else:

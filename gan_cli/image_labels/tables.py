@@ -14,7 +14,7 @@ from gan_cli.errors import UsageError, one_line
 DELIMITERS = ",;\t|"
 NOT_TEXT = re.compile("[\x00-\x08]")
 FOREIGN = {b"PK\x03\x04": "an Excel file or a zip", b"PAR1": "a Parquet file", b"\x89HDF": "an HDF5 file"}
-EXPECTED = "expected a header such as file,colour,size, then a row for each picture"
+EXPECTED = "expected a header such as file,colour,size, then a row for each image"
 EXPECTED_JSON = 'expected {"labels": [[file, label], ...]} or a list of {"file_name": ..., "label": ...}'
 
 

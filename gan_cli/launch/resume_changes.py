@@ -87,9 +87,7 @@ def _texts(value: Any) -> Any:
 
 def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], folder: Path) -> UsageError:
     """Returns the error for a key that may not change. It names the keys that may, and the command for a new run."""
-    allowed = ", ".join(
-        key for key in (*train_config.RUN_CONTROL, *CHANGEABLE_SETTINGS[:3], "optimizer.lr") if key != "resume"
-    )
+    allowed = ", ".join(sorted({*train_config.RUN_CONTROL, *CHANGEABLE_SETTINGS[:3], "optimizer.lr"} - {"resume"}))
     value = has.get(dotted, has.get(f"{dotted}.name"))
     now = f" ({one_line(format_value(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
     return UsageError(

@@ -1,4 +1,4 @@
-"""Computes standing statistics: the running statistics of batch norm, computed anew for the current weights."""
+"""Computes standing statistics: the running statistics of batch norm, computed again for the current weights."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ def cross_entropy_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> 
 
 
 def non_saturating_generator(*, fake_logits: Tensor) -> Tensor:
-    """-log D(G(z)): the modified minimax loss, whose gradient stays large where D wins (1406.2661, section 3)."""
+    """-log D(G(z)): the modified minimax loss; its gradient is large where D rejects fakes (1406.2661, section 3)."""
     return softplus(-fake_logits).mean()
 
 
 def minimax_generator(*, fake_logits: Tensor) -> Tensor:
-    """log(1 - D(G(z))): the zero-sum game; its gradient vanishes where D wins (1406.2661, equation 1)."""
+    """log(1 - D(G(z))): the zero-sum game; its gradient vanishes where D rejects the fakes (1406.2661, equation 1)."""
     return -softplus(fake_logits).mean()
 
 

@@ -108,7 +108,7 @@
   const scrubber = document.querySelector(".scrubber");
   if (scrubber) {
     const { steps, frames } = read(scrubber.querySelector(".frames"));
-    const picture = document.getElementById("generated");
+    const image = document.getElementById("generated");
     const caption = document.getElementById("shown-step");
     const range = scrubber.querySelector("input");
     const play = scrubber.querySelector(".play");
@@ -116,7 +116,7 @@
     let timer = null;
 
     const go = (index) => {
-      picture.src = frames[index];
+      image.src = frames[index];
       range.value = index;
       caption.textContent = `step ${steps[index].toLocaleString("en")}`;
       range.setAttribute("aria-valuetext", caption.textContent);

@@ -47,7 +47,7 @@ def create_dated_folder(parent: Path, prefix: str = "") -> Path:
                 break
         except OSError as error:
             raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
-    raise StorageError(f"{parent}: cannot hold a run, a file of this name is in the way")
+    raise StorageError(f"{parent}: cannot hold a run, it is a file")
 
 
 def create_run_folder(folder: Path) -> Path:

@@ -21,7 +21,7 @@ class SymlinkError(StorageError):
 def refuse_symlink(path: Path) -> Path:
     """Returns the path unchanged. Raises SymlinkError if the path is a symbolic link, whatever its target."""
     if path.is_symlink():
-        raise SymlinkError(f"{path}: is a link, which nothing is written through; put what it leads to in its place")
+        raise SymlinkError(f"{path}: is a link, which nothing is written through; replace it by what it points to")
     return path
 
 

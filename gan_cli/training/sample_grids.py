@@ -74,4 +74,4 @@ def _write_or_log(run: Run, write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as error:
-        run.log.info(f"warning: a picture could not be written ({error})")
+        run.log.info(f"warning: an image could not be written ({error})")

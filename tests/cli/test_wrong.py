@@ -60,13 +60,13 @@ def place(here: Path) -> Path:
     write_class_folders(here, flat=4, one=1)
     for name in ("empty", "texts", "hidden", "bad"):
         (here / name).mkdir()
-    (here / "texts/notes.txt").write_text("no picture")
+    (here / "texts/notes.txt").write_text("no image")
     (here / "hidden/.cat.png").write_bytes((here / "flat/0.png").read_bytes())
-    (here / "bad/cat.png").write_text("no picture")
+    (here / "bad/cat.png").write_text("no image")
     (here / "notazip.zip").write_text("no zip")
     (here / "a_file").write_text("a file")
     with zipfile.ZipFile(here / "nopics.zip", "w") as archive:
-        archive.writestr("notes.txt", "no picture")
+        archive.writestr("notes.txt", "no image")
     return here
 
 

@@ -32,7 +32,7 @@ ROLES = ("generator", "discriminator")
 
 
 def pictures(folder: Path, count: int) -> Path:
-    """A folder of small red pictures."""
+    """A folder of small red images."""
     folder.mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (16, 16), (200, number % 256, 0)).save(folder / f"{number}.png")
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
-    """Sets how many pictures any folder holds."""
+    """Sets how many images any folder holds."""
     return lambda count: monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: count)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that cannot be used, and files that are no regular files."""
+"""Images that cannot be used, and files that are no regular files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ PNG = encode_image(noise_image(40, 40), "PNG")
 WEBP = encode_image(noise_image(40, 40), "WEBP")
 BMP = encode_image(noise_image(40, 40), "BMP")
 BAD = {
-    "text.png": (b"This is no picture.", "not a picture despite its name"),
-    "page.jpg": (b"<!DOCTYPE html><html>not found</html>", "not a picture despite its name"),
+    "text.png": (b"This is no image.", "not an image despite its name"),
+    "page.jpg": (b"<!DOCTYPE html><html>not found</html>", "not an image despite its name"),
     "empty.png": (b"", "empty"),
-    "zero.png": (bytes(1000), "not a picture despite its name"),
+    "zero.png": (bytes(1000), "not an image despite its name"),
     "cut.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
     "cut.png": (PNG[: len(PNG) // 2], "truncated"),
     "cut.bmp": (BMP[: len(BMP) // 2], "truncated"),
@@ -64,13 +64,13 @@ def test_bad_pictures_are_named_with_a_reason(tmp_path: Path, name: str) -> None
     write_image(tmp_path / "good.png")
     (tmp_path / name).write_bytes(content)
     assert folder_error(tmp_path) == (
-        f"dataset.path={tmp_path}: 1 of 2 pictures cannot be used: {name} ({reason});"
-        " mend or remove them, or set dataset.on_bad=skip"
+        f"dataset.path={tmp_path}: 1 of 2 images cannot be used: {name} ({reason});"
+        " repair or remove them, or set dataset.on_bad=skip"
     )
     dataset = load_folder(tmp_path, on_bad="skip")
     assert len(dataset) == 1
     assert pixel(dataset) == RED
-    assert dataset.source == f"1 picture from {tmp_path}; 1 left out: {name} ({reason})"
+    assert dataset.source == f"1 image from {tmp_path}; 1 left out: {name} ({reason})"
 
 
 def test_a_hundred_million_pixels_are_no_bomb(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_all_bad_pictures_are_counted_and_some_are_named(tmp_path: Path) -> None
     write_image(tmp_path / "good.png")
     for index in range(17):
         (tmp_path / f"{index:02d}.png").write_text("?")
-    why = "(not a picture despite its name)"
+    why = "(not an image despite its name)"
     message = folder_error(tmp_path)
-    assert f"17 of 18 pictures cannot be used: 00.png {why}, 01.png {why}, 02.png {why} and 14 more; mend" in message
+    assert f"17 of 18 images cannot be used: 00.png {why}, 01.png {why}, 02.png {why} and 14 more; repair" in message
     source = load_folder(tmp_path, on_bad="skip").source
     assert source.endswith(
         f"; 17 left out: 00.png {why}, 01.png {why}, 02.png {why}, 03.png {why}, 04.png {why} and 12 more"
@@ -96,7 +96,7 @@ def test_nothing_but_bad_pictures_is_refused(tmp_path: Path, on_bad: str) -> Non
     for name in ("a.heic", "b.heic"):
         (tmp_path / name).touch()
     message = folder_error(tmp_path, on_bad=on_bad)
-    assert "2 of 2 pictures cannot be used: a.heic (heic is not read, convert it to png)" in message
+    assert "2 of 2 images cannot be used: a.heic (heic is not read, convert it to png)" in message
     assert ("dataset.on_bad=skip" in message) == (on_bad == "error")
 
 
@@ -113,11 +113,11 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     assert sum(path.is_file() for path in tmp_path.rglob("*")) == 300
     dataset = load_folder(tmp_path, size=(16, 24), on_bad="skip")
     assert dataset.samples.shape == (297, 3, 16, 24)
-    assert dataset.source.startswith(f"297 pictures in 3 classes (bird 99, cat 99, dog 99) from {tmp_path}; ")
-    reasons = ("truncated", "not a picture despite its name", "is animated, 2 frames")
+    assert dataset.source.startswith(f"297 images in 3 classes (bird 99, cat 99, dog 99) from {tmp_path}; ")
+    reasons = ("truncated", "not an image despite its name", "is animated, 2 frames")
     named = ", ".join(f"{name} ({reason})" for name, reason in zip(bad, reasons, strict=True))
     assert dataset.source.endswith(f"; 3 left out: {named}")
-    assert f"3 of 300 pictures cannot be used: {named};" in folder_error(tmp_path)
+    assert f"3 of 300 images cannot be used: {named};" in folder_error(tmp_path)
     assert zip_folder(tmp_path, tmp_path.parent / "mixed.zip").is_file()
     packed = load_folder(tmp_path.parent / "mixed.zip", size=(16, 24), on_bad="skip")
     assert packed.fingerprint == dataset.fingerprint
@@ -165,7 +165,7 @@ def test_links_that_lead_nowhere_are_bad(tmp_path: Path) -> None:
     (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere")
     (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
     message = folder_error(tmp_path)
-    assert "broken.png (a link that leads nowhere), circle.png (a link that leads nowhere);" in message
+    assert "broken.png (a broken link), circle.png (a broken link);" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

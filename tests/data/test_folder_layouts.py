@@ -1,4 +1,4 @@
-"""How a person's own pictures may lie: loose, in classes, in splits."""
+"""How a person's own images may lie: loose, in classes, in splits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_loose_pictures_have_no_labels(tmp_path: Path) -> None:
     assert dataset.samples[:, :, 4, 4].tolist() == [list(RED), list(GREEN), list(BLUE)]
     assert dataset.labels is None
     assert dataset.classes == ()
-    assert dataset.source == f"3 pictures from {tmp_path}"
+    assert dataset.source == f"3 images from {tmp_path}"
 
 
 def test_sub_folders_are_classes_and_what_is_deeper_belongs_to_them(tmp_path: Path) -> None:
@@ -42,14 +42,14 @@ def test_sub_folders_are_classes_and_what_is_deeper_belongs_to_them(tmp_path: Pa
     assert dataset.labels is not None
     assert dataset.labels.dtype == torch.int64
     assert dataset.labels.tolist() == [0, 1, 1, 2, 2]
-    assert dataset.source == f"5 pictures in 3 classes (bird 1, cat 2, dog 2) from {tmp_path}"
+    assert dataset.source == f"5 images in 3 classes (bird 1, cat 2, dog 2) from {tmp_path}"
 
 
 def test_a_single_sub_folder_is_one_class(tmp_path: Path) -> None:
     write_class_folders(tmp_path, cat=2)
     dataset = load_folder(tmp_path)
     assert dataset.classes == ("cat",)
-    assert "2 pictures in 1 class (cat 2)" in dataset.source
+    assert "2 images in 1 class (cat 2)" in dataset.source
 
 
 def test_loose_pictures_beside_sub_folders_make_no_classes(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_loose_pictures_beside_sub_folders_make_no_classes(tmp_path: Path) -> No
     dataset = load_folder(tmp_path)
     assert len(dataset) == 3
     assert dataset.labels is None
-    assert "pictures both loose and in sub-folders: no classes" in dataset.source
+    assert "images both loose and in sub-folders: no classes" in dataset.source
 
 
 def test_a_stray_picture_of_a_foreign_format_does_not_undo_the_classes(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_one_wrapping_folder_is_taken_off(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("pets")
     dataset = load_folder(tmp_path)
     assert dataset.classes == ("cat", "dog")
-    assert dataset.source == f"3 pictures in 2 classes (cat 1, dog 2) from {tmp_path}/pets; 1 other file"
+    assert dataset.source == f"3 images in 2 classes (cat 1, dog 2) from {tmp_path}/pets; 1 other file"
 
 
 def test_what_is_no_picture_is_counted_and_rubbish_is_not(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_picture_is_counted_and_rubbish_is_not(tmp_path: Path) -> Non
         (tmp_path / name).write_text("?")
     (tmp_path / "__MACOSX").mkdir()
     (tmp_path / "__MACOSX" / "a.png").write_text("?")
-    assert load_folder(tmp_path).source == f"1 picture from {tmp_path}; 2 other files"
+    assert load_folder(tmp_path).source == f"1 image from {tmp_path}; 2 other files"
 
 
 def test_suffixes_of_any_case_and_formats_by_their_content(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_split_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     write_class_folders(tmp_path / "test", cat=1)
     (tmp_path / "train").mkdir()
-    assert f"dataset.path={tmp_path}/train: no pictures in it" in folder_error(tmp_path)
+    assert f"dataset.path={tmp_path}/train: no images in it" in folder_error(tmp_path)
 
 
 @pytest.mark.parametrize("names", [("test", "tube"), ("train", "car", "plane"), ("val", "valid")])

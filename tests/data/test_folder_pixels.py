@@ -1,4 +1,4 @@
-"""Pixels of every kind in a person's own pictures."""
+"""Pixels of every kind in a person's own images."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_hidden_colours_do_not_bleed_when_resized(tmp_path: Path, channels: int)
 
 
 def orientations() -> list[tuple[int, list[list[int]]]]:
-    """Each orientation, and how the picture [[0, 50], [100, 150], [200, 250]] is to be seen under it."""
+    """Each orientation, and how the image [[0, 50], [100, 150], [200, 250]] is to be seen under it."""
     stored = np.array([[0, 50], [100, 150], [200, 250]])
     seen = {
         1: stored,

@@ -1,4 +1,4 @@
-"""Paths that hold no pictures, and pictures chosen by class and number."""
+"""Paths that hold no images, and images chosen by class and number."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from support.images import (
 
 
 def test_a_path_that_is_missing(tmp_path: Path) -> None:
-    wanted = "not found, expected a folder, zip or tar of pictures"
+    wanted = "not found, expected a folder, zip or tar of images"
     for path in (tmp_path / "nowhere", tmp_path / "a\0b", write_image(tmp_path / "a.png") / "b"):
         assert wanted in folder_error(path)
 
 
-EXTRACT_FRAMES = "mp4 is not read, take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+EXTRACT_FRAMES = "mp4 is not read, extract its frames, as by `ffmpeg -i film.mp4 frames/%06d.png`"
 
 
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("pets.zip", "is a damaged zip, expected a folder, zip or tar of pictures"),
-        ("pets.npz", "is a damaged npz, expected a folder, zip or tar of pictures"),
-        ("pets.tar.gz", "is a damaged tar, expected a folder, zip or tar of pictures"),
-        ("pets.txt", "neither a folder, a zip, a tar nor a picture, expected a folder, zip or tar of pictures"),
-        ("pets.h5", "h5 is not read, write its pictures out as files or as an npy"),
+        ("pets.zip", "is a damaged zip, expected a folder, zip or tar of images"),
+        ("pets.npz", "is a damaged npz, expected a folder, zip or tar of images"),
+        ("pets.tar.gz", "is a damaged tar, expected a folder, zip or tar of images"),
+        ("pets.txt", "neither a folder, a zip, a tar nor an image, expected a folder, zip or tar of images"),
+        ("pets.h5", "h5 is not read, write its images out as files or as an npy"),
         ("pets.mp4", EXTRACT_FRAMES),
     ],
 )
@@ -45,12 +45,12 @@ def test_a_file_that_is_not_read(tmp_path: Path, name: str, what: str) -> None:
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     assert folder_error(tmp_path).startswith(
-        f"dataset.path={tmp_path}: no pictures in it; png, jpg, webp, bmp, gif, tif,"
+        f"dataset.path={tmp_path}: no images in it; png, jpg, webp, bmp, gif, tif,"
     )
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "note.txt").touch()
     (tmp_path / "notes.csv").touch()
-    assert "no pictures in it, only 2 other files; png, jpg," in folder_error(tmp_path)
+    assert "no images in it, only 2 other files; png, jpg," in folder_error(tmp_path)
 
 
 def test_names_are_made_one_line(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_only_what_is_chosen_by_class_is_read(tmp_path: Path) -> None:
     assert dataset.classes == ("cat", "bird")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 1, 0, 0, 0]
-    assert dataset.source == f"5 pictures in 2 classes (bird 2, cat 3) from {tmp_path}; 5 of 8 selected"
+    assert dataset.source == f"5 images in 2 classes (bird 2, cat 3) from {tmp_path}; 5 of 8 selected"
     assert selection.apply(dataset) is dataset
-    assert "3 pictures in 1 class (cat 3) from" in load_folder(tmp_path, selection=Selection(classes=("cat",))).source
-    assert "2 of 3 pictures cannot be used" in folder_error(tmp_path, selection=Selection(classes=("dog",)))
+    assert "3 images in 1 class (cat 3) from" in load_folder(tmp_path, selection=Selection(classes=("cat",))).source
+    assert "2 of 3 images cannot be used" in folder_error(tmp_path, selection=Selection(classes=("dog",)))
     assert "'cow' is no class of these data" in folder_error(tmp_path, selection=Selection(classes=("cow",)))
 
 
@@ -120,7 +120,7 @@ def test_labels_stay_with_their_pictures_when_bad_ones_are_left_out(tmp_path: Pa
 def test_a_class_of_nothing_but_bad_pictures_is_seen_in_the_counts(tmp_path: Path) -> None:
     write_class_folders(tmp_path, cat=2, dog=1)
     (tmp_path / "dog" / "0.png").write_text("?")
-    assert "2 pictures in 2 classes (cat 2, dog 0)" in load_folder(tmp_path, on_bad="skip").source
+    assert "2 images in 2 classes (cat 2, dog 0)" in load_folder(tmp_path, on_bad="skip").source
 
 
 def test_many_classes_are_not_all_named(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_more_than_the_memory_holds_is_refused_before_reading(tmp_path: Path, mo
     monkeypatch.setattr(image_store, "MOST_BYTES", 2 * 3 * 8 * 8)
     monkeypatch.setattr(folder, "decode_all", lambda *_: pytest.fail("has read"))
     message = folder_error(tmp_path)
-    assert "3 pictures of 3 channels, 8 x 8" in message
+    assert "3 images of 3 channels, 8 x 8" in message
     assert "set dataset.limit or a smaller image_size" in message
     monkeypatch.undo()
     monkeypatch.setattr(image_store, "MOST_BYTES", 2 * 3 * 8 * 8)

@@ -1,4 +1,4 @@
-"""Labels of pictures from a table beside them."""
+"""Labels of images from a table beside them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_table_in_a_zip(tmp_path: Path) -> None:
         ("file\na.png\n", "expected a header"),
         ("file,colour,colour\na.png,1,2\n", "letters that differ"),
         ("file,col=our\na.png,1\n", "no '='"),
-        ("file,colour\na.png,red\n", "no row for 2 of 3 pictures, as b.png"),
+        ("file,colour\na.png,red\n", "no row for 2 of 3 images, as b.png"),
         ("file,colour\na.png,red\na.png,blue\n", "line 3 is about a.png again"),
         ("file,colour\na.png,red,large\n", "line 2 has 3 cells, its header 2"),
         ("file,colour\na.png,\nb.png,\nc.png,\n", "'colour' is empty"),
@@ -127,19 +127,19 @@ def test_attributes_are_no_classes_to_keep(tmp_path: Path) -> None:
 
 
 def test_a_table_speaks_for_its_own_folder_alone(tmp_path: Path) -> None:
-    """Two tables, each of pictures of the same names: neither is about the whole, so sub-folders are the classes."""
+    """Two tables, each of images of the same names: neither is about the whole, so sub-folders are the classes."""
     pictures = coloured(tmp_path / "pictures", ("x/a.png", "y/a.png"))
     for name in ("x", "y"):
         (pictures / name / "labels.csv").write_text(f"file,colour\na.png,{name}\n")
     assert load_folder(pictures).classes == ("x", "y")
     (pictures / "labels.csv").write_text("file,colour\na.png,red\n")
-    assert "2 pictures are called a.png" in folder_error(pictures)
+    assert "2 images are called a.png" in folder_error(pictures)
     (pictures / "labels.csv").write_text("file,colour\nx/a.png,red\ny/a.png,blue\nz/a.png,green\n")
     data = load_folder(pictures)
     assert data.labels is not None
     assert data.labels.tolist() == [1, 0]
     assert "not its 2 sub-folders" in data.source
-    assert "1 of its rows are about other pictures" in data.source
+    assert "1 of its rows are about other images" in data.source
 
 
 @pytest.mark.parametrize("value", ["²", "①", "9" * 5000])

@@ -1,4 +1,4 @@
-"""Zips of pictures."""
+"""Zips of images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_zip_whose_only_folder_holds_pictures_is_flat(tmp_path: Path) -> None:
     write_image(tmp_path / "root" / "pets" / "a.png")
     dataset = load_folder(zip_folder(tmp_path / "root", tmp_path / "pets.zip"))
     assert dataset.labels is None
-    assert dataset.source == f"1 picture from {tmp_path}/pets.zip/pets"
+    assert dataset.source == f"1 image from {tmp_path}/pets.zip/pets"
 
 
 def test_backslashes_of_a_windows_zip(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_bad_members_of_a_zip(tmp_path: Path) -> None:
     reasons = {
         "crc.bmp": "damaged in the zip",
         "good.bmp": "twice in the zip",
-        "packed.bmp": "packed in an unusual way, zip it anew",
+        "packed.bmp": "packed in an unusual way, zip it again",
         "secret.bmp": "encrypted",
-        "text.bmp": "not a picture despite its name",
+        "text.bmp": "not an image despite its name",
     }
     assert dataset.source.endswith("5 left out: " + ", ".join(f"{name} ({why})" for name, why in reasons.items()))
 
@@ -118,7 +118,7 @@ def test_damaged_zips_are_refused_and_never_a_traceback(tmp_path: Path) -> None:
 def test_an_empty_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "pets.zip", "w"):
         pass
-    assert "no pictures in it" in folder_error(tmp_path / "pets.zip")
+    assert "no images in it" in folder_error(tmp_path / "pets.zip")
 
 
 def test_nothing_is_written_beside_a_zip(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Decoded pictures that are kept: found again, never wrong, never in the way."""
+"""Decoded images that are kept: found again, never wrong, never in the way."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_what_was_decoded_is_found_again(
     assert same(plain, again)
     assert Dataset(again.samples, "", again.labels).fingerprint == plain.fingerprint  # counted anew
     (file,) = files(cache)
-    assert built.notes == (f"cache: 0.0 MB of pictures written to {file}",)
-    assert again.notes == (f"cache: 0.0 MB of pictures from {file}",)
+    assert built.notes == (f"cache: 0.0 MB of images written to {file}",)
+    assert again.notes == (f"cache: 0.0 MB of images from {file}",)
     assert plain.notes == ()
 
 
@@ -155,14 +155,14 @@ def test_choosing_copies_nothing_that_is_mapped(pets: Path, cache: Path, found: 
 def test_bad_pictures_leave_no_holes(pets: Path, cache: Path) -> None:
     for index in (0, 7, 19):
         (pets / "cat" / f"{index}.png").write_text("?")
-    with pytest.raises(UsageError, match="3 of 40 pictures"):
+    with pytest.raises(UsageError, match="3 of 40 images"):
         load_folder(pets, cache=cache)
     assert files(cache) == []
     plain, built = load_folder(pets, on_bad="skip"), load_folder(pets, cache=cache, on_bad="skip")
     assert len(built) == 37
     assert same(plain, built)
     assert same(plain, load_folder(pets, cache=cache, on_bad="skip"))
-    with pytest.raises(UsageError, match="3 of 40 pictures"):
+    with pytest.raises(UsageError, match="3 of 40 images"):
         load_folder(pets, cache=cache)
 
 
@@ -315,9 +315,7 @@ def test_a_place_that_cannot_be_written_to_is_no_error(pets: Path, cache: Path, 
     dataset = load_folder(pets, cache=tmp_path / "file" / "cache")
     assert same(dataset, load_folder(pets))
     (note,) = dataset.notes
-    assert note.startswith(
-        f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: pictures cannot be cached there (Not"
-    )
+    assert note.startswith(f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: images cannot be cached there (Not")
     assert note.endswith("), they are held in memory")
 
 
@@ -402,8 +400,8 @@ def test_a_run_says_where_its_pictures_are_kept(train: Callable[..., Path], here
     folder_of = [*without(TINY_IMAGES, "dataset"), "dataset=folder", f"dataset.path={pets}", "steps=1"]
     kept, again = (train(*folder_of, f"name={name}") for name in "ab")
     (file,) = (here.parent / "home" / ".cache" / "gan-cli" / "pictures").iterdir()
-    assert f"cache: 0.0 MB of pictures written to {file}" in (kept / "train.log").read_text()
-    assert f"cache: 0.0 MB of pictures from {file}" in (again / "train.log").read_text()
+    assert f"cache: 0.0 MB of images written to {file}" in (kept / "train.log").read_text()
+    assert f"cache: 0.0 MB of images from {file}" in (again / "train.log").read_text()
     off = train(*folder_of, "name=c", "dataset.cache=none")
     assert "cache: " not in (off / "train.log").read_text()
     lines = [(run / "metrics.jsonl").read_text().splitlines()[-1].split('"memory')[0] for run in (kept, again, off)]

@@ -192,8 +192,8 @@ def test_a_roll_has_no_modes(here: Path) -> None:
 @pytest.mark.parametrize(
     ("extractor", "metric", "why"),
     [
-        ("random", "inception_score", "needs pictures of one class each with extractor=classifier"),
-        ("pixels", "modes", "needs points whose modes are known, or pictures"),
+        ("random", "inception_score", "needs images of one class each with extractor=classifier"),
+        ("pixels", "modes", "needs points whose modes are known, or images"),
     ],
 )
 def test_what_the_data_do_not_allow_is_refused(judged_by, extractor: str, metric: str, why: str) -> None:
@@ -204,7 +204,7 @@ def test_what_the_data_do_not_allow_is_refused(judged_by, extractor: str, metric
 
 
 def test_points_are_not_memorized(here: Path) -> None:
-    with pytest.raises(UsageError, match=r"metrics=\[memorization\]: needs pictures, these data are points"):
+    with pytest.raises(UsageError, match=r"metrics=\[memorization\]: needs images, these data are points"):
         evaluate_samples(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 

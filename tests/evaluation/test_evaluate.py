@@ -213,7 +213,7 @@ def test_data_that_were_moved_are_named(
     assert metric_names(judged(f"ckpt={run}", *FEW, "data=moved, away")[0]) == ["kernel-random"]
     pictures(here / "others", 25)
     said = error_line(capsys, "eval", f"ckpt={run}", *FEW, "data=others")
-    assert "was trained on other data than these (25 pictures from others" in said
+    assert "was trained on other data than these (25 images from others" in said
 
 
 def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +234,10 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),
         (("real=a", "fake=b", "data=c"), "data=c: says where a checkpoint's data are"),
         (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: expected"),
-        (("ckpt=a", "extractor=resnet"), "extractor=resnet: expected one of auto, classifier, random, pixels"),
+        (
+            ("ckpt=a", "extractor=resnet"),
+            "extractor=resnet: expected one of auto, classifier, inception, pixels, random",
+        ),
         (("ckpt=a", "n=9"), "n=9: expected a whole number at least 10"),
         (("ckpt=a", "resamples=-1"), "resamples=-1: expected"),
         (("ckpt=a", "standing=maybe"), "standing=maybe: expected true or false"),
@@ -262,7 +265,7 @@ def test_what_the_data_do_not_allow(
     """It is said before samples are made."""
     monkeypatch.setattr(checkpoint_evaluation, "generate_samples", lambda *arguments: pytest.fail("made"))
     said = error_line(capsys, "eval", f"ckpt={run}", "n=20", "extractor=random", "metrics=[inception_score]")
-    assert "metrics=[inception_score]: needs pictures of one class each with extractor=classifier" in said
+    assert "metrics=[inception_score]: needs images of one class each with extractor=classifier" in said
 
 
 def test_a_folder_that_cannot_be_written(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Two folders of pictures compared with no checkpoint at all."""
+"""Two folders of images compared with no checkpoint at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOLDERS = {"real": "real", "fake": "fake"}
 
 
 def noise(folder: Path, count: int, *, seed: int = 0, size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Path:
-    """So many pictures, (width, height) of random pixels."""
+    """So many images, (width, height) of random pixels."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     shape = (count, size[1], size[0]) if mode == "L" else (count, size[1], size[0], 3)
@@ -64,8 +64,8 @@ def test_of_the_same_kind_and_of_another(here: Path, compared: Callable[..., Any
         Image.new("RGB", (16, 12), (0, 90, 0)).save(path)
     good, printed, path = compared("real=real", "fake=alike")
     assert path == Path("alike_random_n30.json")
-    assert "real: 60 pictures from real" in printed
-    assert "fake: 30 pictures from alike" in printed
+    assert "real: 60 images from real" in printed
+    assert "fake: 30 images from alike" in printed
     assert good["about"]["shape"] == [3, 12, 16]
     assert value(good, "coverage-random")["value"] > 0.8
     assert value(good, "memorized-pixels")["value"] < 0.1
@@ -91,7 +91,7 @@ def test_large_pictures_are_brought_to_128(here: Path, compared: Callable[..., A
 
 
 def shades(folder: Path, count: int, shade: int, *, seed: int = 0) -> Path:
-    """Pictures of about one grey each, which tell a class."""
+    """Images of about one grey each, which tell a class."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for index, pixels in enumerate(random.integers(shade, shade + 60, (count, 12, 16, 3), dtype=np.uint8)):
@@ -123,7 +123,7 @@ def test_a_classifier_at_chance_is_not_used(
     noise(here / "fake", 30, seed=4)
     data, printed, path = compared("real=real", "fake=fake", "metrics=[kernel]")
     assert metric_names(data) == ["kernel-random"]
-    assert "no better than guessing (50.0%): pictures are compared in random features" in printed
+    assert "no better than guessing (50.0%): images are compared in random features" in printed
     assert data["about"]["why"] in printed
     assert path.name == "fake_random_n30.json"
 
@@ -132,7 +132,7 @@ def test_a_classifier_at_chance_is_not_used(
 
 
 def striped(folder: Path, count: int, size: tuple[int, int], *, seed: int = 0) -> Path:
-    """A disc at a random place of the middle square of wide pictures, and stripes at both sides; (width, height)."""
+    """A disc at a random place of the middle square of wide images, and stripes at both sides; (width, height)."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     width, height = size
@@ -202,8 +202,8 @@ def test_fit_is_of_two_folders(here: Path, capsys: pytest.CaptureFixture[str]) -
     [
         ((16, 12), (16, 12), (12, 16), "that of the fakes"),
         ((64, 48), (16, 12), (12, 16), "that of the fakes"),
-        ((16, 12), (64, 48), (12, 16), "that of the real pictures, in the fakes' proportions"),
-        ((16, 32), (20, 20), (16, 16), "that of the real pictures, in the fakes' proportions"),
+        ((16, 12), (64, 48), (12, 16), "that of the real images, in the fakes' proportions"),
+        ((16, 32), (20, 20), (16, 16), "that of the real images, in the fakes' proportions"),
         ((300, 300), (128, 100), (100, 128), "that of the fakes"),
         ((300, 300), (300, 3), (4, 128), "as sides are at most 128 pixels unless image_size= says more"),
         ((300, 300), (300, 200), (85, 128), "as sides are at most 128 pixels unless image_size= says more"),
@@ -256,25 +256,25 @@ def test_a_folder_with_itself_and_shared_pictures(here: Path, compared: Callable
     (here / "fake" / "copy.png").write_bytes((here / "real" / "3.png").read_bytes())
     (here / "link").symlink_to("real")
     same = compared("real=real", "fake=link", "metrics=[kernel]")[1]
-    assert "warning: real and fake are the same folder, link: the metrics are of real pictures" in same
-    assert "warning: 1 of 21 fakes are real pictures, the same in each pixel at 12 x 16" in compared(
+    assert "warning: real and fake are the same folder, link: the metrics are of real images" in same
+    assert "warning: 1 of 21 fakes are real images, the same in each pixel at 12 x 16" in compared(
         "real=real", "fake=fake", "metrics=[kernel]"
     )[1]  # fmt: skip
     (here / "fake" / "copy.png").unlink()
-    assert "are real pictures" not in compared("real=real", "fake=fake", "metrics=[kernel]")[1]
+    assert "are real images" not in compared("real=real", "fake=fake", "metrics=[kernel]")[1]
 
 
 def test_grey_beside_colours(here: Path) -> None:
     noise(here / "grey", 12, mode="L")
     noise(here / "coloured", 12, seed=1)
-    turned = "warning: 12 fakes have colours and are turned grey, as the real pictures are"
+    turned = "warning: 12 fakes have colours and are turned grey, as the real images are"
     assert turned in read(12, "grey", "coloured").lines
-    assert "warning: the fakes are grey, the real pictures are not" in read(12, "coloured", "grey").lines
+    assert "warning: the fakes are grey, the real images are not" in read(12, "coloured", "grey").lines
     assert not any("warning: the fakes" in line for line in read(12, "grey", "grey").lines)
 
 
 def test_fakes_that_are_not_used_are_told_and_all_can_be(here: Path, compared: Callable[..., Any]) -> None:
-    """As papers have it: all fakes against all real pictures."""
+    """As papers have it: all fakes against all real images."""
     noise(here / "real", 30)
     noise(here / "fake", 50, seed=1)
     data, printed, _ = compared("real=real", "fake=fake", "metrics=[frechet]")
@@ -310,12 +310,12 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
 def test_mistakes_name_the_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise(here / "real", 40)
     (here / "empty").mkdir()
-    assert "real=empty: no pictures in it" in error_line(capsys, "eval", "real=empty", "fake=real")
-    assert "fake=empty: no pictures in it" in error_line(capsys, "eval", "real=real", "fake=empty")
+    assert "real=empty: no images in it" in error_line(capsys, "eval", "real=empty", "fake=real")
+    assert "fake=empty: no images in it" in error_line(capsys, "eval", "real=real", "fake=empty")
     assert "real=nowhere" in error_line(capsys, "eval", "real=nowhere", "fake=real")
     assert "fake=nowhere" in error_line(capsys, "eval", "real=real", "fake=nowhere")
     noise(here / "few", 12, seed=1)
-    assert "n=13: fake=few has 12 pictures, use at most that many" in error_line(
+    assert "n=13: fake=few has 12 images, use at most that many" in error_line(
         capsys, "eval", "real=real", "fake=few", "n=13"
     )
     assert "n=21: there are 20 real samples on each side, half of 40" in error_line(
@@ -349,4 +349,4 @@ def test_too_few_fakes_are_named(here: Path, capsys: pytest.CaptureFixture[str])
         write_image(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
     write_image(here / "fake" / "0.png", (0, 0, 0), (8, 8))
     assert run_command("eval", ["real=real", "fake=fake"]) == 2
-    assert "fake=fake: 1 pictures are too few, at least" in capsys.readouterr().err
+    assert "fake=fake: 1 image, at least" in capsys.readouterr().err

@@ -33,7 +33,7 @@ SHAPES = ("dataset=shapes", "dataset.size=60", "image_size=8")
 
 
 def numbered(count: int, first: int = 0) -> Dataset:
-    """Pictures of which each says its number."""
+    """Images of which each says its number."""
     numbers = torch.arange(first, first + count).view(-1, 1, 1, 1)
     return Dataset(torch.cat([numbers // 256, numbers % 256], 1).to(torch.uint8), "numbers")
 
@@ -127,7 +127,7 @@ def test_more_fakes_than_held_out_samples() -> None:
 
 
 def labelled(classes: str, counts: Sequence[int], first: int = 0) -> Dataset:
-    """So many pictures of each class, a letter each."""
+    """So many images of each class, a letter each."""
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     return dataclasses.replace(numbered(len(labels), first), labels=labels, classes=tuple(classes))
 
@@ -147,14 +147,14 @@ def test_held_out_samples_of_other_classes_are_left_out_and_told(monkeypatch: py
     assert real.held_out.classes == ("a", "c")
     assert real.held_out.labels is not None
     assert real.held_out.labels.tolist() == [0] * 20 + [1] * 20
-    assert real.notes == ("40 of 80 held-out pictures are left out: b is no class of the training data",)
+    assert real.notes == ("40 of 80 held-out images are left out: b is no class of the training data",)
 
 
 def test_a_test_split_of_other_classes_alone_is_not_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
     real = found_with(labelled("a", [30]), labelled("bd", [20, 20]), monkeypatch)
     assert real.held_out is None
     assert real.why == "their test split has none of their classes"
-    assert "40 of 40 held-out pictures are left out: b, d are no classes" in real.notes[0]
+    assert "40 of 40 held-out images are left out: b, d are no classes" in real.notes[0]
 
 
 def test_a_test_split_without_a_class_is_not_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_a_test_split_without_a_class_is_not_compared_with(monkeypatch: pytest.M
     assert real.describe(20) == "20 images of the data; floor: 20 others (their test split has no b)"
     few = found_with(labelled("ab", [97, 3]), labelled("a", [40]), monkeypatch)
     assert few.held_out is not None
-    assert few.notes == ("the held-out pictures have no b, 3.0% of the training pictures",)
+    assert few.notes == ("the held-out images have no b, 3.0% of the training images",)
 
 
 def test_the_same_classes_are_compared_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,10 +173,10 @@ def test_the_same_classes_are_compared_as_they_are(monkeypatch: pytest.MonkeyPat
     unlabelled = numbered(40, 1000)
     unknown = found_with(labelled("ab", [30, 30]), unlabelled, monkeypatch)
     assert unknown.held_out is unlabelled
-    assert "the held-out pictures have no classes" in unknown.notes[0]
+    assert "the held-out images have no classes" in unknown.notes[0]
     assert found_with(numbered(60), test, monkeypatch).notes == ()
     several = [dataclasses.replace(labelled(name, [30]), labels=torch.zeros(30, 2).long()) for name in ("ab", "abc")]
-    told = ("the held-out pictures have c, which the training data do not have",)
+    told = ("the held-out images have c, which the training data do not have",)
     assert found_with(*several, monkeypatch).notes == told
 
 
@@ -256,7 +256,7 @@ def test_extractors_by_name(here: Path, overrides: tuple[str, ...], name: str, e
 
 @pytest.mark.parametrize("name", ["auto", "classifier"])
 def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of 120 random pictures in two classes at random, of which 4 of 12 are right."""
+    """As of 120 random images in two classes at random, of which 4 of 12 are right."""
     guesses = classifier.Classifier(nn.Sequential(), 4 / 12)
     monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: guesses)
     random = torch.Generator().manual_seed(0)
@@ -268,7 +268,7 @@ def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.Monk
     assert extractor.name == "random"
     assert extractor.accuracy is None
     assert "(12 samples), no better than guessing (5" in said[-1]
-    assert said[-1].endswith("%): pictures are compared in random features")
+    assert said[-1].endswith("%): images are compared in random features")
     assert extractor.why in said[-1]
 
 

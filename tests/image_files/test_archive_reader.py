@@ -1,4 +1,4 @@
-"""Pictures in arrays and tars, single files, and archives that lie in the folder."""
+"""Images in arrays and tars, single files, and archives that lie in the folder."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
     [
         (PIXELS, "NHWC [12,8,8,3]"),
         (PIXELS.transpose(0, 3, 1, 2), "NCHW [12,3,8,8]"),
-        (PIXELS[0], "one picture, HWC [8,8,3]"),
-        (PIXELS[0].transpose(2, 0, 1), "one picture, CHW [3,8,8]"),
+        (PIXELS[0], "one image, HWC [8,8,3]"),
+        (PIXELS[0].transpose(2, 0, 1), "one image, CHW [3,8,8]"),
         (PIXELS[..., 0], "NHW [12,8,8]"),
         (PIXELS[:5, ..., 0], "NHW [5,8,8]"),
         (np.asfortranarray(PIXELS), "NHWC [12,8,8,3]"),
@@ -80,8 +80,8 @@ def test_a_table_of_numbers_beside_pictures_is_said_to_be_taken_as_a_picture(tmp
     (tmp_path / "a.png").write_bytes(encode_image(noise_image(8, 8), "PNG"))
     np.save(tmp_path / "vectors.npy", np.zeros((20, 100), np.uint8))
     data = load_folder(tmp_path)
-    assert "vectors.npy taken as one picture, HW [20,100]" in data.source
-    assert data.changes["arrays"] == ["vectors.npy taken as one picture, HW [20,100]"]
+    assert "vectors.npy taken as one image, HW [20,100]" in data.source
+    assert data.changes["arrays"] == ["vectors.npy taken as one image, HW [20,100]"]
 
 
 def test_a_folder_of_arrays_in_classes(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_labels_in_an_array_beside_the_pictures(tmp_path: Path, labels: list) ->
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        (np.arange(3), "3 labels for 4 pictures"),
-        (np.ones((4, 2)), "[4,2] is not one label for each picture"),
+        (np.arange(3), "3 labels for 4 images"),
+        (np.ones((4, 2)), "[4,2] is not one label for each image"),
         (np.array([{}] * 4), "holds Python objects, which are not loaded"),
     ],
 )
@@ -263,7 +263,7 @@ def test_a_member_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", ["a.png", "a", "a.x"])
 def test_a_single_picture(tmp_path: Path, name: str) -> None:
     data = load_folder(write_image(tmp_path / name, format="PNG"))
-    assert data.source == f"1 picture from {tmp_path / name}"
+    assert data.source == f"1 image from {tmp_path / name}"
     assert pixel(data) == RED
 
 

@@ -1,4 +1,4 @@
-"""What gan-cli wrote among a person's pictures is no data: runs, samples, exports, pages of evaluations."""
+"""What gan-cli wrote among a person's images is no data: runs, samples, exports, pages of evaluations."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_runs_samples_and_exports_among_the_pictures_are_left_out(
     data = load_folder(pets if pack is None else pack(pets, tmp_path / f"pets.{pack.__name__}"))
     assert data.classes == ("cat", "dog")
     assert data.fingerprint == plain.fingerprint
-    assert "2 runs and 1 export and 1 set of samples and 2 pictures of gan-cli left out (" in data.source
+    assert "2 runs and 1 export and 1 set of samples and 2 images of gan-cli left out (" in data.source
 
 
 def test_pictures_of_a_person_s_own_that_have_json_beside_them_stay(pets: Path) -> None:
@@ -90,7 +90,7 @@ def test_samples_that_are_meant_are_read(tmp_path: Path, pets: Path) -> None:
     (made.parent / "grid.json").write_text(SIDECAR)
     assert len(load_folder(made)) == 3
     assert len(load_folder(made.parent)) == 3  # nothing else is there; its grid is left out
-    assert "1 picture of gan-cli left out (grid.png)" in load_folder(made.parent).source
+    assert "1 image of gan-cli left out (grid.png)" in load_folder(made.parent).source
     assert len(load_folder(zip_folder(made.parent, tmp_path / "made.zip"))) == 3
     assert len(load_folder(tarred(made.parent, tmp_path / "made.tgz"))) == 3
 
@@ -107,10 +107,10 @@ def test_an_array_of_samples_is_read_where_it_is_meant(tmp_path: Path, pets: Pat
 
 def test_a_run_is_no_folder_of_pictures(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    assert f"dataset.path={run}: is a run of gan-train, whose pictures are grids; gan-sample" in folder_error(run)
+    assert f"dataset.path={run}: is a run of gan-train, whose images are grids; gan-sample" in folder_error(run)
     write_run(tmp_path / "outputs" / "a" / "b")
     message = folder_error(tmp_path / "outputs")
-    assert "no pictures in it; 1 run of gan-cli left out (a/b)" in message
+    assert "no images in it; 1 run of gan-cli left out (a/b)" in message
 
 
 def test_a_run_beside_does_not_make_the_cache_stale(pets: Path) -> None:
@@ -130,21 +130,21 @@ def test_working_in_the_folder_of_pictures(
     write_class_folders(here, cats=12, dogs=12)
     command = [*without(TINY_IMAGES, "dataset"), "dataset=folder", "dataset.cache=none", "dataset.path=.", "steps=2"]
     first = train(*command, "name=o1")
-    assert "24 pictures in 2 classes (cats 12, dogs 12)" in capsys.readouterr().out
+    assert "24 images in 2 classes (cats 12, dogs 12)" in capsys.readouterr().out
     assert run_command("sample", [f"ckpt={first}", "n=4", "out=."]) == 0
     train(*command, "name=o2", "output=cats")
     said = capsys.readouterr().out
-    assert "24 pictures in 2 classes (cats 12, dogs 12)" in said
-    assert "1 run and 1 picture of gan-cli left out" in said
+    assert "24 images in 2 classes (cats 12, dogs 12)" in said
+    assert "1 run and 1 image of gan-cli left out" in said
     train("resume=o1", "extra_steps=1")
-    assert "2 runs and 1 picture of gan-cli left out" in capsys.readouterr().out
+    assert "2 runs and 1 image of gan-cli left out" in capsys.readouterr().out
 
 
 def test_a_cache_among_the_pictures_is_found_again(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_store, "MIN_CACHE_BYTES", 0)
     (pets / "cache").mkdir()
-    assert "pictures written to" in load_folder(pets, cache=pets / "cache").notes[0]
-    assert "pictures from" in load_folder(pets, cache=pets / "cache").notes[0]
+    assert "images written to" in load_folder(pets, cache=pets / "cache").notes[0]
+    assert "images from" in load_folder(pets, cache=pets / "cache").notes[0]
     assert "other file" not in load_folder(pets).source
 
 

@@ -37,7 +37,7 @@ def pictures(folder: Path, names: list[str]) -> Path:
 
 
 def named(dataset: Dataset) -> list[str]:
-    """The class of each picture."""
+    """The class of each image."""
     assert dataset.labels is not None
     return [dataset.classes[label] for label in dataset.labels.tolist()]
 
@@ -118,13 +118,13 @@ def test_ids_whose_zeros_a_spreadsheet_took_off(tmp_path: Path) -> None:
     assert named(data) == ["pug", "boxer", "pug"]
     assert "3 found by their names without ending and zeros in front" in data.source
     write_image(train / "001.jpg")
-    assert "has no row for 2 of 4 pictures, as 0001.jpg" in folder_error(train, labels=tmp_path / "mine.csv")
+    assert "has no row for 2 of 4 images, as 0001.jpg" in folder_error(train, labels=tmp_path / "mine.csv")
 
 
 def test_an_id_that_two_pictures_have_is_not_guessed(tmp_path: Path) -> None:
     train = pictures(tmp_path / "train", ["0.jpg", "0.png", "1.jpg"])
     (tmp_path / "mine.csv").write_text("id,breed\n0,pug\n1,boxer\n")
-    assert "has no row for 2 of 3 pictures, as 0.jpg" in folder_error(train, labels=tmp_path / "mine.csv")
+    assert "has no row for 2 of 3 images, as 0.jpg" in folder_error(train, labels=tmp_path / "mine.csv")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_table_by_another_name_is_told_of(tmp_path: Path) -> None:
     data = load_folder(path)
     assert data.labels is None
     meta = tmp_path / "dog" / "meta.csv"
-    assert f"{meta} names these pictures and is not used: dataset.labels={meta} uses it" in data.source
+    assert f"{meta} names these images and is not used: dataset.labels={meta} uses it" in data.source
     assert "prices" not in data.source
     assert "other.csv" not in data.source
     assert load_folder(path, labels=meta).classes == ("boxer", "pug")
@@ -244,10 +244,10 @@ def test_a_table_in_a_zip_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "pets" / "val.txt").write_text("a.png 3\nb.png 12\n")
     data = load_folder(zip_folder(tmp_path / "pets", tmp_path / "pets.zip"), labels="val.txt")
     assert data.classes == ("3", "12")
-    assert "pets.zip/val.txt names these pictures" not in data.source
+    assert "pets.zip/val.txt names these images" not in data.source
     told = load_folder(tmp_path / "pets.zip")
     assert told.labels is None
-    assert "val.txt names these pictures and is not used: dataset.labels=val.txt uses it" in told.source
+    assert "val.txt names these images and is not used: dataset.labels=val.txt uses it" in told.source
 
 
 def test_a_table_about_none_of_the_pictures_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_metadata_that_does_not_fit_stops_nothing(tmp_path: Path) -> None:
     data = load_folder(path)
     assert data.labels is None
     assert "not used: " in data.source
-    assert "has no row for 1 of 2 pictures, as b.png" in data.source
+    assert "has no row for 1 of 2 images, as b.png" in data.source
 
 
 # --- order -------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def ages(tmp_path: Path, values: list[str]) -> Path:
 
 def test_numbers_that_are_each_a_class_are_told(tmp_path: Path) -> None:
     path = ages(tmp_path, [f"{20 + number}.5" for number in range(12)])
-    said = "; age: 12 values for 12 pictures, each its own class; dataset.labels_bins=5 makes ranges"
+    said = "; age: 12 values for 12 images, each its own class; dataset.labels_bins=5 makes ranges"
     assert said in load_folder(path).source
     data = load_folder(path, labels_bins=3)
     assert data.classes == ("20.5..23.5", "24.5..27.5", "28.5..31.5")
@@ -356,7 +356,7 @@ def test_a_column_that_differs_for_each_picture_is_left_out_beside_others(tmp_pa
     (path / "labels.csv").write_text("file,id,kind,empty\n" + rows)
     data = load_folder(path)
     assert data.classes == ("0", "1")
-    assert "id left out, it differs for each picture" in data.source
+    assert "id left out, it differs for each image" in data.source
     assert "the column 'empty' is empty: left out" in data.source
 
 
@@ -369,7 +369,7 @@ def test_several_folders_are_a_class_each_or_have_their_own(tmp_path: Path) -> N
     data = load_folder((str(tiny), str(many)))
     assert data.classes == ("many", "tiny")
     assert named(data) == ["tiny", "many", "many"]
-    assert data.source == f"3 pictures in 2 classes (many 2, tiny 1) from {tiny} and {many}; each folder a class"
+    assert data.source == f"3 images in 2 classes (many 2, tiny 1) from {tiny} and {many}; each folder a class"
     pets = write_class_folders(tmp_path / "pets", cat=2, dog=1)
     more = zip_folder(write_class_folders(tmp_path / "more", cat=1, bird=1), tmp_path / "more.zip")
     data = load_folder((str(pets), str(more), str(tiny)))
@@ -380,7 +380,7 @@ def test_several_folders_are_a_class_each_or_have_their_own(tmp_path: Path) -> N
     assert len(one) == 3
     table = "file,label\n" + "".join(f"{name}.png,{name}\n" for name in "ab")
     (tmp_path / "mine.csv").write_text(table)
-    assert "2 pictures are called a.png" in folder_error((str(many), str(tiny)), labels=tmp_path / "mine.csv")
+    assert "2 images are called a.png" in folder_error((str(many), str(tiny)), labels=tmp_path / "mine.csv")
 
 
 def test_several_folders_tars_and_arrays(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_several_folders_tars_and_arrays(tmp_path: Path) -> None:
 def test_several_folders_that_do_not_fit(tmp_path: Path) -> None:
     one, other = pictures(tmp_path / "one", ["a.png"]), pictures(tmp_path / "other", ["b.png"])
     (one / "labels.csv").write_text("file,colour,size\na.png,red,big\n")
-    assert "some of these pictures have colour, size, some plain classes" in folder_error(f"[{one},{other}]")
+    assert "some of these images have colour, size, some plain classes" in folder_error(f"[{one},{other}]")
     assert "named twice" in folder_error(f"[{one},{one}/]")
     assert "inside another" in folder_error(f"[{tmp_path},{one}]")
     assert f"{tmp_path}/none: not found" in folder_error(f"[{one},{tmp_path}/none]")

@@ -1,4 +1,4 @@
-"""Pictures with opacity: kept where a kind of file has it, else put on a background that is said."""
+"""Images with opacity: kept where a kind of file has it, else put on a background that is said."""
 
 from __future__ import annotations
 

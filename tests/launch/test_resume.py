@@ -413,7 +413,7 @@ def test_ten_kills_at_random_instants_lose_nothing(train: Callable[..., Path], h
     done = last_checkpoint(run).counters.step
     assert done > 5
     (run / CHECKPOINTS / ".tmpAb3dEf").write_bytes(b"half a checkpoint")
-    (run / "samples" / ".step_00000001.png.tmp").write_bytes(b"half a picture")
+    (run / "samples" / ".step_00000001.png.tmp").write_bytes(b"half an image")
     train(f"resume={run}", f"steps={done + 3}")
     whole = train(*every_step, f"steps={done + 3}", "name=whole")
     assert_equal_runs(whole, run)

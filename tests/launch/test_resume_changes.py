@@ -119,8 +119,8 @@ def test_what_is_so_already_is_no_change(train: Callable[..., Path], short: Path
 def test_a_refusal_names_what_is_there_and_the_way_out(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refused(["resume=short", "loss=hinge"], capsys)
     where = short.relative_to(Path.cwd())
-    assert f"loss: cannot change on resume={where} (non_saturating there), only steps, " in error
-    assert "batch_size, training.accumulate, threads, optimizer.lr and *_every" in error
+    assert f"loss: cannot change on resume={where} (non_saturating there), only batch_size, " in error
+    assert "steps, threads, training.accumulate and *_every" in error
     assert f"init_from={where} dataset=shapes loss=hinge" in error
 
 
@@ -192,7 +192,7 @@ def test_a_run_whose_data_are_gone_names_the_way_on(own: Path, capsys: pytest.Ca
 def test_moved_data_that_are_other_ones_are_refused(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_class_folders(Path(), others=11)
     error = refused([f"resume={own}", "data=others", "extra_steps=1"], capsys)
-    assert "the data are not those of the run (11 pictures" in error
+    assert "the data are not those of the run (11 images" in error
     assert "it had 10); put them back, continue with these by on_changed_data=go_on" in error
 
 

@@ -1,4 +1,4 @@
-"""What reports are drawn from: thinned curves, ticks a person can read, pictures that fit."""
+"""What reports are drawn from: thinned curves, ticks a person can read, images that fit."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def test_what_the_report_of_a_sweep_tells(tmp_path: Path) -> None:
 
 
 def test_a_leaderboard_leads_nowhere_else(tmp_path: Path) -> None:
-    """Pictures and curves of folders that are not the sweep's own are not taken into a page that one may send."""
+    """Images and curves of folders that are not the sweep's own are not taken into a page that one may send."""
     write_run(tmp_path / "secret")
     sweep = write_sweep(tmp_path / "sweep")
     board = json.loads((sweep / "leaderboard.json").read_text())

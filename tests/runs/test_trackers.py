@@ -26,7 +26,7 @@ GRIDS = [*without(TINY_IMAGES, "training.sample_every"), "training.sample_every=
 
 
 def events_of(run: Path) -> tuple[dict[str, dict[int, float]], dict[str, list[int]]]:
-    """Figures and the steps of pictures, as TensorBoard reads them."""
+    """Figures and the steps of images, as TensorBoard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     read = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
@@ -143,7 +143,7 @@ def test_a_missing_package_is_said_before_there_is_a_folder(
 
 def test_an_unknown_logger_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", [*TINY_IMAGES, "logger=tensorbord"]) == 2
-    assert "logger=tensorbord: expected a list, each one of tensorboard, wandb, csv, mlflow" in capsys.readouterr().err
+    assert "logger=tensorbord: expected a list, each one of csv, mlflow, tensorboard, wandb" in capsys.readouterr().err
 
 
 def test_where_wandb_finds_a_key(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

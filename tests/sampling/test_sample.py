@@ -1,4 +1,4 @@
-"""Sampling: a seed is a picture, whatever the batch; nothing overwritten, nothing left behind."""
+"""Sampling: a seed is an image, whatever the batch; nothing overwritten, nothing left behind."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_a_run_with_a_linked_file_is_not_gone_on_with(
     link(run / name, target)
     error = error_line(capsys, "train", f"resume={run}", "extra_steps=1", code=5)
     assert f"{run / name}: is a link" in error
-    assert "put what it leads to in its place" in error
+    assert "replace it by what it points to" in error
     assert victim.read_text() == VICTIM
     assert not victim.with_name("profile").exists()
     assert last_checkpoint(run).counters.step == 1

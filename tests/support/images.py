@@ -51,7 +51,7 @@ def write_mixed_folder(root: Path) -> list[str]:
         image.save(path)
     content = encode_image(noise_image(40, 40), "JPEG")
     (root / "bird" / "truncated.jpg").write_bytes(content[: len(content) // 2])
-    (root / "cat" / "note.png").write_text("This is no picture.\n")
+    (root / "cat" / "note.png").write_text("This is no image.\n")
     frames = [noise_image(16, 16, seed=seed) for seed in (1, 2)]
     frames[0].save(root / "dog" / "moving.gif", save_all=True, append_images=frames[1:])
     return ["bird/truncated.jpg", "cat/note.png", "dog/moving.gif"]

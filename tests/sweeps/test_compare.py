@@ -205,7 +205,7 @@ def test_the_best_of_what_cannot_be_compared_is_not_marked(
 def test_what_runs_kept_of_their_measure_says_more_than_their_configs(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two paths to the same pictures are compared, one path to pictures that have changed is not."""
+    """Two paths to the same images are compared, one path to images that have changed is not."""
     runs = []
     for number, (path, data) in enumerate((("a", "1"), ("b", "1"), ("a", "2"))):
         config = {"dataset": {"name": "folder", "path": path}}

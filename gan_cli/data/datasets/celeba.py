@@ -103,7 +103,7 @@ def _names_of(path: Path, split: str) -> list[str]:
         if code.strip() == CODES[split]:
             names.append(name)
     if not names:
-        raise damaged_file_error(path, f"names no pictures of the split {split}")
+        raise damaged_file_error(path, f"names no images of the split {split}")
     return names
 
 
@@ -133,5 +133,5 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, ListedFile], Callable[[Liste
             if re.fullmatch(within + NAME.pattern, file.location.filename, re.ASCII)
         }
         if not files:
-            raise damaged_file_error(path, f"has no pictures in {within}")
+            raise damaged_file_error(path, f"has no images in {within}")
         yield files, zipped.read

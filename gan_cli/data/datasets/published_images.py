@@ -71,16 +71,16 @@ class PublishedImages:
             raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
         expected = "{}x{}".format(*self._native or ())
         raise BadImageError(
-            f"is {width}x{height}, {self._title}'s are {expected}; for pictures of your own use dataset=folder"
+            f"is {width}x{height}, {self._title}'s are {expected}; for images of your own use dataset=folder"
         )
 
     def _check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
         """Raises UsageError if more than a small share of the images is unusable, or if there is no image."""
         bad = sum(outcome.bad is not None for outcome in outcomes)
         if not files:
-            raise UsageError(f"dataset.root: {self.listing.shown}: its lists name no picture; get the lists again")
+            raise UsageError(f"dataset.root: {self.listing.shown}: its lists name no image; get the lists again")
         if bad > self.most_unusable * len(files):
-            many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
+            many = f"{bad:,} of {count_noun(len(files), 'image')} cannot be used"
             raise UsageError(
                 f"dataset.root: {self.listing.shown}: {many}: {describe_unusable(files, outcomes, 3)};"
                 " delete it and get it again"

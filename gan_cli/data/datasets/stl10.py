@@ -23,6 +23,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     source_text,
 )
 from gan_cli.data.decoding.resize import CHUNK
+from gan_cli.errors import count_noun
 
 SIDE = 96
 PIXELS = 3 * SIDE * SIDE
@@ -41,7 +42,7 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
     samples = found[images]
     if labels in found and len(found[labels]) != len(samples):
         raise damaged_file_error(
-            f"{STL10.title} {origin}", f"{len(samples):,} pictures do not fit {len(found[labels]):,} labels"
+            f"{STL10.title} {origin}", f"{count_noun(len(samples), 'image')} do not fit {len(found[labels]):,} labels"
         )
     return Dataset(
         samples=samples,

@@ -81,7 +81,7 @@ class ImageOutcome(NamedTuple):
 
     `reoriented`: it was rotated by its EXIF orientation. `flattened`: it was put on the background, because it had
     transparency. `enlarged`: it was smaller than the target. `recoloured`: `grey` or `colour` if it was converted to
-    that. `profile`: it was converted to sRGB from another colour profile. `transparent`: it is wholly transparent.
+    that. `profile`: it was converted to sRGB from another colour profile. `transparent`: it is fully transparent.
     `share`: thousandths cropped, padded or stretched. `values`: the extent of its values, for a deep, scaled or nearly
     black image. `cut_off`: some of these values were clipped.
     """

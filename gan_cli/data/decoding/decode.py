@@ -64,7 +64,7 @@ def decode_all(
     known: dict[ImageOutcome, ImageOutcome] = {}  # equal outcomes share one object
     workers = min(8, os.cpu_count() or 1)
     console = Console()
-    columns = (TextColumn("pictures"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
+    columns = (TextColumn("images"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
     quiet = len(items) <= SHOW_PROGRESS or not console.is_terminal
     # The filter is global to the process, so it is set here and not in a thread.
     with warnings.catch_warnings(), Progress(*columns, console=console, transient=True, disable=quiet) as progress:

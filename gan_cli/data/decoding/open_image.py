@@ -135,7 +135,7 @@ def _what_else(data: bytes) -> str:
     for (start, magic), kind in FOREIGN_MAGIC.items():
         if data[start:].startswith(magic):
             return f"is a {kind} despite its name: convert it to png"
-    return "not a picture despite its name"
+    return "not an image despite its name"
 
 
 def describe_decode_error(error: Exception) -> str:

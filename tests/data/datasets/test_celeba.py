@@ -89,12 +89,12 @@ def change_face(root: Path, name: str, change: Callable[[bytes], bytes | None]) 
     [
         (lambda face: None, ""),
         (lambda face: b"", "cannot be decoded"),
-        (lambda face: b"no picture", "cannot be decoded"),
+        (lambda face: b"no image", "cannot be decoded"),
         (lambda face: encode_image(Image.new("RGB", (178, 218)), "PNG"), "cannot be decoded"),
         (lambda face: encode_image(Image.new("RGB", (64, 64)), "JPEG"), "is 64x64, CelebA's are 178x218"),
         (lambda face: face[: len(face) // 2], "truncated"),
     ],
-    ids=["missing", "empty", "no picture", "a PNG", "another size", "truncated"],
+    ids=["missing", "empty", "no image", "a PNG", "another size", "truncated"],
 )
 def test_a_damaged_face_is_named(
     root: Path, extracted: bool, change: Callable[[bytes], bytes | None], why: str
@@ -124,7 +124,7 @@ def test_what_is_no_zip_of_faces(root: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
             archive.writestr(name, b"")
-    refused(lambda: load(root, "all"), str(path), "has no pictures in img_align_celeba/")
+    refused(lambda: load(root, "all"), str(path), "has no images in img_align_celeba/")
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_what_is_no_zip_of_faces(root: Path) -> None:
         (b"000001.jpg 3\n", "line 1 is '000001.jpg 3'"),
         (b"../../../etc/passwd 0\n", "line 1"),
         (b"../1.jpg 0\n", "line 1"),
-        (b"000001.jpg 1\n", "names no pictures of the split train"),
-        (b"", "names no pictures"),
+        (b"000001.jpg 1\n", "names no images of the split train"),
+        (b"", "names no images"),
         ("ünmöglich 0\n".encode(), "is not a text"),
         (b"000009.jpg 0\n", "000009.jpg"),
     ],
@@ -147,7 +147,7 @@ def test_what_is_no_zip_of_faces(root: Path) -> None:
         "another split",
         "empty",
         "not ASCII",
-        "no such picture",
+        "no such image",
     ],
 )
 def test_a_damaged_partition(root: Path, text: bytes, why: str) -> None:

@@ -204,7 +204,7 @@ def test_a_missing_package_is_named(
 
 
 @pytest.mark.parametrize(
-    ("line", "words"), [("../../secret 1 1 1\n", "lists a file outside of"), ("", "its lists name no picture")]
+    ("line", "words"), [("../../secret 1 1 1\n", "lists a file outside of"), ("", "its lists name no image")]
 )
 def test_a_list_of_files_is_not_trusted(published: PublishedFiles, tmp_path: Path, line: str, words: str) -> None:
     published.copy("oxford_pets", tmp_path, extracted=True)

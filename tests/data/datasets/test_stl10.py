@@ -50,7 +50,7 @@ def test_a_long_wait_is_announced(
     [
         ("train_y.bin", b"\1\2\0", "has labels from 0 to 2, expected 1 to 10"),
         ("train_y.bin", b"\1\2\13", "has labels from 1 to 11"),
-        ("train_y.bin", b"\1\2", "3 pictures do not fit 2 labels"),
+        ("train_y.bin", b"\1\2", "3 images do not fit 2 labels"),
         ("train_y.bin", b"", "0 bytes"),
         ("train_X.bin", b"\0" * 27_647, "27,647 bytes, expected 1 to 100,000 times 27,648"),
     ],

@@ -1,4 +1,4 @@
-"""Pictures of every mode, depth, orientation, format and profile beside what Pillow makes of them directly."""
+"""Images of every mode, depth, orientation, format and profile beside what Pillow makes of them directly."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ TURNED = ("png", "jpg", "jpe", "jfif", "webp", "tif")
 
 
 def turn_of(index: int) -> int:
-    """The EXIF orientation of a picture that can have one."""
+    """The EXIF orientation of an image that can have one."""
     return 1 + index % 8
 
 
 def drawn(index: int, mode: str) -> tuple[Image.Image | np.ndarray, str]:
-    """A picture of smooth noise whose proportions are cut to 3:2 in whole pixels, and its ending."""
+    """An image of smooth noise whose proportions are cut to 3:2 in whole pixels, and its ending."""
     random = np.random.default_rng(index)
     step, extra = int(random.integers(4, 16)), 2 * int(random.integers(0, 8))
     width, height = (3 * step + extra, 2 * step) if index % 2 else (3 * step, 2 * step + extra)
@@ -115,7 +115,7 @@ def drawn(index: int, mode: str) -> tuple[Image.Image | np.ndarray, str]:
 
 
 def written(index: int, mode: str, folder: Path) -> tuple[Path, Image.Image]:
-    """A picture's file, and the picture as Pillow itself reads it, in 8 bits and upright."""
+    """An image's file, and the image as Pillow itself reads it, in 8 bits and upright."""
     content, ending = drawn(index, mode)
     name = f"{index:03d}.{ending}" if index % 10 or ending == "npy" else f"picture{index:03d}"
     path = folder / name
@@ -184,7 +184,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def reference(image: Image.Image, channels: int) -> np.ndarray:
-    """What Pillow makes of a picture, step by step."""
+    """What Pillow makes of an image, step by step."""
     if image.has_transparency_data and channels < 4:
         ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
@@ -196,7 +196,7 @@ def reference(image: Image.Image, channels: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Image.Image]]:
-    """A folder of 300 pictures, and each as Pillow reads it, in their order."""
+    """A folder of 300 images, and each as Pillow reads it, in their order."""
     folder = tmp_path_factory.mktemp("many")
     found = [written(index, MODES[index % len(MODES)], folder) for index in range(300)]
     return folder, [image for _, image in sorted(found, key=lambda pair: pair[0].name)]

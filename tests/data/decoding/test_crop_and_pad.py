@@ -1,4 +1,4 @@
-"""`dataset.fit` and `dataset.bands`: what of a picture is kept, and what is said of it."""
+"""`dataset.fit` and `dataset.bands`: what of an image is kept, and what is said of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.paths import ROOT
 
 
 def wide(folder: Path, count: int = 2) -> Path:
-    """Pictures of 96 x 24: a quarter red, a half green, a quarter blue."""
+    """Images of 96 x 24: a quarter red, a half green, a quarter blue."""
     for index in range(count):
         path = write_image(folder / "cat" / f"{index}.png", GREEN, (96, 24))
         image = Image.open(path)
@@ -37,7 +37,7 @@ def wide(folder: Path, count: int = 2) -> Path:
 def test_what_is_cut_is_said_in_folders_classes_and_zips(tmp_path: Path) -> None:
     folder = wide(tmp_path / "wide")
     data = load_folder(folder)
-    assert data.source == f"2 pictures in 1 class (cat 2) from {folder}; 2 cropped to 1:1, up to 75 % removed"
+    assert data.source == f"2 images in 1 class (cat 2) from {folder}; 2 cropped to 1:1, up to 75 % removed"
     assert load_folder(zip_folder(folder, tmp_path / "a.zip")).source.endswith("; 2 cropped to 1:1, up to 75 % removed")
     assert data.samples[0].flatten(1).T.unique(dim=0).tolist() == [list(GREEN)]
     assert (data.changes["fit"], data.changes["fitted"], data.changes["largest_share_fitted"]) == ("crop", 2, 0.75)
@@ -85,7 +85,7 @@ def test_a_picture_of_the_proportions_is_the_same_by_any_fit(tmp_path: Path, fit
     content = encode_image(noise_image(40, 40), "PNG")
     data = load_single_file(tmp_path, content, fit=fit)
     assert torch.equal(data.samples, load_single_file(tmp_path, content).samples)
-    assert data.source == f"1 picture from {tmp_path / 'one'}"
+    assert data.source == f"1 image from {tmp_path / 'one'}"
 
 
 @pytest.mark.parametrize("fit", ["pad", "stretch"])
@@ -122,11 +122,11 @@ def test_every_fit_of_every_proportion(tmp_path: Path, fit: str, width: int, hei
 def test_four_bands_that_are_no_opacity(tmp_path: Path) -> None:
     content = encode_image(Image.new("RGBA", (8, 8), (10, 20, 130, 0)), "PNG")
     lost = load_single_file(tmp_path, content, channels=4)
-    assert lost.source.endswith("; 1 wholly transparent (if that band is not opacity, use dataset.bands=data)")
+    assert lost.source.endswith("; 1 fully transparent (if that band is not opacity, use dataset.bands=data)")
     assert lost.changes["wholly_transparent"] == 1
     assert pixel(load_single_file(tmp_path, content, channels=4, bands="data")) == (10, 20, 130, 0)
     assert load_single_file(tmp_path, content, background="black").source.endswith(
-        "; 1 with transparency put on black; 1 wholly transparent; values 0 to 0 of 255: nearly black"
+        "; 1 with transparency put on black; 1 fully transparent; values 0 to 0 of 255: nearly black"
     )
     assert "a.png (has 4 bands, not dataset.image_channels=3)" in folder_error(tmp_path / "one", bands="data")
 

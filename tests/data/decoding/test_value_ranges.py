@@ -24,7 +24,7 @@ from support.images import write_image
 
 
 def grey(folder: Path, low: int, high: int, count: int = 4, kind: type = np.uint16, first: int = 0) -> Path:
-    """Pictures of 8 x 8 pixels with values from low to high, both of which the first one has."""
+    """Images of 8 x 8 pixels with values from low to high, both of which the first one has."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(first, first + count):
         values = np.random.default_rng(index).integers(low, high + 1, (8, 8)).astype(kind)
@@ -42,7 +42,7 @@ def test_12_bits_in_16_keep_256_shades_by_one_range_for_all(tmp_path: Path) -> N
     grey(folder, 0, 300, first=4)  # darker, and to stay so
     data = auto(folder)
     assert data.source == (
-        f"8 pictures from {folder}; 8 of 16 bits, values 0 to 4,090 of 65,535: 0 to 4,095 scaled to 0..255"
+        f"8 images from {folder}; 8 of 16 bits, values 0 to 4,090 of 65,535: 0 to 4,095 scaled to 0..255"
         " (dataset.value_range=full scales the full range)"
     )
     for index, sample in enumerate(data.samples):
@@ -101,7 +101,7 @@ def test_masks_of_8_bits_are_told_and_spread_where_that_is_asked_for(tmp_path: P
 def test_a_set_with_one_bright_picture_is_not_nearly_black(tmp_path: Path) -> None:
     folder = grey(tmp_path / "a", 0, 1, kind=np.uint8)
     grey(folder, 0, 200, count=1, kind=np.uint8, first=9)
-    assert auto(folder).source == f"5 pictures from {folder}"
+    assert auto(folder).source == f"5 images from {folder}"
 
 
 @pytest.mark.parametrize("asked", ["auto", (0.0, 4095.0)])
@@ -194,7 +194,7 @@ def test_held_out_pictures_beyond_the_range_of_training_are_told(tmp_path: Path)
     grey(tmp_path / "a" / "test", 0, 9000)
     config = with_value_range(config_of(tmp_path / "a"), data := auto(tmp_path / "a"))
     real = find_real_data(config.dataset, 8, data)
-    assert real.notes == ("4 held-out pictures have values outside the range of the training data; clipped to it",)
+    assert real.notes == ("4 held-out images have values outside the range of the training data; clipped to it",)
     grey(tmp_path / "b" / "train", 0, 4095)
     grey(tmp_path / "b" / "test", 0, 4000)
     config = with_value_range(config_of(tmp_path / "b"), data := auto(tmp_path / "b"))

@@ -1,4 +1,4 @@
-"""Memorization: a generator that replays training pictures is flagged, one that makes new ones passes."""
+"""Memorization: a generator that replays training images is flagged, one that makes new ones passes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_generator_that_makes_new_pictures_passes(digits: Tensor, noise: float
 
 
 def test_a_generator_whose_new_pictures_are_blurred_passes(digits: Tensor) -> None:
-    """Blurred pictures lie near to all others: their distance to the nearest alone would look like copies."""
+    """Blurred images lie near to all others: their distance to the nearest alone would look like copies."""
     blurred = torch.nn.functional.avg_pool2d(digits[4000 : 4000 + COUNT].float(), 3, 1, 1).to(torch.uint8)
     found = judged(blurred, digits)
     assert found.distance.median() < 0.95 * found.held_out_distance.median()
@@ -136,7 +136,7 @@ def looked_up(fakes: Tensor, train: Tensor) -> Memorization:
 @pytest.mark.parametrize("doubled", [0, 1, 2, 10, 200])
 @pytest.mark.parametrize("resaved", [False, True])
 def test_doubles_in_the_data_do_not_disarm_it(doubled: int, resaved: bool) -> None:
-    """Two pictures of 200 that lie there twice made copies look usual."""
+    """Two images of 200 that lie there twice made copies look usual."""
     once = random_pictures(200)
     again = noisy(once[:doubled]) if resaved else once[:doubled]
     train = torch.cat([once, again])
@@ -152,7 +152,7 @@ def test_doubles_in_the_data_do_not_disarm_it(doubled: int, resaved: bool) -> No
 
 
 def test_doubles_among_the_held_out_ones(digits: Tensor) -> None:
-    """Test pictures that are also training pictures, and test pictures that are there twice."""
+    """Test images that are also training images, and test images that are there twice."""
     held_out = torch.cat([digits[:20], digits[3000:3200], digits[3000:3010]])
     train = digits[:3000]
     found = detect_memorization(altered(digits[100:200], 20), train, held_out, None, lambda done, count: None)
