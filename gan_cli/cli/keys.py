@@ -10,6 +10,7 @@ from gan_cli.cli.default_values import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.options.fields import walk
 from gan_cli.config.validation import BOUNDS, alternatives, format_value, limits_of
+from gan_cli.errors import format_number
 
 NUMBERS = {int: "whole number", float: "number"}
 LARGE = 10**9  # limits from here on only refuse nonsense, and are not shown
@@ -90,7 +91,7 @@ def accepted_values(annotation: Any, *marks: Any) -> Iterator[str]:
     for kind, of_kind in alternatives(annotation, *marks):
         limits = limits_of(of_kind)
         if typing.get_origin(kind) is Literal:
-            yield from typing.get_args(kind)
+            yield from sorted(typing.get_args(kind))
         elif typing.get_origin(kind) is tuple:
             item, count = join([*accepted_values(typing.get_args(kind)[0])]), limits.get("min_length")
             yield f"list of {f'{count} ' if count else ''}{item.replace('number', 'numbers', 1)}"
@@ -106,8 +107,8 @@ def _range_text(limits: Mapping[str, Any]) -> str:
     """Returns for example `1 to 64`, `above 0`, `at least 0 and below 1`; an empty text without limits."""
     shown = {name: value for name, value in limits.items() if name in BOUNDS and abs(value) < LARGE}
     if {"ge", "le"} <= shown.keys():
-        return f"{shown['ge']:,} to {shown['le']:,}"
-    return " and ".join(f"{BOUNDS[name]} {value:,}" for name, value in shown.items())
+        return f"{format_number(shown['ge'])} to {format_number(shown['le'])}"
+    return " and ".join(f"{BOUNDS[name]} {format_number(value)}" for name, value in shown.items())
 
 
 def join(words: Sequence[str]) -> str:
