@@ -51,6 +51,7 @@ def imported(trap: Path) -> list[str]:
     return sorted(path.name for path in (trap.parent / "marks").iterdir())
 
 
+@pytest.mark.slow  # below, what all of them start processes with is tested alone, and jobs with those of a launcher
 def test_jobs_of_a_sweep_and_exports_import_no_file_where_one_stands(trap: Path) -> None:
     run(trap, "train", "-m", *UNEVALUATED_IMAGES, "steps=1", "seed=1")
     assert job_statuses(load_leaderboard(trap)) == ["done"]
@@ -60,7 +61,7 @@ def test_jobs_of_a_sweep_and_exports_import_no_file_where_one_stands(trap: Path)
     assert imported(trap) == []
 
 
-def test_nor_do_the_processes_of_a_launcher(trap: Path) -> None:
+def test_nor_do_the_processes_of_a_launcher_and_their_jobs(trap: Path) -> None:
     pytest.importorskip("joblib")
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     run(trap, "train", "-m", *UNEVALUATED_IMAGES, "steps=1", "seed=1", *launcher)
@@ -71,7 +72,7 @@ def test_nor_do_the_processes_of_a_launcher(trap: Path) -> None:
 def test_nor_does_a_command_that_is_started_as_a_module(trap: Path) -> None:
     for name in ("random.py", "statistics.py"):
         (trap / name).unlink()  # Python itself imports such before it comes to us
-    run(trap, "train", *UNEVALUATED_IMAGES, "steps=1", flags=())
+    assert "steps: 3000" in run(trap, "train", "--cfg", "job", flags=())
     assert imported(trap) == []
 
 
