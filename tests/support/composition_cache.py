@@ -72,16 +72,15 @@ def _keep_files(load: Any) -> Any:
 
 
 def _keep_loaded(load: Any) -> Any:
-    kept: dict[tuple[str, str], bytes] = {}
+    kept: dict[str, bytes] = {}
 
     @wraps(load)
     def loaded(self: ConfigRepository, config_path: str) -> Any:
         if _in_other_folder(self, config_path):
             return load(self, config_path)
-        key = (str(config_folder()), config_path)
-        if key not in kept:
-            kept[key] = pickle.dumps(load(self, config_path))
-        return pickle.loads(kept[key])  # noqa: S301
+        if config_path not in kept:
+            kept[config_path] = pickle.dumps(load(self, config_path))
+        return pickle.loads(kept[config_path])  # noqa: S301
 
     return loaded
 
@@ -134,7 +133,7 @@ def _keep_merged(compose: Any) -> Any:
     @wraps(compose)
     def merged(self: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
         own = next((count for count, each in enumerate(defaults) if _in_other_folder(repo, each.config_path)), None)
-        names = tuple(f"{config_folder()}: {default!r}" for default in defaults[:own])
+        names = tuple(map(repr, defaults[:own]))
         if names not in kept:
             shared = next(count for count in range(len(names), -1, -1) if names[:count] in seen)
             if shared and names[:shared] not in kept:
@@ -150,7 +149,8 @@ def _keep_merged(compose: Any) -> Any:
 
 
 def _in_other_folder(repo: Any, config_path: str | None) -> bool:
-    others = [source for source in repo.get_sources() if _name(source) not in _own_sources()]
+    own = _own_sources()
+    others = [source for source in repo.get_sources() if _name(source) not in own]
     return any(source.is_config(config_path) for source in others)
 
 
