@@ -110,10 +110,14 @@ def test_the_command_keeps_the_current_folder_off_the_path(tmp_path: Path) -> No
 
 
 STARTERS = {"multiprocessing", "torch.multiprocessing", "runpy", "concurrent.futures.ProcessPoolExecutor"}
+WORDS = ("sys.executable", "os.exec", "os.spawn", "os.posix_spawn", "os.fork", "subprocess", "ProcessPoolExecutor")
+WORDS += ("multiprocessing", "runpy")  # of files that may start a process
 
 
 def test_one_place_alone_makes_the_command_of_a_python_process() -> None:
     for path in FILES:
+        if not any(word in path.read_text() for word in WORDS):
+            continue
         nodes = [*ast.walk(syntax_tree(path))]
         attributes = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
         assert "sys.executable" not in attributes or path.stem == "isolated_process", path
