@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,25 @@ def main() -> None:
         setattr(sys, f"__{name}__", stream)
     sys.argv[1:] = arguments[1:]
     sys.modules.pop(arguments[0], None)  # so that it runs as a program
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        leave(ended.code)
+    leave(0)
+
+
+def leave(code: Any) -> None:
+    """Ends a child as the interpreter does, but does not free what the server imported, which takes half a second."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    if not isinstance(code, int | None):
+        sys.exit(code)
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":
