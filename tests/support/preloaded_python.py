@@ -54,8 +54,7 @@ def fixed(key):
 def main(arguments):
     safe = arguments[:len(SAFE)] == SAFE
     module, *others = arguments[len(SAFE):] if safe else arguments[1:] if arguments[:1] == ["-m"] else [""]
-    ours = module.startswith("gan_cli.") and (safe or "PYTHONSAFEPATH" not in os.environ)
-    if not ours or {{key: os.environ[key] for key in os.environ if fixed(key)}} != FIXED:
+    if not module.startswith("gan_cli.") or {{key: os.environ[key] for key in os.environ if fixed(key)}} != FIXED:
         os.execv({python!r}, [{python!r}, *arguments])
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     server = socket.socket(socket.AF_UNIX)
