@@ -26,6 +26,8 @@ from support.preloaded_python import preloaded_python
 from support.published import PublishedFiles
 from support.sweeps import FakeJobs
 
+LONGEST = ("test_readme", "test_export", "test_lab", "test_demo", "test_isolated_process", "test_wheel")
+
 torch.set_num_threads(1)
 keep_compositions()
 device.git_state = cache(device.git_state)  # else each run starts three processes of git
@@ -35,6 +37,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> None:
     """Refuses bytes as a part of a test's name: they may hold a time, but each worker must collect the same names."""
     if isinstance(val, bytes | bytearray):
         raise pytest.Collector.CollectError(f"{argname}: bytes name no test; give ids=")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the files with the longest tests first, so that no worker waits for another in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import recipes, train_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.state.train_state import state_tensors
 from support.configs import TINY_IMAGES, compose, without
@@ -166,8 +167,8 @@ def test_every_other_option_trains(
         assert run_command("train", command) == 2  # this machine has none: said, and nothing trained elsewhere
         assert f"device={option}" in capsys.readouterr().err
         return
-    config = compose(*command)
     data = compose_command("train", command).data
+    config = parse_config(data)
     assert_chosen({**train_config.to_dict(config), recipes.GROUP: data[recipes.GROUP]}, group, option)
     state = train_in_memory(config)
     assert state.counters.step == 2

@@ -31,7 +31,9 @@ LONGEST_README, LONGEST_PAGE = 200, 250
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # What makes a command of minutes one of seconds: it is the command that is tested, not its result.
 SHORT = ["steps=2", "batch_size=8", "threads=1"]
+SMALL = ["architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"]
 FEWER = {"eval": ["n=200", "resamples=5"]}  # by command, what else makes it short
+ELSEWHERE = [["export", "ckpt=outputs/digits", "format=onnx"]]  # takes long: run in tests/export, composed here
 
 
 def shortened(arguments: list[str], digits: Path) -> list[str]:
@@ -42,17 +44,18 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
     kept = ["seed=1" if argument == "seed=1,2,3" else argument for argument in kept]  # each job is a process
     if "dataset.path=~/pictures" in arguments:
         sized = any(argument.startswith("image_size=") for argument in kept)
-        return [*kept, *SHORT, *([] if sized else ["image_size=16"])]
+        return [*kept, *SHORT, *SMALL, *([] if sized else ["image_size=16"])]
     if any(argument.startswith("explain=") for argument in arguments):
         return kept
     if "dataset=fashion_mnist" in arguments:
-        return [*kept, *SHORT, f"dataset.root={digits}"]
+        return [*kept, *SHORT, *SMALL, f"dataset.root={digits}"]
     points = any(
         argument.startswith(("experiment=ring", "experiment=failure", "experiment=cure")) for argument in arguments
     )
     needs_digits = not points and "dataset.download=false" not in arguments
     kept += ["evaluation.metrics=[]"] if "-m" in arguments and not points else []  # a classifier takes long
-    return [*kept, *SHORT, *(["dataset.download=false"] if needs_digits else [])]
+    kept += ["dataset.size=500"] if "experiment=stacked_mnist" in arguments else []
+    return [*kept, *SHORT, *([] if points else SMALL), *(["dataset.download=false"] if needs_digits else [])]
 
 
 @pytest.mark.timeout(900)
@@ -69,6 +72,9 @@ def test_the_commands_of_all_pages_run_in_order(here: Path, capsys: pytest.Captu
             continue
         command = name.removeprefix("gan-")
         given = [*(shortened(arguments, digits) if command == "train" else arguments), *FEWER.get(command, [])]
+        if [command, *arguments] in ELSEWHERE:
+            compose_command(command, given)
+            continue
         assert run_command(command, given) == 0, (given, capsys.readouterr().err)
         tried += 1
     assert tried >= 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from gan_cli.config.plugin import ENABLED
@@ -14,6 +15,7 @@ CURRENT_CONFIGS = "configs"  # used if the current folder contains a folder of t
 _explicit: list[Path] = []  # the folder of --config-dir, for this process
 
 
+@cache
 def config_folder() -> Path:
     """Returns the folder of gan-cli's own options: `configs/` in the package, or in the checkout."""
     package = Path(__file__).resolve().parent.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -146,10 +147,12 @@ def test_running_out_of_memory_is_one_line(
     assert "out of memory: choose a smaller batch_size" in capsys.readouterr().err
 
 
-def test_a_console_that_cannot_spell_a_path(tmp_path: Path) -> None:
-    done = run_process("train", *TINY_IMAGES, "steps=1", "output=ü", cwd=tmp_path, PYTHONIOENCODING="ascii")
-    assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "ü").glob("*/*/config.json"))
+def test_a_console_that_cannot_spell_a_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert run_command("train", [*TINY_IMAGES, "steps=1", "output=ü"]) == 0
+    assert list((here / "ü").glob("*/*/config.json"))
+    assert b"\\xfc" in written.getvalue()
 
 
 def test_a_full_console_ends_no_run(tmp_path: Path) -> None:

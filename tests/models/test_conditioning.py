@@ -408,14 +408,14 @@ def test_an_evaluation_counts_as_time_of_the_run_and_not_in_its_pace(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def take_long(run: object) -> dict[str, float]:
-        time.sleep(3)
+        time.sleep(1)
         return {}
 
     monkeypatch.setattr("gan_cli.training.loop.evaluate", take_long)
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=4", "training.evaluate_every=2")
-    assert json.loads((run / "config.json").read_text())["ended"]["seconds"] >= 6
+    assert json.loads((run / "config.json").read_text())["ended"]["seconds"] >= 2
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    assert last["images_per_second"] > 2 * 8 / 3  # two steps of eight within the three seconds of one evaluation
+    assert last["images_per_second"] > 2 * 8  # two steps of eight within the second of one evaluation
 
 
 def test_g_is_asked_for_other_classes_at_each_of_its_updates() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+from support.configs import TINY_IMAGES, without
+from support.images import write_class_folders
 
 STEPS = """
 import os, sys, torch
@@ -28,13 +32,13 @@ print("torch._dynamo" in sys.modules, flush=True)
 """
 
 
-def printed(*command: str) -> list[str]:
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+def printed(folder: Path, code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
-def test_optimizers_compute_the_same_without_the_compiler() -> None:
-    lines = printed("-c", STEPS)
+def test_optimizers_compute_the_same_without_the_compiler(tmp_path: Path) -> None:
+    lines = printed(tmp_path, STEPS)
     spared, plain = lines[:5], lines[5:]
     assert plain[:-1] == spared[:-1]
     assert len(set(plain[:-1])) == 4
@@ -42,18 +46,25 @@ def test_optimizers_compute_the_same_without_the_compiler() -> None:
 
 
 RUNS = """
-import sys, tempfile
+import sys
 from gan_cli.cli.main import run_command
-for optimizer in ("adam", "adamw", "rmsprop", "sgd"):
-    overrides = ["dataset=ring", "dataset.size=100", "architecture=mlp", "regularizer=none", "steps=1", "threads=1"]
-    with tempfile.TemporaryDirectory() as folder:
-        assert run_command("train", [*overrides, f"optimizer={optimizer}", f"output={folder}", "name=run"]) == 0
-        assert run_command("sample", [f"ckpt={folder}/run"]) == 0
+for arguments in {commands!r}:
+    assert run_command("train", arguments) == 0, arguments
+assert run_command("sample", ["ckpt=outputs/run"]) == 0
 print(*sys.modules)
 """
+POINTS = ["dataset=ring", "dataset.size=100", "architecture=mlp", "regularizer=none", "steps=1", "threads=1"]
+IMAGES = [*without(TINY_IMAGES, "dataset", "image_size"), "steps=1"]
+COMMANDS = [
+    *([*POINTS, f"optimizer={name}"] for name in ("adam", "adamw", "rmsprop", "sgd")),
+    [*IMAGES, "dataset.download=false", "dataset.root=."],
+    [*IMAGES, "dataset=folder", "dataset.path=pets", "dataset.cache=none", "image_size=16", "name=run"],
+]
 
 
-def test_a_run_and_its_samples_import_neither_a_compiler_nor_a_package_that_was_not_chosen() -> None:
-    modules = printed("-c", RUNS)[-1].split()
+def test_a_run_and_its_samples_import_neither_a_compiler_nor_a_package_that_was_not_chosen(tmp_path: Path) -> None:
+    """torchvision too takes a second to import, so only a data set that needs it imports it."""
+    write_class_folders(tmp_path / "pets", cat=5, dog=5)
+    modules = printed(tmp_path, RUNS.format(commands=COMMANDS))[-1].split()
     assert "torch" in modules
     assert {"torch._dynamo", "torchvision", "tensorboard", "wandb", "mlflow", "onnx"}.isdisjoint(modules)

@@ -2,7 +2,8 @@
 
 For each command line Hydra reads and merges some twenty files. The tests compose thousands of command lines, most of
 them with the same options and other values. The cache keeps each parsed override, each file of `configs/` and the
-merged options; the values are applied each time. What is read from other folders of options is not cached.
+merged options; the values are applied each time. Lists of files that begin alike are merged from where they part. What
+is read from other folders of options is not cached.
 """
 
 from __future__ import annotations
@@ -12,21 +13,31 @@ import os
 import pickle
 from dataclasses import replace
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from gan_cli.config.search_path import config_folder
+from gan_cli.config import implied_choices
+from gan_cli.config.search_path import config_folder, user_config_folders
+
+MERGED_BEFORE = ResultDefault(config_path="what was merged before")
 
 
 def keep_compositions() -> None:
-    """Replaces four functions of Hydra and OmegaConf with cached ones."""
+    """Replaces functions of Hydra, OmegaConf and gan-cli with cached ones."""
     OverridesParser.parse_rule = _keep_parsed(OverridesParser.parse_rule)  # type: ignore[method-assign]
     OmegaConf.load = staticmethod(_keep_files(OmegaConf.load))  # type: ignore[method-assign]
+    implied_choices._content = _keep_contents(implied_choices._content)
+    CachingConfigRepository.__init__ = _share_folders  # type: ignore[method-assign]
+    ConfigRepository.load_config = _keep_loaded(ConfigRepository.load_config)  # type: ignore[method-assign]
+    defaults_list._create_interpolation_map = _only_if_used(defaults_list._create_interpolation_map)
     config_loader_impl.create_defaults_list = _keep_defaults(config_loader_impl.create_defaults_list)
     ConfigLoaderImpl._compose_config_from_defaults_list = _keep_merged(  # type: ignore[method-assign]
         ConfigLoaderImpl._compose_config_from_defaults_list
@@ -63,6 +74,49 @@ def _keep_files(load: Any) -> Any:
     return loaded
 
 
+def _keep_contents(read: Any) -> Any:
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+
+    @wraps(read)
+    def content(group: str, option: str) -> dict[str, Any]:
+        if user_config_folders():
+            return read(group, option)
+        if (group, option) not in kept:
+            kept[group, option] = read(group, option)
+        return copy.deepcopy(kept[group, option])
+
+    return content
+
+
+def _share_folders(self: CachingConfigRepository, delegate: Any) -> None:
+    """Copies the list of folders alone, where Hydra copies all that a folder's object holds."""
+    self.delegate = copy.copy(delegate)
+    self.cache = {}
+
+
+def _keep_loaded(load: Any) -> Any:
+    kept: dict[str, bytes] = {}
+
+    @wraps(load)
+    def loaded(self: ConfigRepository, config_path: str) -> Any:
+        if _in_other_folder(self, config_path):
+            return load(self, config_path)
+        if config_path not in kept:
+            kept[config_path] = pickle.dumps(load(self, config_path))
+        return pickle.loads(kept[config_path])  # noqa: S301
+
+    return loaded
+
+
+def _only_if_used(create: Any) -> Any:
+    @wraps(create)
+    def interpolation_map(overrides: Any, entries: list[Any], self_added: bool) -> Any:
+        """What no entry of a list of defaults refers to need not be built."""
+        return create(overrides, entries, self_added) if any(each.is_interpolation() for each in entries) else None
+
+    return interpolation_map
+
+
 def _keep_defaults(create: Any) -> Any:
     kept: dict[Any, Any] = {}
 
@@ -85,23 +139,53 @@ def _keep_defaults(create: Any) -> Any:
 
 
 def _keep_merged(compose: Any) -> Any:
-    kept: dict[Any, bytes] = {}
+    seen: set[tuple[str, ...]] = {()}
+    kept: dict[tuple[str, ...], bytes] = {}
+
+    def go_on(loader: Any, defaults: list[Any], repo: Any, names: tuple[str, ...]) -> Any:
+        begun = next((count for count in range(len(names), 0, -1) if names[:count] in kept), 0)
+        if not begun:
+            return compose(loader, defaults, repo)
+        before = SimpleNamespace(config=pickle.loads(kept[names[:begun]]))  # noqa: S301
+
+        def load(default: Any, repo: Any) -> Any:
+            return before if default is MERGED_BEFORE else loader._load_single_config(default=default, repo=repo)
+
+        return compose(SimpleNamespace(_load_single_config=load), [MERGED_BEFORE, *defaults[begun:]], repo)
 
     @wraps(compose)
     def merged(self: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
-        sources = _sources(repo)
-        if sources is None:
-            return compose(self, defaults, repo)
-        key = (sources, repr(defaults))
-        if key not in kept:
-            kept[key] = pickle.dumps(compose(self, defaults, repo))
-        return pickle.loads(kept[key])  # noqa: S301
+        own = next((count for count, each in enumerate(defaults) if _in_other_folder(repo, each.config_path)), None)
+        names = tuple(map(repr, defaults[:own]))
+        if names not in kept:
+            shared = next(count for count in range(len(names), -1, -1) if names[:count] in seen)
+            if shared and names[:shared] not in kept:
+                kept[names[:shared]] = pickle.dumps(go_on(self, defaults[:shared], repo, names[:shared]))
+            seen.update(names[:count] for count in range(len(names)))
+        if own is not None:
+            return go_on(self, defaults, repo, names)
+        if names not in kept:
+            kept[names] = pickle.dumps(go_on(self, defaults, repo, names))
+        return pickle.loads(kept[names])  # noqa: S301
 
     return merged
 
 
+def _in_other_folder(repo: Any, config_path: str | None) -> bool:
+    own = _own_sources()
+    others = [source for source in repo.get_sources() if _name(source) not in own]
+    return any(source.is_config(config_path) for source in others)
+
+
 def _sources(repo: Any) -> tuple[str, ...] | None:
     """Returns the folders that Hydra reads, or None if one of them holds other options than those of gan-cli."""
-    sources = tuple(f"{source.scheme()}://{source.path}" for source in repo.get_sources())
-    own = {f"file://{config_folder()}", "pkg://hydra.conf", "structured://"}
-    return sources if own >= set(sources) else None
+    sources = tuple(_name(source) for source in repo.get_sources())
+    return sources if _own_sources() >= set(sources) else None
+
+
+def _own_sources() -> set[str]:
+    return {f"file://{config_folder()}", "pkg://hydra.conf", "structured://"}
+
+
+def _name(source: Any) -> str:
+    return f"{source.scheme()}://{source.path}"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scipy import stats
 
 from gan_cli.reports.leaderboard_data import read_board
 from gan_cli.reports.write_report import write_sweep_report
@@ -35,11 +34,15 @@ def order(board: dict[str, Any]) -> list[str]:
 
 
 def test_student_is_scipy_s() -> None:
+    from scipy import stats  # takes a second to import
+
     for freedom in [*range(1, 60), 100, 1000, 100_000]:
         assert leaderboard.student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-4)
 
 
 def test_an_interval_needs_two_values() -> None:
+    from scipy import stats  # takes a second to import
+
     assert leaderboard.mean_interval([]) == (None, None)
     assert leaderboard.mean_interval([3.0]) == (3.0, None)
     values = [1.0, 2.0, 4.0, 9.0]

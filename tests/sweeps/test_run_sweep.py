@@ -107,7 +107,7 @@ def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
 
 def test_ctrl_c_saves_a_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
     # More steps than the run does before the signal.
-    command = ["-m", *without(TINY_POINTS, "training.checkpoint_every"), "budget=4s", "seed=1,2"]
+    command = ["-m", *without(TINY_POINTS, "training.checkpoint_every"), "budget=3s,1s", "seed=1"]
     with started(tmp_path, *command) as parent:
         wait_for_metrics(parent, tmp_path)
         parent.send_signal(signal.SIGINT)

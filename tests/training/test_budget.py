@@ -290,22 +290,22 @@ def test_a_run_is_repeated_from_its_record(
     assert "the run had no budget" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", ["budget=8s", "extra_steps=7"])
+@pytest.mark.parametrize("more", ["budget=4s", "extra_steps=7"])
 def test_a_run_that_was_resumed_to_another_end_is_repeated_to_its_last(
     train: Callable[..., Path], training_at: Callable[..., None], more: str
 ) -> None:
     """After it was done, and then once more after it was stopped on the way."""
-    keys = [key if not key.startswith("budget=") else "budget=4s" for key in BUDGET]
+    keys = [key if not key.startswith("budget=") else "budget=2s" for key in BUDGET]
     training_at(0.1)
     one = train(*keys, "name=one")
-    training_at(0.1, stop=31)
+    training_at(0.1, stop=11)
     train(f"resume={one}", more.replace("7", "70"), code=130)
     training_at(0.1)
     train(f"resume={one}", more)
     two = train(*keys[:-3], *keys[-2:], "name=two", f"replay={one}")
-    assert last_checkpoint(two).counters.step == last_checkpoint(one).counters.step > 30
+    assert last_checkpoint(two).counters.step == last_checkpoint(one).counters.step > 15
     assert_equal_runs(one, two)
-    if more == "budget=8s":
+    if more == "budget=4s":
         three = train(*keys[:-3], *keys[-2:], "name=three", f"replay={two}")
         assert_equal_runs(one, three)
 

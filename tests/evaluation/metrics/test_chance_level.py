@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scipy import stats
 
 from gan_cli.data.labels import attributes_of
 from gan_cli.evaluation.metrics import classifier
@@ -35,11 +34,15 @@ def test_at_chance(accuracy: float, tested: int, guess: float, expected: bool) -
 
 @pytest.mark.parametrize(("right", "tested", "guess"), [(3, 12, 0.5), (9, 12, 0.5), (1, 7, 1 / 70), (200, 1500, 0.1)])
 def test_the_probability_is_scipy_s(right: int, tested: int, guess: float) -> None:
+    from scipy import stats  # takes a second to import
+
     expected = stats.binom.sf(right - 1, tested, guess)
     assert classifier._binomial_tail(right, tested, guess) == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
+    from scipy import stats  # takes a second to import
+
     right = stats.binom(200, 0.25).rvs(4000, random_state=0)
     assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < classifier.SIGNIFICANCE_LEVEL
 

@@ -91,8 +91,8 @@ def test_attributes_are_each_told(digits: Dataset) -> None:
     labels = torch.stack([digits.labels % 2, 2 + digits.labels // 5], 1)
     labels[::10] = -1
     classes = ("parity=even", "parity=odd", "size=small", "size=large")
-    trained = train_classifier(digits.samples, labels, attributes_of(classes), steps=150)
-    assert trained.accuracy > 0.95
+    trained = train_classifier(digits.samples, labels, attributes_of(classes), steps=60)
+    assert trained.accuracy > 0.94
 
 
 @pytest.mark.usefixtures("short")

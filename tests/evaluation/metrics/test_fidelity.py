@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,13 +12,6 @@ from torch import Tensor
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics, neighbour_radii
 from gan_cli.evaluation.metrics.resampling import half_masks
 from support.evaluations import frechet_distance, inception_score, kernel_distance
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of what torch-fidelity imports
-    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-    from torch_fidelity.metric_isc import isc_features_to_metric
-    from torch_fidelity.metric_kid import kid_features_to_metric
-    from torch_fidelity.metric_prc import prc_features_to_metric
 
 DIGITS = 1e-5
 
@@ -32,21 +26,36 @@ def features(seed: int, count: int = 400, dimensions: int = 24) -> Tensor:
 REAL, FAKE = features(1), features(2)
 
 
-def test_frechet_distance() -> None:
-    theirs = fid_statistics_to_metric(*map(fid_features_to_statistics, (REAL.double(), FAKE.double())), verbose=False)
+@pytest.fixture(scope="module")
+def fidelity() -> ModuleType:
+    """torch-fidelity, which takes two seconds to import."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports
+        import torch_fidelity.metrics
+
+        return torch_fidelity
+
+
+def test_frechet_distance(fidelity: ModuleType) -> None:
+    fid = fidelity.metric_fid
+    theirs = fid.fid_statistics_to_metric(
+        *map(fid.fid_features_to_statistics, (REAL.double(), FAKE.double())), verbose=False
+    )
     assert frechet_distance(REAL, FAKE) == pytest.approx(theirs["frechet_inception_distance"], rel=DIGITS)
 
 
-def test_kernel_distance_of_all() -> None:
-    theirs = kid_features_to_metric(REAL.double(), FAKE.double(), kid_subsets=1, kid_subset_size=400, verbose=False)
+def test_kernel_distance_of_all(fidelity: ModuleType) -> None:
+    theirs = fidelity.metric_kid.kid_features_to_metric(
+        REAL.double(), FAKE.double(), kid_subsets=1, kid_subset_size=400, verbose=False
+    )
     assert kernel_distance(REAL, FAKE) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=DIGITS)
 
 
-def test_kernel_distance_of_subsets() -> None:
+def test_kernel_distance_of_subsets(fidelity: ModuleType) -> None:
     """Theirs is the mean over random subsets: of the same ones ours has the same mean."""
     import numpy as np
 
-    theirs = kid_features_to_metric(
+    theirs = fidelity.metric_kid.kid_features_to_metric(
         REAL.double(), FAKE.double(), kid_subsets=5, kid_subset_size=100, rng_seed=7, verbose=False
     )
     random = np.random.RandomState(7)
@@ -57,14 +66,14 @@ def test_kernel_distance_of_subsets() -> None:
     assert sum(ours) / 5 == pytest.approx(theirs["kernel_inception_distance_mean"], rel=DIGITS)
 
 
-def test_inception_score() -> None:
+def test_inception_score(fidelity: ModuleType) -> None:
     logits = features(3, 500, 10) - 2
-    theirs = isc_features_to_metric(logits, splits=1, shuffle=False)
+    theirs = fidelity.metric_isc.isc_features_to_metric(logits, splits=1, shuffle=False)
     assert inception_score(logits.softmax(1)) == pytest.approx(theirs["inception_score_mean"], rel=DIGITS)
 
 
-def test_precision_and_recall() -> None:
-    theirs = prc_features_to_metric(
+def test_precision_and_recall(fidelity: ModuleType) -> None:
+    theirs = fidelity.metric_prc.prc_features_to_metric(
         FAKE, REAL, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=False, verbose=False
     )
     expected = (theirs["precision"], theirs["recall"])
