@@ -28,6 +28,7 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     composed from the overrides of that run too. Raises UsageError if a key or value is wrong.
     """
     from gan_cli.config.compose import compose_command
+    from gan_cli.config.user_folder import naming_file
     from gan_cli.launch import resume_changes
 
     resumed = resume_changes.overrides_for_resume(overrides)
@@ -35,13 +36,15 @@ def read_overrides(overrides: Sequence[str]) -> Request:
         composed = compose_command("train", overrides)
     else:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
-    parsed = train_config.parse_unvalidated(composed.data)
-    train_config.refuse_sweep_keys(parsed)
+    with naming_file(composed.named):
+        parsed = train_config.parse_unvalidated(composed.data)
+        train_config.refuse_sweep_keys(parsed)
+        # With init_from, the architecture is only known once that checkpoint is read.
+        if resumed is None and parsed.init_from is None:
+            validate(parsed)
     if resumed is not None:
         named = tuple(key for key in composed.named if key not in resumed.added)
         return Request(parsed, named, overrides=tuple(resumed.overrides))
-    if parsed.init_from is None:  # with init_from, the architecture is only known once that checkpoint is read
-        validate(parsed)
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
     return Request(parsed, *origin)
 

@@ -15,7 +15,6 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from gan_cli.config import composed_values, recipes, search_path, suggestions
 from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
@@ -30,10 +29,11 @@ from gan_cli.config.implied_choices import (
     sections_set_by,
     with_recipe_none,
 )
-from gan_cli.config.overrides import OPTIONAL_GROUPS, check_override, quote_for_hydra, read_override, unquote_literals
-from gan_cli.config.search_path import config_folder, find_option_files, list_options, user_config_folders
+from gan_cli.config.option_files import OPTIONAL_GROUPS
+from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
+from gan_cli.config.search_path import config_folder, user_config_folders
 from gan_cli.config.train_config import flatten
-from gan_cli.config.user_folder import search_path_entry
+from gan_cli.config.user_folder import naming_file, search_path_entry
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -69,12 +69,7 @@ class Composed:
 
 def groups(command: str = "train") -> dict[str, list[str]]:
     """Returns the groups of a command, each with its options: those of gan-cli, the user's folders and plugins."""
-    found: dict[str, list[str]] = {}
-    for group, option in list_options(config_folder()):
-        found.setdefault(group, []).append(option)
-    own = {pair for folder in user_config_folders() for pair in search_path.list_group_options(folder, found)}
-    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
-        found[group].append(option)
+    found = search_path.options_of_groups()
     return found if command == "train" else {group: found[group] for group in COMMAND_GROUPS.get(command, ())}
 
 
@@ -171,27 +166,16 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
 
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """Returns the composition that `_settle` makes. Raises UsageError if Hydra or YAML reports an error."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"), naming_file(named):
         try:
             whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
             _raise_for_unknown_key(command, overrides, options)
             reason = one_line(str(error).split("Config search path")[0])
             raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
-        except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            files = [path for override in overrides for path in _user_files(override)]
-            if not files:
-                raise
-            raise UsageError(f"{files[0]}: cannot be used ({one_line(error, 200)})") from error
-    named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return Composed(command, composed_values.resolve(whole), named, whole, composed_values.interpolations(whole))
-
-
-def _user_files(override: Override) -> list[Path]:
-    """Returns the option files that an override chooses, except the files of gan-cli itself."""
-    group = override.key_or_group
-    files = [find_option_files(group, option)[0] for option in chosen_options(override)]
-    return [path for path in files if not path.is_relative_to(config_folder())]
+        data = composed_values.resolve(whole)
+    return Composed(command, data, named, whole, composed_values.interpolations(whole))
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:

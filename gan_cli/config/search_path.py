@@ -71,3 +71,14 @@ def list_options(folder: Path) -> Iterator[tuple[str, str]]:
         if len(parts) > 1:
             depth = 1 if parts[0] == EXPERIMENTS else len(parts) - 1
             yield "/".join(parts[:depth]), "/".join(parts[depth:])
+
+
+def options_of_groups() -> dict[str, list[str]]:
+    """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins."""
+    found: dict[str, list[str]] = {}
+    for group, option in list_options(config_folder()):
+        found.setdefault(group, []).append(option)
+    own = {pair for folder in user_config_folders() for pair in list_group_options(folder, found)}
+    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
+        found[group].append(option)
+    return found

@@ -17,6 +17,7 @@ from gan_cli.config.metric_names import better_direction, metric_option
 from gan_cli.config.overrides import unquote_literals
 from gan_cli.config.search_path import explicit_config_folder
 from gan_cli.config.train_config import Config
+from gan_cli.config.user_folder import naming_file
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
@@ -103,7 +104,8 @@ def _check(planned: PlannedSweep) -> list[Config]:
     Raises UsageError if a value has a wrong type or range, if a key does not suit a sweep, or if no combination is
     valid. If only some combinations are invalid, the sweep starts, and those jobs report their errors.
     """
-    parsed: list[Config] = [parse(Config, combination.data) for combination in planned.combinations]
+    with naming_file(planned.named):
+        parsed: list[Config] = [parse(Config, combination.data) for combination in planned.combinations]
     first = parsed[0]
     if first.resume is not None:
         raise UsageError(

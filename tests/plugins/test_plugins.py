@@ -130,7 +130,7 @@ WRONG = {
         "experiment/mine.yaml",
         "# @package _global_\ndefaults:\n  - override /loss: {a: b}\n",
         "experiment=mine",
-        "cannot be used",
+        "expected one of",
     ),
     "no YAML": ("loss/mine.yaml", "name: [open\n", "loss=mine", "no YAML"),
     "binary": ("loss/mine.yaml", "\0\1", "loss=mine", "no YAML"),
@@ -142,7 +142,7 @@ WRONG = {
         "experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /loss: nope\n", "experiment=mine", "nope",
     ),
     "what would run code": (
-        "loss/mine.yaml", "_target_: os.system\ncommand: touch hacked\n", "loss=mine", "expected one of",
+        "loss/mine.yaml", "_target_: os.system\ncommand: touch hacked\n", "loss=mine", "unknown key",
     ),
     "a tag that would run code": (
         "loss/mine.yaml", "name: !!python/object/apply:os.system ['touch hacked']\n", "loss=mine", "no YAML",
