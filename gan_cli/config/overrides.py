@@ -120,5 +120,8 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
         raise UsageError(f"{override.input_line}: an option is chosen by {group}=...")
     if key in PATH_KEYS and isinstance(value := override.value(), str) and is_url(value):
         raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
+    value = override_value(override) if key in PATH_KEYS and key != PATH_LIST_KEY else None
+    if isinstance(value, str) and re.fullmatch(r"\{.*:.*\}|\[.*,.*\]", value) and not os.path.lexists(value):
+        raise UsageError(f"{key}={one_line(value, 200)}: expected one path, not a list or a mapping")
     if key in options:
         check_options(key, override.value())

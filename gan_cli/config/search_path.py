@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gan_cli.config.plugin import ENABLED
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, one_line
 
 EXPERIMENTS = "experiment"
 MAX_EXPERIMENT_DEPTH = 3  # levels of folders below `experiment/`
@@ -22,12 +23,14 @@ def config_folder() -> Path:
 
 
 def set_explicit_folder(folder: str | None) -> None:
-    """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` does not exist."""
+    """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` is no folder."""
     _explicit.clear()
     if folder is not None:
         path = Path(folder).expanduser()
-        if not folder or not path.is_dir():
-            raise UsageError(f"--config-dir {folder}: no such folder; it holds groups, as experiment/mine.yaml in it")
+        if not folder or not os.path.isdir(path):
+            what = "is a file" if os.path.isfile(path) else "no such folder"
+            typed = f"--config-dir {one_line(folder, 200)}: {what}" if folder else "--config-dir: names no folder"
+            raise UsageError(f"{typed}; write --config-dir DIR, of a folder with groups, as DIR/experiment/mine.yaml")
         _explicit.append(path.resolve())
 
 

@@ -26,6 +26,8 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
         flag, equals, value = argument.partition("=")
         if flag in CONFIG_DIR_FLAGS:
             folder = value if equals else next(remaining, "")
+            if not equals and (folder.startswith("-") or (not os.path.isdir(folder) and "=" in folder)):
+                folder = ""  # what follows is another argument
         else:
             rest.append(quote_literals(argument))
     search_path.set_explicit_folder(folder)

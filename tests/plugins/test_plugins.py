@@ -60,7 +60,10 @@ def test_a_folder_is_named_by_a_flag_in_either_spelling(
         assert last_checkpoint(train(*flag, "experiment=quick", *without(TINY_IMAGES, "steps"))).counters.step == 2
     assert "expected one of" in error_line(capsys, "train", "experiment=quick")  # the flag is of one command
     assert "no such folder" in error_line(capsys, "train", "--config-dir", "nowhere")
-    assert "no such folder" in error_line(capsys, "train", "--config-dir")
+    write_text(here / "a_file", "")
+    assert "is a file" in error_line(capsys, "train", "--config-dir", "a_file")
+    for flags in (["--config-dir"], ["--config-dir="], ["--config-dir", "seed=1"], ["--config-dir", "--help"]):
+        assert error_line(capsys, "train", *flags).startswith("gan-train: --config-dir: names no folder; write ")
     capsys.readouterr()
     assert run_command("train", ["--help", "--config-dir", "it's mine, all"]) == 0
     assert "quick" in capsys.readouterr().out
