@@ -29,9 +29,12 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     """
     from gan_cli.config.compose import compose_command
     from gan_cli.config.user_folder import naming_file
-    from gan_cli.launch import resume_changes
 
-    resumed = resume_changes.overrides_for_resume(overrides)
+    resumed = None
+    if any(override.startswith("resume=") for override in overrides):
+        from gan_cli.launch.resume_changes import overrides_for_resume
+
+        resumed = overrides_for_resume(overrides)
     if resumed is None:
         composed = compose_command("train", overrides)
     else:

@@ -8,6 +8,7 @@ from pydantic import Field
 from gan_cli.config.options.datasets import Fit
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
 from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric
+from gan_cli.config.search_path import options_of_groups
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
@@ -248,6 +249,14 @@ def _say_nothing(line: str) -> None:
 
 
 COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all groups
+
+
+def groups(command: str = "train") -> dict[str, list[str]]:
+    """Returns the groups of a command, each with its options: those of gan-cli, the user's folders and plugins."""
+    found = options_of_groups()
+    return found if command == "train" else {group: found[group] for group in COMMAND_GROUPS.get(command, ())}
+
+
 LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 # The key that receives an argument without `=`.
 POSITIONAL_KEY = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}

@@ -16,8 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_cli.config import composed_values, recipes, search_path, suggestions
-from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
+from gan_cli.config import composed_values, recipes, suggestions
+from gan_cli.config.commands import SCHEMAS, UNSUPPORTED_KEYS, groups
+from gan_cli.config.config_source import search_path_entry
 from gan_cli.config.implied_choices import (
     BUNDLES,
     chosen_options,
@@ -30,10 +31,11 @@ from gan_cli.config.implied_choices import (
     with_recipe_none,
 )
 from gan_cli.config.option_files import OPTIONAL_GROUPS
+from gan_cli.config.options.fields import walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
 from gan_cli.config.train_config import flatten
-from gan_cli.config.user_folder import naming_file, search_path_entry
+from gan_cli.config.user_folder import naming_file
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -65,12 +67,6 @@ class Composed:
         """The keys of `implied` whose values the recipe set."""
         before, after = dict(flatten(self.bare)), dict(flatten(self.data))
         return tuple(key for key in self.implied if self.bare and before.get(key, before) != after[key])
-
-
-def groups(command: str = "train") -> dict[str, list[str]]:
-    """Returns the groups of a command, each with its options: those of gan-cli, the user's folders and plugins."""
-    found = search_path.options_of_groups()
-    return found if command == "train" else {group: found[group] for group in COMMAND_GROUPS.get(command, ())}
 
 
 def compose_command(command: str, arguments: Sequence[str], recipe: str | None = None) -> Composed:
@@ -168,6 +164,8 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
     """Returns the composition that `_settle` makes. Raises UsageError if Hydra or YAML reports an error."""
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     with initialize_config_dir(str(config_folder()), version_base="1.3"), naming_file(named):
+        if _has_unknown_key(command, overrides, options):
+            _raise_for_unknown_key(command, overrides, options)
         try:
             whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
@@ -227,6 +225,13 @@ def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[s
     differing = [group.replace("/", ".") for group in compared if old.get(group) != new[group]]
     same_penalties = before.regularizer.keys() == after.regularizer.keys()
     return differing if same_penalties else [*differing, "regularizer"]
+
+
+def _has_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> bool:
+    """Returns whether an override sets a key that no option has, which Hydra would tell only after composing all."""
+    known = [*options, *(dotted for dotted, _, _ in walk(SCHEMAS[command]))]
+    keys = [override.key_or_group for override in overrides]
+    return any(not any(each == key or each.startswith(f"{key}.") for each in known) for key in keys)
 
 
 def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:

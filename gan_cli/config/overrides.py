@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-
-from gan_cli.config.option_files import check_options
 from gan_cli.config.suggestions import URL_HINT, hint_for_argument, is_url
 from gan_cli.errors import UsageError, one_line
-from gan_cli.image_labels.image_paths import split_names, split_paths
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 # Keys whose value is a path.
 PATH_KEYS = (
@@ -31,8 +28,11 @@ def quote_literals(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
-    if key == PATH_LIST_KEY and value.startswith("[") and split_paths(value) != (value,):
-        return f"{key}=[{','.join(quote_for_hydra(os.path.expanduser(path)) for path in split_paths(value))}]"
+    if key == PATH_LIST_KEY and value.startswith("["):
+        from gan_cli.image_labels.image_paths import split_paths
+
+        if (paths := split_paths(value)) != (value,):
+            return f"{key}=[{','.join(quote_for_hydra(os.path.expanduser(path)) for path in paths)}]"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
@@ -53,6 +53,8 @@ def _in_quotes(path: str) -> str:
 
 def _quote_items(value: str) -> str:
     """Returns a name, or a list of names, with each name quoted. Several lists are a sweep and stay unchanged."""
+    from gan_cli.image_labels.image_paths import split_names
+
     listed = value.startswith("[") and value.endswith("]")
     try:
         items = split_names(value[1:-1] if listed else value)
@@ -99,6 +101,9 @@ def read_override(argument: str) -> Override:
         )
     if argument.find("=") < 1 and not argument.startswith("~"):
         raise UsageError(f"{argument}: expected key=value{hint_for_argument(argument)}; see --help")
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError) as error:
@@ -124,4 +129,6 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
     if isinstance(value, str) and re.fullmatch(r"\{.*:.*\}|\[.*,.*\]", value) and not os.path.lexists(value):
         raise UsageError(f"{key}={one_line(value, 200)}: expected one path, not a list or a mapping")
     if key in options:
+        from gan_cli.config.option_files import check_options
+
         check_options(key, override.value())

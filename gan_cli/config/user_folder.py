@@ -1,8 +1,4 @@
-"""Makes a folder of the user's or a plugin's options a config source of Hydra, without files of Hydra's own groups.
-
-Hydra runs the code that an option of its own groups (sweepers, launchers and others) names in `_target_`. Therefore
-only installed packages define these options.
-"""
+"""Remembers which files of the user's or a plugin's folders this command has read. Imports no Hydra."""
 
 from __future__ import annotations
 
@@ -13,12 +9,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.object_type import ObjectType
-from hydra.plugins.config_source import ConfigResult
-
-from gan_cli.config.option_files import check_option_file, sets_key
 from gan_cli.config.search_path import EXPERIMENTS, options_of_groups
 from gan_cli.errors import UsageError, one_line
 
@@ -27,37 +17,9 @@ _hidden: set[tuple[str, str]] = set()  # (folder, file) that a warning was print
 _quiet: list[bool] = []  # not empty while notices are off
 
 
-class UserConfigSource(FileConfigSource):
-    """A config source that hides Hydra's own groups, checks the files that it reads, and records them."""
-
-    @staticmethod
-    def scheme() -> str:
-        return "gan-cli"
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        name = self._normalize_file_name(config_path)
-        check_option_file(Path(self.path) / name, _group_of(name))
-        _used[self.path, name] = None
-        return super().load_config(config_path)
-
-    def is_group(self, config_path: str) -> bool:
-        return not _is_hydras(config_path) and super().is_group(config_path)
-
-    def is_config(self, config_path: str) -> bool:
-        found = super().is_config(config_path)
-        if found and _is_hydras(config_path):
-            _warn_hidden(self.path, self._normalize_file_name(config_path))
-            return False
-        return found
-
-    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        return [] if _is_hydras(config_path) else super().list(config_path, results_filter)
-
-
-def search_path_entry(folder: Path) -> str:
-    """Registers the config source, and returns the folder as an entry of Hydra's search path."""
-    SourcesRegistry.instance().register(UserConfigSource)
-    return f"{UserConfigSource.scheme()}://{folder}"
+def note_used(folder: str, name: str) -> None:
+    """Remembers that a file of this folder was read."""
+    _used[folder, name] = None
 
 
 def forget_used_files() -> None:
@@ -87,10 +49,12 @@ def naming_file(named: Collection[str]) -> Iterator[None]:
     except UsageError as error:
         match = re.match(r"(?:unknown key )?([\w.]+)(?=[=:, ]|$)", str(error))
         key = match[1] if match else ""
+        from gan_cli.config.option_files import sets_key
+
         typed = {*named} - {group.replace("/", ".") for group in options_of_groups()}
         if key and not any(key == each or key.startswith(f"{each}.") for each in typed):
             for folder, name in reversed(_used):
-                if sets_key(path := Path(folder) / name, _group_of(name), key):
+                if sets_key(path := Path(folder) / name, group_of(name), key):
                     raise UsageError(f"{path}: {error}") from error
         raise
 
@@ -100,19 +64,13 @@ def files_used_from(folder: Path | None) -> list[str]:
     return [] if _quiet else [name for where, name in _used if where == str(folder)]
 
 
-def _is_hydras(config_path: str) -> bool:
-    """Returns whether a file or group belongs to Hydra's own groups, or lies outside of the folder."""
-    parts = posixpath.normpath(config_path.lstrip("/")).removesuffix(".yaml").lower().split("/")
-    return "hydra" in parts or parts[0] == ".."
-
-
-def _group_of(name: str) -> str:
+def group_of(name: str) -> str:
     """Returns the group of an option's file, by the file's path in its folder."""
     group = posixpath.dirname(name)
     return EXPERIMENTS if group.split("/")[0] == EXPERIMENTS else group
 
 
-def _warn_hidden(folder: str, name: str) -> None:
+def warn_hidden(folder: str, name: str) -> None:
     """Warns once per command about an ignored file. No error, because another Hydra project may own the folder."""
     if not _quiet and (folder, name) not in _hidden:
         _hidden.add((folder, name))

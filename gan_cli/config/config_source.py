@@ -1,0 +1,57 @@
+"""Makes a folder of the user's or a plugin's options a config source of Hydra, without files of Hydra's own groups.
+
+Hydra runs the code that an option of its own groups (sweepers, launchers and others) names in `_target_`. Therefore
+only installed packages define these options.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+
+from gan_cli.config.option_files import check_option_file
+from gan_cli.config.user_folder import group_of, note_used, warn_hidden
+
+
+class UserConfigSource(FileConfigSource):
+    """A config source that hides Hydra's own groups, checks the files that it reads, and records them."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "gan-cli"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = self._normalize_file_name(config_path)
+        check_option_file(Path(self.path) / name, group_of(name))
+        note_used(self.path, name)
+        return super().load_config(config_path)
+
+    def is_group(self, config_path: str) -> bool:
+        return not _is_hydras(config_path) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        found = super().is_config(config_path)
+        if found and _is_hydras(config_path):
+            warn_hidden(self.path, self._normalize_file_name(config_path))
+            return False
+        return found
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return [] if _is_hydras(config_path) else super().list(config_path, results_filter)
+
+
+def search_path_entry(folder: Path) -> str:
+    """Registers the config source, and returns the folder as an entry of Hydra's search path."""
+    SourcesRegistry.instance().register(UserConfigSource)
+    return f"{UserConfigSource.scheme()}://{folder}"
+
+
+def _is_hydras(config_path: str) -> bool:
+    """Returns whether a file or group belongs to Hydra's own groups, or lies outside of the folder."""
+    parts = posixpath.normpath(config_path.lstrip("/")).removesuffix(".yaml").lower().split("/")
+    return "hydra" in parts or parts[0] == ".."
