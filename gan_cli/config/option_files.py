@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -194,13 +194,9 @@ def _check_defaults(group: str, entries: Any, using: tuple[Path, ...]) -> None:
         if isinstance(entry, str):
             _check_base(group, entry, using)
         elif isinstance(entry, dict) and len(entry) == 1:
-            _check_choice(group, *map(_as_text, next(iter(entry.items()))), using)
+            _check_choice(group, keys[index], entry[keys[index]], using)
         else:
             raise UsageError(f"defaults: {format_value(entry)}: expected a name, or one choice, as {CHOICE}")
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) else value
 
 
 def _check_base(group: str, entry: str, using: tuple[Path, ...]) -> None:
@@ -264,25 +260,21 @@ def _check_keys(path: str, content: Mapping[Any, Any]) -> None:
             hint = hint_for_key("train", one_line(dotted, 100), Config, known, ())
             raise UsageError(hint or f"unknown key {dotted}: in a file, its last part stands below its section")
         else:
-            for each in _values_in(value):
-                _check_value(dotted, each)
-
-
-def _values_in(value: Any) -> Iterator[Any]:
-    """Yields the values in nested lists and mappings."""
-    if isinstance(value, list | dict):
-        for item in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _values_in(item)
-    else:
-        yield value
+            _check_value(dotted, value)
 
 
 def _check_value(dotted: str, value: Any) -> None:
-    """Raises UsageError if a value is no text, number, true, false or null, or refers to no key."""
-    if value is not None and not isinstance(value, str | int | float):
+    """Raises UsageError if a value, or one in it, is no text, number, true, false or null, or refers to no key."""
+    if isinstance(value, list | dict):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_value(dotted, item)
+        return
+    if not isinstance(value, str | int | float | None):
         raise UsageError(f"{dotted}={format_value(value)}: expected a text, a number, true, false or null")
+    if not isinstance(value, str):
+        return
     leaves, sections = _known_keys(tuple(ENABLED))
-    for name in re.findall(r"(?<!\\)\$\{([^}]*)\}?", value) if isinstance(value, str) else ():
+    for name in re.findall(r"(?<!\\)\$\{([^}]*)\}?", value):
         typed = f"{dotted}={format_value(value)}"
         if ":" in name:
             raise UsageError(f"{typed}: only keys can be interpolated, as ${{seed}}")

@@ -26,9 +26,10 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from gan_cli.config.compose import searchpath_overrides
+from gan_cli.config.composed_values import to_container
 from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder
 from gan_cli.config.train_config import flatten
@@ -166,16 +167,17 @@ def check_plugins(this: Sweep) -> None:
                     raise UsageError(f"{override.input_line}: installed are {', '.join(known)}{similar}")
             named = [*searchpath_overrides(), *(override.input_line for override in choices)]
             section = hydra.compose_config("train", named, RunMode.MULTIRUN).hydra[kind]
-            keys = [key for key, _ in flatten(OmegaConf.to_container(section), f"hydra.{kind}")]
+            keys = [key for key, _ in flatten(to_container(section), f"hydra.{kind}")]
             for override in overrides:
                 _check_plugin_key(override, choices, keys)
             try:
                 hydra.compose_config("train", [*searchpath_overrides(), *lines], RunMode.MULTIRUN)
             except Exception as error:
                 cause: Any = error.__cause__ or error
-                typed = [each.input_line for each in overrides if each.key_or_group == getattr(cause, "full_key", "")]
+                wrong = getattr(cause, "full_key", "")
+                typed = [str(each.input_line) for each in overrides if each.key_or_group == wrong] or lines
                 reason = one_line(str(cause).splitlines()[0], 200)
-                raise UsageError(f"{' '.join(typed or lines)}: cannot be used ({reason})") from error
+                raise UsageError(f"{' '.join(typed)}: cannot be used ({reason})") from error
 
 
 def _check_plugin_key(override: Override, choices: Sequence[Override], keys: Sequence[str]) -> None:
