@@ -243,8 +243,7 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     import hydra
 
     from gan_cli.config.compose import searchpath_overrides
-    from gan_cli.config.search_path import config_folder
-    from gan_cli.config.user_folder import without_notices
+    from gan_cli.config.search_path import config_folder, without_notices
     from gan_cli.plugins.option_sources import print_used_files
 
     flags: list[str] = []

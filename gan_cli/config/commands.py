@@ -231,20 +231,20 @@ def check_named_files(command: str, options: Any) -> None:
     with contextlib.suppress(OSError):  # of a text that cannot be a path; the command tells it
         if command == "train" and options.resume is None:
             if options.init_from is not None:
-                find_checkpoint(options.init_from, "init_from", options.output, _say_nothing)
+                find_checkpoint(options.init_from, "init_from", options.output, _ignore_line)
             if options.replay is not None:
-                find_run(options.replay, options.output, "replay", _say_nothing)
+                find_run(options.replay, options.output, "replay", _ignore_line)
             if options.dataset.name == "folder" and options.dataset.path is not None:
                 from gan_cli.image_labels.image_paths import check_paths
 
                 check_paths(options.dataset.path)
         elif command in MISSING_CKPT and options.ckpt is not None:
-            location = None if command == "eval" else locate(options.ckpt, log=_say_nothing)
+            location = None if command == "eval" else locate(options.ckpt, log=_ignore_line)
             if location is None or location.kind != "export":
-                find_checkpoint(options.ckpt, "eval" if command == "eval" else "ckpt", log=_say_nothing)
+                find_checkpoint(options.ckpt, "eval" if command == "eval" else "ckpt", log=_ignore_line)
 
 
-def _say_nothing(line: str) -> None:
+def _ignore_line(line: str) -> None:
     """Drops a line about the choice of a run, which the command itself prints."""
 
 

@@ -18,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli.config import composed_values, recipes, suggestions
 from gan_cli.config.commands import SCHEMAS, UNSUPPORTED_KEYS, groups
-from gan_cli.config.config_source import search_path_entry
 from gan_cli.config.implied_choices import (
     BUNDLES,
     chosen_options,
@@ -33,9 +32,9 @@ from gan_cli.config.implied_choices import (
 from gan_cli.config.option_files import OPTIONAL_GROUPS
 from gan_cli.config.options.fields import walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
-from gan_cli.config.search_path import config_folder, user_config_folders
+from gan_cli.config.search_path import config_folder, naming_file, user_config_folders
 from gan_cli.config.train_config import flatten
-from gan_cli.config.user_folder import naming_file
+from gan_cli.config.user_folder import search_path_entry
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")

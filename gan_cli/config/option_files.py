@@ -67,7 +67,7 @@ def _read(path: Path, modified: int) -> tuple[str, dict[str, Any]]:
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_Loader)
+        content = _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line if error.problem_mark else 0
         tab = "\t" in "".join(text.splitlines()[line : line + 1])

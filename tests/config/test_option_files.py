@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gan_cli.api_arguments import read_overrides
-from gan_cli.config import user_folder
+from gan_cli.config import search_path
 from gan_cli.config.compose import compose_command
 from gan_cli.config.option_files import read_option_file
 from gan_cli.errors import UsageError
@@ -118,7 +118,7 @@ CASES += [(name, text, words) for name, texts in FILES.items() for text, words i
 
 @pytest.fixture(autouse=True)
 def no_file_was_read() -> None:
-    user_folder.forget_used_files()
+    search_path.forget_used_files()
 
 
 def matches(text: str, pattern: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
-from gan_cli.config import config_source
+from gan_cli.config import user_folder
 from gan_cli.config.compose import groups
 from support.commands import error_line, run_process, write_text
 from support.configs import TINY_IMAGES
@@ -94,7 +94,7 @@ def test_what_hydra_asks_for_and_does_not_get(tmp_path: Path, name: str) -> None
     for path in ("hydra/launcher/mine", "HYDRA/launcher/mine", "loss/hydra", "loss/mine"):
         write_text(tmp_path / f"mine/{path}.yaml", "name: hinge\n")
     write_text(tmp_path / "theirs/mine.yaml", "name: hinge\n")
-    folder = config_source.UserConfigSource("", config_source.search_path_entry(tmp_path / "mine"))
+    folder = user_folder.UserConfigSource("", user_folder.search_path_entry(tmp_path / "mine"))
     assert folder.is_config("loss/mine")
     assert folder.is_group("loss")
     assert not folder.is_config(name)

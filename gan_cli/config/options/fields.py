@@ -29,12 +29,12 @@ def section(cls: type[T]) -> type[T]:
     """Makes a class the frozen pydantic dataclass of a section's keys. Other keys are refused."""
     text = cls.__doc__
     cls.__doc__ = text or " "  # without a text, `dataclass` writes the signature, which takes longer than all the rest
-    made: Any = dataclass(cls, kw_only=True, repr=False, unsafe_hash=True, config=SETTINGS)
-    made.__doc__ = text
+    decorated: Any = dataclass(cls, kw_only=True, repr=False, unsafe_hash=True, config=SETTINGS)
+    decorated.__doc__ = text
     # `dataclass` would compile these anew for each of 75 classes, which takes a tenth of the time of an error.
-    made.__setattr__ = made.__delattr__ = _refuse_change
-    made.__repr__ = _describe_keys
-    return made
+    decorated.__setattr__ = decorated.__delattr__ = _refuse_change
+    decorated.__repr__ = _describe_keys
+    return decorated
 
 
 def _refuse_change(self: Any, name: str, *value: Any) -> None:
@@ -75,7 +75,7 @@ def adapter(cls: type) -> TypeAdapter[Any]:
 
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
-    """Returns the keys of a class that `section` made, each with its declaration."""
+    """Returns the keys of a class that `section` decorated, each with its declaration."""
     return cls.__pydantic_fields__  # type: ignore[attr-defined]
 
 
