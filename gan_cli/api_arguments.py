@@ -28,20 +28,26 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     composed from the overrides of that run too. Raises UsageError if a key or value is wrong.
     """
     from gan_cli.config.compose import compose_command
-    from gan_cli.launch import resume_changes
+    from gan_cli.config.search_path import naming_file
 
-    resumed = resume_changes.overrides_for_resume(overrides)
+    resumed = None
+    if any(override.startswith("resume=") for override in overrides):
+        from gan_cli.launch.resume_changes import overrides_for_resume
+
+        resumed = overrides_for_resume(overrides)
     if resumed is None:
         composed = compose_command("train", overrides)
     else:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
-    parsed = train_config.parse_unvalidated(composed.data)
-    train_config.refuse_sweep_keys(parsed)
+    with naming_file(composed.named):
+        parsed = train_config.parse_unvalidated(composed.data)
+        train_config.refuse_sweep_keys(parsed)
+        # With init_from, the architecture is only known once that checkpoint is read.
+        if resumed is None and parsed.init_from is None:
+            validate(parsed)
     if resumed is not None:
         named = tuple(key for key in composed.named if key not in resumed.added)
         return Request(parsed, named, overrides=tuple(resumed.overrides))
-    if parsed.init_from is None:  # with init_from, the architecture is only known once that checkpoint is read
-        validate(parsed)
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
     return Request(parsed, *origin)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import typing
 
 from gan_cli.cli.keys import list_keys
-from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY
-from gan_cli.config.compose import groups
+from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY, groups
 from gan_cli.errors import one_line
 
 EXAMPLES = {

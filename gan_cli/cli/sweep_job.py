@@ -17,7 +17,7 @@ from gan_cli.cli.main import run_command
 
 def main() -> int:
     """Runs the requested command and returns its exit code."""
-    from gan_cli.config.user_folder import without_notices
+    from gan_cli.config.search_path import without_notices
 
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()

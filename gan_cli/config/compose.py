@@ -15,10 +15,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from gan_cli.config import composed_values, recipes, search_path, suggestions
-from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
+from gan_cli.config import composed_values, recipes, suggestions
+from gan_cli.config.commands import SCHEMAS, UNSUPPORTED_KEYS, groups
 from gan_cli.config.implied_choices import (
     BUNDLES,
     chosen_options,
@@ -30,8 +29,10 @@ from gan_cli.config.implied_choices import (
     sections_set_by,
     with_recipe_none,
 )
-from gan_cli.config.overrides import OPTIONAL_GROUPS, check_override, quote_for_hydra, read_override, unquote_literals
-from gan_cli.config.search_path import config_folder, find_option_files, list_options, user_config_folders
+from gan_cli.config.option_files import OPTIONAL_GROUPS
+from gan_cli.config.options.fields import walk
+from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
+from gan_cli.config.search_path import config_folder, naming_file, user_config_folders
 from gan_cli.config.train_config import flatten
 from gan_cli.config.user_folder import search_path_entry
 from gan_cli.errors import UsageError, one_line
@@ -65,17 +66,6 @@ class Composed:
         """The keys of `implied` whose values the recipe set."""
         before, after = dict(flatten(self.bare)), dict(flatten(self.data))
         return tuple(key for key in self.implied if self.bare and before.get(key, before) != after[key])
-
-
-def groups(command: str = "train") -> dict[str, list[str]]:
-    """Returns the groups of a command, each with its options: those of gan-cli, the user's folders and plugins."""
-    found: dict[str, list[str]] = {}
-    for group, option in list_options(config_folder()):
-        found.setdefault(group, []).append(option)
-    own = {pair for folder in user_config_folders() for pair in search_path.list_group_options(folder, found)}
-    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
-        found[group].append(option)
-    return found if command == "train" else {group: found[group] for group in COMMAND_GROUPS.get(command, ())}
 
 
 def compose_command(command: str, arguments: Sequence[str], recipe: str | None = None) -> Composed:
@@ -171,27 +161,18 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
 
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """Returns the composition that `_settle` makes. Raises UsageError if Hydra or YAML reports an error."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"), naming_file(named):
+        if _has_unknown_key(command, overrides, options):
+            _raise_for_unknown_key(command, overrides, options)
         try:
             whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
             _raise_for_unknown_key(command, overrides, options)
             reason = one_line(str(error).split("Config search path")[0])
             raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
-        except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            files = [path for override in overrides for path in _user_files(override)]
-            if not files:
-                raise
-            raise UsageError(f"{files[0]}: cannot be used ({one_line(error, 200)})") from error
-    named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return Composed(command, composed_values.resolve(whole), named, whole, composed_values.interpolations(whole))
-
-
-def _user_files(override: Override) -> list[Path]:
-    """Returns the option files that an override chooses, except the files of gan-cli itself."""
-    group = override.key_or_group
-    files = [find_option_files(group, option)[0] for option in chosen_options(override)]
-    return [path for path in files if not path.is_relative_to(config_folder())]
+        data = composed_values.resolve(whole)
+    return Composed(command, data, named, whole, composed_values.interpolations(whole))
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:
@@ -243,6 +224,13 @@ def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[s
     differing = [group.replace("/", ".") for group in compared if old.get(group) != new[group]]
     same_penalties = before.regularizer.keys() == after.regularizer.keys()
     return differing if same_penalties else [*differing, "regularizer"]
+
+
+def _has_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> bool:
+    """Returns whether an override sets a key that no option has, which Hydra would tell only after composing all."""
+    known = [*options, *(dotted for dotted, _, _ in walk(SCHEMAS[command]))]
+    keys = [override.key_or_group for override in overrides]
+    return any(not any(each == key or each.startswith(f"{key}.") for each in known) for key in keys)
 
 
 def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli.config.train_config import flatten
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
 def to_container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
@@ -22,7 +22,12 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     try:
         return to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UsageError(one_line(error)) from error
+        values = dict(flatten(to_container(config)))
+        absent = re.match(r"Interpolation key '(.*?)' not found", str(error))
+        reason = (
+            f"no key {absent[1]}{did_you_mean(absent[1], values)}" if absent else "refers to itself, or to no value"
+        )
+        raise UsageError(f"{error.full_key}={one_line(values.get(str(error.full_key)), 80)}: {reason}") from error
 
 
 def interpolations(whole: DictConfig) -> dict[str, list[str]]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config import recipes
+from gan_cli.config.option_files import read_option_file
 from gan_cli.config.overrides import read_override
 from gan_cli.config.search_path import find_option_files
 
@@ -118,8 +118,7 @@ def recipe_override(recipe: str) -> Override:
 
 def _content(group: str, option: str) -> dict[str, Any]:
     """Returns the content of an option's file. If `defaults` is not a list, it is left out; Hydra will refuse it."""
-    file = OmegaConf.load(find_option_files(group, option)[0])
-    content: Any = OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}
+    content = dict(read_option_file(find_option_files(group, option)[0])[1])
     if not isinstance(content.get("defaults", []), list):
         del content["defaults"]
     return content

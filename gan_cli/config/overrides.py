@@ -6,26 +6,13 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from gan_cli.config.suggestions import URL_HINT, hint_for_argument, is_url
+from gan_cli.errors import UsageError, one_line
 
-from gan_cli.config.search_path import (
-    CURRENT_CONFIGS,
-    EXPERIMENTS,
-    config_folder,
-    explicit_config_folder,
-    find_option_files,
-)
-from gan_cli.config.suggestions import URL_HINT, hint_for_argument, hint_for_option, is_url
-from gan_cli.config.validation import format_value
-from gan_cli.errors import StorageError, UsageError, did_you_mean, one_line
-from gan_cli.image_labels.image_paths import split_names, split_paths
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 # Keys whose value is a path.
 PATH_KEYS = (
@@ -35,9 +22,6 @@ PATH_KEYS = (
 PATH_LIST_KEY = "dataset.path"  # the value may be a list of paths
 # Keys whose value is taken literally, even if it has a meaning in Hydra's grammar.
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
-MAX_FILE_VALUES = 10_000
-# Groups in which the user need not choose an option.
-OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
 
 
 def quote_literals(argument: str) -> str:
@@ -45,8 +29,11 @@ def quote_literals(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
-    if key == PATH_LIST_KEY and value.startswith("[") and split_paths(value) != (value,):
-        return f"{key}=[{','.join(quote_for_hydra(os.path.expanduser(path)) for path in split_paths(value))}]"
+    if key == PATH_LIST_KEY and value.startswith("["):
+        from gan_cli.image_labels.image_paths import split_paths
+
+        if (paths := split_paths(value)) != (value,):
+            return f"{key}=[{','.join(quote_for_hydra(os.path.expanduser(path)) for path in paths)}]"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
@@ -67,6 +54,8 @@ def _in_quotes(path: str) -> str:
 
 def _quote_items(value: str) -> str:
     """Returns a name, or a list of names, with each name quoted. Several lists are a sweep and stay unchanged."""
+    from gan_cli.image_labels.image_paths import split_names
+
     listed = value.startswith("[") and value.endswith("]")
     try:
         items = split_names(value[1:-1] if listed else value)
@@ -113,6 +102,9 @@ def read_override(argument: str) -> Override:
         )
     if argument.find("=") < 1 and not argument.startswith("~"):
         raise UsageError(f"{argument}: expected key=value{hint_for_argument(argument)}; see --help")
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError) as error:
@@ -136,62 +128,10 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
         raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
     if override.value() in (math.inf, -math.inf) and "inf" not in str(override.input_line).lower():
         raise UsageError(f"{override.input_line}: is too large, expected a finite number")
+    value = override_value(override) if key in PATH_KEYS and key != PATH_LIST_KEY else None
+    if isinstance(value, str) and re.fullmatch(r"\{.*:.*\}|\[.*,.*\]", value) and not os.path.lexists(value):
+        raise UsageError(f"{key}={one_line(value, 200)}: expected one path, not a list or a mapping")
     if key in options:
-        _check_option(key, override.value(), options[key])
+        from gan_cli.config.option_files import check_options
 
-
-def _check_option(group: str, value: Any, known: list[str]) -> None:
-    """Raises UsageError unless each chosen option exists, is chosen once, and has exactly one usable file."""
-    chosen = value if isinstance(value, list) else [value]
-    for text in chosen:
-        nothing = text is None and group in OPTIONAL_GROUPS
-        if not nothing and text not in known:
-            hint = hint_for_option(group, text) or did_you_mean(str(text), known)
-            raise UsageError(f"{group}={format_value(text)}: expected one of {', '.join(known)}{hint}")
-        files = find_option_files(group, str(text))
-        for path in files[1:]:
-            explicit = path.is_relative_to(explicit_config_folder() or files[0])
-            if explicit or not path.is_relative_to(Path(CURRENT_CONFIGS).resolve()):
-                raise UsageError(f"{group}={text}: {path} has the name of an option that is there already, rename it")
-            _warn_unused(path, files[0])
-        if files and not files[0].is_relative_to(config_folder()):
-            _check_own(files[0], group)
-    if isinstance(value, list) and group != "regularizer":
-        raise UsageError(f"{group}={format_value(value)}: takes one option, of {', '.join(known)}")
-    if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
-        raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")
-
-
-@cache
-def _warn_unused(path: Path, used: Path) -> None:
-    """Warns once that `path`, of another content than `used`, is ignored: `configs/` may be of another project."""
-    if path.read_bytes() != used.read_bytes():
-        print(f"warning: {path} is not used, gan-cli has an option of this name; rename it to use it", flush=True)
-
-
-def _check_own(path: Path, group: str) -> None:
-    """Raises UsageError if a user's file is no mapping, is too large, or is of an experiment without `@package`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is no YAML ({one_line(error, 200)})") from error
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected keys and values, as steps: 1000")
-    if group == EXPERIMENTS and not re.match(r"(\s*#[^\n]*\n)*?\s*#\s*@package\s+_global_", text):
-        raise UsageError(f"{path}: its first line must be '# @package _global_'")
-    if _count_nodes(content, MAX_FILE_VALUES) > MAX_FILE_VALUES:
-        raise UsageError(f"{path}: more than {MAX_FILE_VALUES:,} values")
-
-
-def _count_nodes(content: Any, limit: int) -> int:
-    """Returns the number of values in nested lists and mappings, counting aliases at each use; stops above `limit`."""
-    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-    count = 1
-    for item in inner:
-        if count > limit:
-            break
-        count += _count_nodes(item, limit - count)
-    return count
+        check_options(key, override.value())

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS, PUBLISHED
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
-from gan_cli.image_labels.attributes import LabelOptions
-from gan_cli.image_labels.image_paths import count_images
 
 GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
@@ -105,6 +103,8 @@ def _facts(data: Mapping[str, Any]) -> Facts | None:
 def count_samples(options: Any) -> int | None:
     """Returns the number of samples that a run reads from a data set; None if reading is needed to know the number."""
     if options.name == "folder":
+        from gan_cli.image_labels.attributes import LabelOptions
+
         keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
         labelling = LabelOptions(*(getattr(options, key) for key in keys))
         found = _count_in_folder(options.path, options.split, labelling, options.classes)
@@ -118,7 +118,12 @@ def count_samples(options: Any) -> int | None:
     return found if options.limit is None or found is None else min(found, options.limit)
 
 
-_count_in_folder = lru_cache(maxsize=8)(count_images)  # a command counts more than once
+@lru_cache(maxsize=8)  # a command counts more than once
+def _count_in_folder(path: Any, split: str, how: Any, classes: tuple[str, ...] | None) -> int | None:
+    """Returns the number of images at `path`, as `count_images` does, which is imported only for such data."""
+    from gan_cli.image_labels.image_paths import count_images
+
+    return count_images(path, split, how, classes)
 
 
 def _recipe_for(facts: Facts) -> str:

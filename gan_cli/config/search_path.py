@@ -1,18 +1,29 @@
-"""Finds option files in the folders of gan-cli, of the user and of enabled plugins, in this order."""
+"""Finds option files in the folders of gan-cli, of the user and of enabled plugins, in this order.
+
+Remembers which files of the user's and the plugins' folders a command has read. Imports no Hydra.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+import posixpath
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from gan_cli.config.plugin import ENABLED
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, one_line
 
 EXPERIMENTS = "experiment"
 MAX_EXPERIMENT_DEPTH = 3  # levels of folders below `experiment/`
 CURRENT_CONFIGS = "configs"  # used if the current folder contains a folder of this name
 _explicit: list[Path] = []  # the folder of --config-dir, for this process
+_used: dict[tuple[str, str], None] = {}  # (folder, file) read by this command
+_hidden: set[tuple[str, str]] = set()  # (folder, file) that a warning was printed for
+_quiet: list[bool] = []  # not empty while notices are off
 
 
 @cache
@@ -24,12 +35,14 @@ def config_folder() -> Path:
 
 
 def set_explicit_folder(folder: str | None) -> None:
-    """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` does not exist."""
+    """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` is no folder."""
     _explicit.clear()
     if folder is not None:
         path = Path(folder).expanduser()
-        if not folder or not path.is_dir():
-            raise UsageError(f"--config-dir {folder}: no such folder; it holds groups, as experiment/mine.yaml in it")
+        if not folder or not os.path.isdir(path):
+            what = "is a file" if os.path.isfile(path) else "no such folder"
+            typed = f"--config-dir {one_line(folder, 200)}: {what}" if folder else "--config-dir: names no folder"
+            raise UsageError(f"{typed}; write --config-dir DIR, of a folder with groups, as DIR/experiment/mine.yaml")
         _explicit.append(path.resolve())
 
 
@@ -73,3 +86,78 @@ def list_options(folder: Path) -> Iterator[tuple[str, str]]:
         if len(parts) > 1:
             depth = 1 if parts[0] == EXPERIMENTS else len(parts) - 1
             yield "/".join(parts[:depth]), "/".join(parts[depth:])
+
+
+def options_of_groups() -> dict[str, list[str]]:
+    """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins."""
+    found: dict[str, list[str]] = {}
+    for group, option in list_options(config_folder()):
+        found.setdefault(group, []).append(option)
+    own = {pair for folder in user_config_folders() for pair in list_group_options(folder, found)}
+    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
+        found[group].append(option)
+    return found
+
+
+# --- files that were read ----------------------------------------------------------------------------------------
+
+
+def note_used(folder: str, name: str) -> None:
+    """Remembers that a file of this folder was read."""
+    _used[folder, name] = None
+
+
+def forget_used_files() -> None:
+    """Forgets which files were read and warned about. Called when a new command begins."""
+    _used.clear()
+    _hidden.clear()
+
+
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """While entered, prints no notices about these folders: in shell completion, and in the jobs of a sweep."""
+    _quiet.append(True)
+    try:
+        yield
+    finally:
+        _quiet.pop()
+
+
+@contextmanager
+def naming_file(named: Collection[str]) -> Iterator[None]:
+    """While entered, an error about a key that a file of the user set begins with the path of the file.
+
+    `named` are the keys that the command line sets, for which no file is named.
+    """
+    try:
+        yield
+    except UsageError as error:
+        match = re.match(r"(?:unknown key )?([\w.]+)(?=[=:, ]|$)", str(error))
+        key = match[1] if match else ""
+        from gan_cli.config.option_files import sets_key
+
+        typed = {*named} - {group.replace("/", ".") for group in options_of_groups()}
+        if key and not any(key == each or key.startswith(f"{each}.") for each in typed):
+            for folder, name in reversed(_used):
+                if sets_key(path := Path(folder) / name, group_of(name), key):
+                    raise UsageError(f"{path}: {error}") from error
+        raise
+
+
+def files_used_from(folder: Path | None) -> list[str]:
+    """Returns the names of the files that were read from this folder; an empty list while notices are off."""
+    return [] if _quiet else [name for where, name in _used if where == str(folder)]
+
+
+def group_of(name: str) -> str:
+    """Returns the group of an option's file, by the file's path in its folder."""
+    group = posixpath.dirname(name)
+    return EXPERIMENTS if group.split("/")[0] == EXPERIMENTS else group
+
+
+def warn_hidden(folder: str, name: str) -> None:
+    """Warns once per command about an ignored file. No error, because another Hydra project may own the folder."""
+    if not _quiet and (folder, name) not in _hidden:
+        _hidden.add((folder, name))
+        where = one_line(Path(folder) / name, 300)
+        print(f"warning: {where} is not used: Hydra's own options come from installed packages", file=sys.stderr)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from gan_cli.config.commands import EvalConfig, check_evaluation_source
+from gan_cli.config.commands import EvalConfig
 from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError, format_number
@@ -39,9 +39,6 @@ def evaluate(config: EvalConfig) -> int:
     """Prints the metrics and writes them to a JSON file. Returns exit code 0. Memorization also gives a PNG file."""
     if config.metrics == ():
         raise UsageError("metrics=[]: name at least one, or leave it out for all")
-    check_evaluation_source(
-        config, "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"
-    )
     named = output_file(config.out, ".json", "gan-eval")
     check_overwrite(named, [] if named is None else [_pairs_path(named)], config.overwrite)
     device = build_device(config.device)

@@ -50,8 +50,7 @@ def export(config: ExportConfig) -> int:
     Raises StorageError and deletes everything it wrote if the samples of the exported file differ from the samples of
     the checkpoint. Raises UsageError if an option is wrong or the format cannot hold this generator.
     """
-    if config.ckpt is None:
-        raise UsageError("ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file")
+    assert config.ckpt is not None  # `check_named_files` has seen to it
     if config.format == "onnx":
         require_extra("onnx", "format=onnx")
     file = EXPORTED[config.format]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gan_cli.config import search_path, user_folder
+from gan_cli.config import search_path
 from gan_cli.config.overrides import quote_literals, read_override
 from gan_cli.errors import UsageError, first_few, one_line
 
@@ -26,10 +26,12 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
         flag, equals, value = argument.partition("=")
         if flag in CONFIG_DIR_FLAGS:
             folder = value if equals else next(remaining, "")
+            if not equals and (folder.startswith("-") or (not os.path.isdir(folder) and "=" in folder)):
+                folder = ""  # what follows is another argument
         else:
             rest.append(quote_literals(argument))
     search_path.set_explicit_folder(folder)
-    user_folder.forget_used_files()
+    search_path.forget_used_files()
     for argument in rest:
         if argument.startswith("plugins="):
             override = read_override(argument)
@@ -46,7 +48,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
 def print_used_files(command: str) -> None:
     """Prints to stderr which files of `configs/` in the current folder were read, as the user did not name it."""
     folder = search_path.current_folder()
-    used = user_folder.files_used_from(folder)
+    used = search_path.files_used_from(folder)
     if used:
         shown = first_few([one_line(name, 100) for name in used], MAX_SHOWN)
         print(f"gan-{command}: options from {one_line(folder, 300)}: {shown}", file=sys.stderr, flush=True)

@@ -50,8 +50,7 @@ def sample(config: SampleConfig) -> int:
 
     Raises UsageError if options contradict each other or do not fit the checkpoint.
     """
-    if config.ckpt is None:
-        raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
+    assert config.ckpt is not None  # `check_named_files` has seen to it
     ckpt, config = config.ckpt, interpolation.resolve_frames_format(config)
     seeds = expand_seeds(config, DEFAULT_SAMPLES)
     suffix = SUFFIXES[config.format] if config.format in SUFFIXES else interpolation.animation_suffix(config)

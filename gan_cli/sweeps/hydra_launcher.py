@@ -21,6 +21,7 @@ from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -28,9 +29,11 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from gan_cli.config.compose import searchpath_overrides
+from gan_cli.config.composed_values import to_container
 from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder
-from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.config.train_config import flatten
+from gan_cli.errors import GanCliError, UsageError, did_you_mean, one_line
 from gan_cli.storage.run_folder import JOB_OUTCOME, STOP_FILE
 from gan_cli.sweeps.jobs import JobProcesses, run_job
 from gan_cli.sweeps.leaderboard_tables import write_leaderboard
@@ -148,6 +151,43 @@ def _trial(this: Sweep, lines: Sequence[str], numbers: dict[str, int]) -> Job:
 def _values_of(lines: Iterable[str]) -> dict[str, Any]:
     """Returns the parsed value of each key in the overrides, so that two spellings of one value become equal."""
     return {override.key_or_group: override.value() for override in map(read_override, lines)}
+
+
+def check_plugins(this: Sweep) -> None:
+    """Raises UsageError, before the sweep begins, if its launcher or sweeper does not exist or refuses a key."""
+    for kind, lines in (("launcher", this.launcher), ("sweeper", this.sweeper)):
+        overrides = [read_override(line) for line in lines]
+        choices = [override for override in overrides if "/" in override.key_or_group]
+        with initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"):
+            hydra: Any = GlobalHydra.instance().hydra
+            for override in choices:
+                known = hydra.config_loader.get_group_options(override.key_or_group)
+                if override.value() not in known:
+                    similar = did_you_mean(str(override.value()), known)
+                    raise UsageError(f"{override.input_line}: installed are {', '.join(known)}{similar}")
+            named = [*searchpath_overrides(), *(override.input_line for override in choices)]
+            section = hydra.compose_config("train", named, RunMode.MULTIRUN).hydra[kind]
+            keys = [key for key, _ in flatten(to_container(section), f"hydra.{kind}")]
+            for override in overrides:
+                _check_plugin_key(override, choices, keys)
+            try:
+                hydra.compose_config("train", [*searchpath_overrides(), *lines], RunMode.MULTIRUN)
+            except Exception as error:
+                cause: Any = error.__cause__ or error
+                wrong = getattr(cause, "full_key", "")
+                typed = [str(each.input_line) for each in overrides if each.key_or_group == wrong] or lines
+                reason = one_line(str(cause).splitlines()[0], 200)
+                raise UsageError(f"{' '.join(typed)}: cannot be used ({reason})") from error
+
+
+def _check_plugin_key(override: Override, choices: Sequence[Override], keys: Sequence[str]) -> None:
+    """Raises UsageError if an override sets none of the `keys` of the launcher or sweeper, or says what code runs."""
+    key = override.key_or_group
+    known = [each for each in keys if not each.endswith("._target_")]
+    if override not in choices and key not in known and not key.startswith("hydra.sweeper.params."):
+        chosen = ", ".join(str(each.value()) for each in choices) or "Hydra's own launcher"
+        listed = ", ".join(each.split(".", 2)[2] for each in known) or "no keys"
+        raise UsageError(f"{override.input_line}: unknown key{did_you_mean(key, known)}: {chosen} has {listed}")
 
 
 def _instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callable[..., Any]) -> Any:

@@ -15,7 +15,7 @@ from gan_cli.config.compatibility import DATASETS_WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
 from gan_cli.config.metric_names import better_direction, metric_option
 from gan_cli.config.overrides import unquote_literals
-from gan_cli.config.search_path import explicit_config_folder
+from gan_cli.config.search_path import explicit_config_folder, naming_file
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
@@ -103,7 +103,8 @@ def _check(planned: PlannedSweep) -> list[Config]:
     Raises UsageError if a value has a wrong type or range, if a key does not suit a sweep, or if no combination is
     valid. If only some combinations are invalid, the sweep starts, and those jobs report their errors.
     """
-    parsed: list[Config] = [parse(Config, combination.data) for combination in planned.combinations]
+    with naming_file(planned.named):
+        parsed: list[Config] = [parse(Config, combination.data) for combination in planned.combinations]
     first = parsed[0]
     if first.resume is not None:
         raise UsageError(

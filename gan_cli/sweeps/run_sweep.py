@@ -30,6 +30,10 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
     failed, else 0.
     """
     this = plan(compose_sweep("train", arguments), arguments, command)
+    if this.launcher or this.sweeper:
+        from gan_cli.sweeps.hydra_launcher import check_plugins
+
+        check_plugins(this)
     print_used_files("train")
     processes = JobProcesses()
     with open_sweep(this) as (this, begun), processes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from gan_cli.cli.main import run_command
+from support.commands import error_line
 from support.images import write_class_folders
 
 # "pets" has two classes of 6 pictures each, "one" a single picture, "flat" pictures and no classes.
@@ -39,6 +41,9 @@ WRONG = {
     "dataset=folder dataset.path=pets dataset.split=test": 2,
     "init_from=empty": 3,
     "init_from=nope": 3,
+    "replay=nope": 2,
+    "dataset.root={a:1}": 2,
+    "dataset.root=[a,b]": 2,
     "plugins=[nope]": 2,
     "explain=hinge steps=5": 2,
     "explain=wassertein": 2,
@@ -87,3 +92,31 @@ def test_one_line_the_right_code_and_nothing_written(
     assert "Traceback" not in captured.err
     assert len(captured.err) < 500
     assert sorted(place.rglob("*")) == before
+
+
+# Mistakes that need no network to be seen, with the exit code and words of the message.
+WITHOUT_TORCH = {
+    "sample": (2, "ckpt is missing"),
+    "eval": (2, "ckpt is missing"),
+    "eval real=one": (2, "fake is missing"),
+    "export": (2, "ckpt is missing"),
+    "sample nope": (3, "no such checkpoint"),
+    "eval nope": (3, "no such checkpoint"),
+    "export nope": (3, "no such checkpoint"),
+    "sample empty": (3, "holds no checkpoint"),
+    "train init_from=nope": (3, "no such checkpoint"),
+    "train replay=nope": (2, "no run there"),
+    "train resume=nope": (2, "no run there"),
+    "train dataset=folder dataset.path=nope": (2, "not found"),
+}
+
+
+@pytest.mark.parametrize("line", WITHOUT_TORCH)
+def test_what_is_not_there_is_told_before_torch_is_imported(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    for module in ("sampling.sample", "evaluation.evaluate", "export.export", "launch.start_run"):
+        monkeypatch.setitem(sys.modules, f"gan_cli.{module}", None)  # importing it, and with it torch, is an error
+    command, *arguments = line.split()
+    code, words = WITHOUT_TORCH[line]
+    assert words in error_line(capsys, command, *arguments, code=code)

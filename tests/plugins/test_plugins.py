@@ -60,7 +60,10 @@ def test_a_folder_is_named_by_a_flag_in_either_spelling(
         assert last_checkpoint(train(*flag, "experiment=quick", *without(TINY_IMAGES, "steps"))).counters.step == 2
     assert "expected one of" in error_line(capsys, "train", "experiment=quick")  # the flag is of one command
     assert "no such folder" in error_line(capsys, "train", "--config-dir", "nowhere")
-    assert "no such folder" in error_line(capsys, "train", "--config-dir")
+    write_text(here / "a_file", "")
+    assert "is a file" in error_line(capsys, "train", "--config-dir", "a_file")
+    for flags in (["--config-dir"], ["--config-dir="], ["--config-dir", "seed=1"], ["--config-dir", "--help"]):
+        assert error_line(capsys, "train", *flags).startswith("gan-train: --config-dir: names no folder; write ")
     capsys.readouterr()
     assert run_command("train", ["--help", "--config-dir", "it's mine, all"]) == 0
     assert "quick" in capsys.readouterr().out
@@ -130,7 +133,7 @@ WRONG = {
         "experiment/mine.yaml",
         "# @package _global_\ndefaults:\n  - override /loss: {a: b}\n",
         "experiment=mine",
-        "cannot be used",
+        "expected one of",
     ),
     "no YAML": ("loss/mine.yaml", "name: [open\n", "loss=mine", "no YAML"),
     "binary": ("loss/mine.yaml", "\0\1", "loss=mine", "no YAML"),
@@ -142,7 +145,7 @@ WRONG = {
         "experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /loss: nope\n", "experiment=mine", "nope",
     ),
     "what would run code": (
-        "loss/mine.yaml", "_target_: os.system\ncommand: touch hacked\n", "loss=mine", "expected one of",
+        "loss/mine.yaml", "_target_: os.system\ncommand: touch hacked\n", "loss=mine", "unknown key",
     ),
     "a tag that would run code": (
         "loss/mine.yaml", "name: !!python/object/apply:os.system ['touch hacked']\n", "loss=mine", "no YAML",

@@ -79,8 +79,25 @@ WRONG_PLUGINS = {
     "hydra/sweeper=nope": "nope",
     "hydra.launcher.nope=1": "nope",
     "hydra.sweeper.nope=1": "needs a sweeper, as hydra/sweeper=optuna",
-    "hydra.launcher._target_=os.system": "os.system",
+    "hydra.launcher._target_=os.system": "hydra.launcher._target_=os.system: unknown key",
+    "hydra.launcher=3": "hydra.launcher=3: unknown key: Hydra's own launcher has no keys",
+    "+hydra.launcher.nope=1": "unknown key",
 }
+WRONG_KEYS = {
+    "hydra/launcher=jobli": "hydra/launcher=jobli: installed are basic, joblib (did you mean 'joblib'?)",
+    "hydra.launcher.n_job=2": "unknown key (did you mean 'hydra.launcher.n_jobs'?): joblib has n_jobs, backend, ",
+    "hydra.launcher.n_jobs=abc": "hydra.launcher.n_jobs=abc: cannot be used (Value 'abc' ",
+}
+
+
+@pytest.mark.usefixtures("joblib")
+@pytest.mark.parametrize("override", WRONG_KEYS)
+def test_a_wrong_key_of_a_launcher_is_told_before_the_sweep(
+    here: Path, capsys: pytest.CaptureFixture[str], override: str
+) -> None:
+    choice = [] if "/" in override else ["hydra/launcher=joblib"]
+    assert WRONG_KEYS[override] in error_line(capsys, "train", "-m", *choice, override, "experiment=ring", "seed=1,2")
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("override", WRONG_PLUGINS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gan_cli import api
 from gan_cli.cli.main import run_command
@@ -62,7 +63,10 @@ class Played:
     def __init__(self, clock: Clock, *overrides: str, evaluation: float = 0.0, step: float = 0.02) -> None:
         config = compose(*TINY_IMAGES[:-3], f"budget={SECONDS:g}s", *overrides)
         self.state = SimpleNamespace(
-            seconds=0.0, budget_start=0.0, counters=Counters(step=0, d_updates=0, total_steps=None)
+            seconds=0.0,
+            budget_start=0.0,
+            counters=Counters(step=0, d_updates=0, total_steps=None),
+            device=torch.device("cpu"),
         )
         self.ends: list[tuple[int, int | None]] = []
         self.said: list[str] = []
@@ -161,7 +165,7 @@ def test_a_change_of_a_tenth_is_said(timed: Callable[..., Clock]) -> None:
 
 def test_images_per_second_count_pauses_but_no_evaluations(timed: Callable[..., Clock]) -> None:
     clock, counters = timed(), Counters(step=0, d_updates=0, total_steps=None)
-    state = SimpleNamespace(seconds=100.0, counters=counters)
+    state = SimpleNamespace(seconds=100.0, counters=counters, device=torch.device("cpu"))
     timer = RunTimer(state)  # type: ignore[arg-type]
     for images, updates in ((80.0, 5), (160.0, 10)):
         counters.d_updates += updates
