@@ -28,7 +28,7 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     composed from the overrides of that run too. Raises UsageError if a key or value is wrong.
     """
     from gan_cli.config.compose import compose_command
-    from gan_cli.config.search_path import naming_file
+    from gan_cli.config.option_files import naming_file
 
     resumed = None
     if any(override.startswith("resume=") for override in overrides):

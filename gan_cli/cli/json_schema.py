@@ -16,8 +16,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
+from gan_cli.config.option_files import OPTIONAL_GROUPS
 from gan_cli.config.options.fields import adapter
-from gan_cli.config.overrides import OPTIONAL_GROUPS
 from gan_cli.config.recipes import GROUP as RECIPE
 from gan_cli.config.search_path import EXPERIMENTS, config_folder
 from gan_cli.config.train_config import flatten

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gan_cli.config.search_path import (
     explicit_config_folder,
     find_option_files,
     options_of_groups,
+    used_files,
 )
 from gan_cli.config.suggestions import hint_for_key, hint_for_option
 from gan_cli.config.train_config import Config, flatten
@@ -146,7 +148,26 @@ def check_option_file(path: Path, group: str, using: tuple[Path, ...] = ()) -> N
         raise UsageError(f"{path}: {error}") from error
 
 
-def sets_key(path: Path, group: str, dotted: str) -> bool:
+@contextmanager
+def naming_file(named: Collection[str]) -> Iterator[None]:
+    """While entered, an error about a key that a file of the user set begins with the path of the file.
+
+    `named` are the keys that the command line sets, for which no file is named.
+    """
+    try:
+        yield
+    except UsageError as error:
+        match = re.match(r"(?:unknown key )?([\w.]+)(?=[=:, ]|$)", str(error))
+        key = match[1] if match else ""
+        typed = {*named} - {group.replace("/", ".") for group in options_of_groups()}
+        if key and not any(key == each or key.startswith(f"{each}.") for each in typed):
+            for path, group in used_files():
+                if _sets_key(path, group, key):
+                    raise UsageError(f"{path}: {error}") from error
+        raise
+
+
+def _sets_key(path: Path, group: str, dotted: str) -> bool:
     """Returns whether an option's file sets this dotted key, a key below it, or the section that the key is."""
     package, content = read_option_file(path)
     section = "" if package == "_global_" else group.replace("/", ".")

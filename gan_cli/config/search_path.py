@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -123,25 +122,9 @@ def without_notices() -> Iterator[None]:
         _quiet.pop()
 
 
-@contextmanager
-def naming_file(named: Collection[str]) -> Iterator[None]:
-    """While entered, an error about a key that a file of the user set begins with the path of the file.
-
-    `named` are the keys that the command line sets, for which no file is named.
-    """
-    try:
-        yield
-    except UsageError as error:
-        match = re.match(r"(?:unknown key )?([\w.]+)(?=[=:, ]|$)", str(error))
-        key = match[1] if match else ""
-        from gan_cli.config.option_files import sets_key
-
-        typed = {*named} - {group.replace("/", ".") for group in options_of_groups()}
-        if key and not any(key == each or key.startswith(f"{each}.") for each in typed):
-            for folder, name in reversed(_used):
-                if sets_key(path := Path(folder) / name, group_of(name), key):
-                    raise UsageError(f"{path}: {error}") from error
-        raise
+def used_files() -> list[tuple[Path, str]]:
+    """Returns the files of these folders that the command has read, with their groups, the last first."""
+    return [(Path(folder) / name, group_of(name)) for folder, name in reversed(_used)]
 
 
 def files_used_from(folder: Path | None) -> list[str]:

@@ -14,8 +14,9 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import DATASETS_WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
 from gan_cli.config.metric_names import better_direction, metric_option
+from gan_cli.config.option_files import naming_file
 from gan_cli.config.overrides import unquote_literals
-from gan_cli.config.search_path import explicit_config_folder, naming_file
+from gan_cli.config.search_path import explicit_config_folder
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
