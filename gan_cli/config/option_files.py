@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from omegaconf._utils import get_yaml_loader
 
+from gan_cli.config import recipes
 from gan_cli.config.options.fields import walk
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.search_path import (
@@ -252,7 +253,7 @@ def _check_choice(group: str, key: Any, value: Any, using: tuple[Path, ...]) -> 
         raise UsageError(f"{typed}: no such group, of {', '.join(known)}{did_you_mean(target, known)}")
     elif "override" not in words or not last.startswith("/"):
         raise UsageError(f"{typed}: a choice is written override /{target}: {one_line(value, 60)}")
-    elif [*_group_order()].index(target) >= [*_group_order()].index(group):
+    elif target != recipes.GROUP and [*_group_order()].index(target) >= [*_group_order()].index(group):
         raise UsageError(f"{typed}: is chosen after {group}, so that a file of {group} cannot choose it")
     else:
         check_options(target, value, using)

@@ -128,7 +128,7 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
         raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
     if override.value() in (math.inf, -math.inf) and "inf" not in str(override.input_line).lower():
         raise UsageError(f"{override.input_line}: is too large, expected a finite number")
-    value = override_value(override) if key in PATH_KEYS and key != PATH_LIST_KEY else None
+    value = override_value(override) if key in PATH_KEYS and key not in (PATH_LIST_KEY, "data") else None
     if isinstance(value, str) and re.fullmatch(r"\{.*:.*\}|\[.*,.*\]", value) and not os.path.lexists(value):
         raise UsageError(f"{key}={one_line(value, 200)}: expected one path, not a list or a mapping")
     if key in options:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
-from gan_cli.config import overrides, user_folder
+from gan_cli.config import option_files, user_folder
 from gan_cli.config.compose import groups
 from gan_cli.config.composed_values import refuse_hydra_keys
 from gan_cli.errors import UsageError
@@ -151,11 +151,11 @@ def test_the_values_of_a_file_are_counted_at_each_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, count: int
 ) -> None:
     path = write_text(tmp_path / "mine.yaml", text)
-    monkeypatch.setattr(overrides, "MAX_FILE_VALUES", count)
-    overrides._check_own(path, "loss")
-    monkeypatch.setattr(overrides, "MAX_FILE_VALUES", count - 1)
-    refused(lambda: overrides._check_own(path, "loss"), f"mine.yaml: more than {count - 1} values")
-    assert overrides._count_nodes([[1] * 100] * 100, 10) == 11  # it stops counting above the limit
+    monkeypatch.setattr(option_files, "MAX_VALUES", count - 1)
+    refused(lambda: option_files.check_option_file(path, "loss"), f"mine.yaml: more than {count - 1} values")
+    monkeypatch.setattr(option_files, "MAX_VALUES", count)
+    refused(lambda: option_files.check_option_file(path, "loss"), "unknown key loss.a")
+    assert option_files._count_values([[1] * 100] * 100) < count + 3  # it stops counting above the limit
 
 
 def test_a_shell_that_completes_a_line_is_told_nothing(here: Path) -> None:
@@ -183,7 +183,8 @@ def test_a_file_sets_no_key_of_hydra_and_calls_no_resolver(
         assert compose("experiment=quick").seed == 2
         return
     refused(lambda: compose("experiment=quick"), words)
-    monkeypatch.setattr(user_folder, "_refuse_foreign", lambda *found: None)
+    for module in (option_files, user_folder):
+        monkeypatch.setattr(module, "check_option_file", lambda *file: None)
     refused(lambda: compose("experiment=quick"), words)
 
 

@@ -369,6 +369,7 @@ def test_a_missing_package_is_one_line(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    Path("x").touch()
     assert run_command("export", ["ckpt=x", "format=onnx"]) == 2
     assert capsys.readouterr().err == "gan-export: format=onnx needs onnxruntime: pip install 'gan-cli[onnx]'\n"
 

@@ -281,11 +281,12 @@ def test_a_film_that_fails_leaves_nothing(
 def test_a_key_that_does_not_fit_is_named(
     here: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], words: str
 ) -> None:
+    Path("x").touch()
     assert run_command("sample", ["ckpt=x", *overrides]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
-    assert list(here.iterdir()) == []
+    assert list(here.iterdir()) == [here / "x"]
 
 
 @pytest.mark.parametrize(

@@ -243,11 +243,12 @@ def test_seeds() -> None:
     ],
 )
 def test_refusals(here: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], code: int, words: str) -> None:
+    Path("x").touch()
     assert run_command("sample", overrides) == code
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
-    assert list(here.iterdir()) == []
+    assert list(here.iterdir()) == [here / "x"]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])

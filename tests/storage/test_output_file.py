@@ -132,6 +132,7 @@ def test_one_image_is_the_bare_sample(run: Path, here: Path) -> None:
 def test_names_that_do_not_fit(
     here: Path, capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], words: str
 ) -> None:
+    Path("x").touch()
     assert run_command(command, ["ckpt=x", *arguments]) == 2
     assert words in capsys.readouterr().err
-    assert list(here.iterdir()) == []
+    assert list(here.iterdir()) == [here / "x"]

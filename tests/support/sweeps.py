@@ -107,6 +107,7 @@ def run_command(command, arguments, folder=None):
     if what == "kill":
         os.kill(os.getpid(), 9)
     if what == "interrupt":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
         os.kill(os.getpid(), 2)
     if what == "diverge":
         print("gan-train: loss is not finite", file=sys.stderr)
