@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--functions", choices=NETWORKS, metavar="NETWORK")
     given = parser.parse_args()
     limit_threads(given.threads)
+    print(f"{torch.get_num_threads()} CPU threads")
     if given.functions:
         print_functions(given.functions)
         return
