@@ -1,8 +1,10 @@
 """Training steps on an NVIDIA GPU, beside a plain PyTorch loop that trains the same kind of DCGAN.
 
-    python benchmarks/gpu_speed.py                         # two minutes: outputs/bench/gpu_speed.json
-    python benchmarks/gpu_speed.py --seconds 0.5 --compile false
+    python benchmarks/gpu_speed.py                         # three minutes: outputs/bench/gpu_speed.json
+    python benchmarks/gpu_speed.py --seconds 0.5 --only dcgan-64 default
+    python benchmarks/gpu_speed.py --functions default     # Python's part of a step, function by function
 
+The CPU has as many threads as a run would use there; `--threads` sets another number. Rows are written as they come.
 Each row is a network, a batch size and a precision. `images_per_second` counts real images. `waits` is the number of
 operations per step for which the CPU waits for the GPU. `busy` is the share of the time in which the GPU computes, and
 `kernels` the number of its operations per step, both by PyTorch's profiler. `ratio` is relative to the plain loop in
@@ -12,9 +14,11 @@ the same precision, which has the networks of `textbook.py` and its images on th
 from __future__ import annotations
 
 import argparse
+import cProfile
+import pstats
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -27,6 +31,7 @@ from torch import nn
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
+from gan_cli.device import limit_threads
 from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import training_step
@@ -39,18 +44,18 @@ DCGAN = [
 ]
 BATCH_NORM = ["regularizer=none", "architecture.discriminator.normalization=batch"]
 NETWORKS = {
-    "default, digits 28 px": DIGITS,
-    "dcgan 64 px": [*DCGAN, *BATCH_NORM, "image_size=64"],
-    "dcgan 128 px, R1": [*DCGAN, "image_size=128", "regularizer=r1"],
-    "resnet 32 px, 5 D updates": [
+    "default": DIGITS,
+    "dcgan-64": [*DCGAN, *BATCH_NORM, "image_size=64"],
+    "dcgan-128": [*DCGAN, "image_size=128", "regularizer=r1"],
+    "resnet-32": [
         *SHAPES, "architecture=resnet", "architecture.generator.base_channels=256", "regularizer=none",
         "architecture.discriminator.base_channels=128", "architecture.discriminator.normalization=spectral",
         "training.n_critic=5", "architecture.generator.max_multiplier=1", "architecture.discriminator.max_multiplier=1",
     ],
 }  # fmt: skip
-COMPARED = "dcgan 64 px"  # with the plain loop
-BATCHES = {network: (64, 256) if network in list(NETWORKS)[:2] else (64,) for network in NETWORKS}
-COMPILED_NETWORKS = list(NETWORKS)[:2]
+COMPARED = "dcgan-64"  # with the plain loop
+COMPILED_NETWORKS = ("default", COMPARED)
+BATCHES = {network: (64, 256) if network in COMPILED_NETWORKS else (64,) for network in NETWORKS}
 # by name: the overrides, and whether convolutions of fp32 use TF32, as PyTorch does unless told otherwise
 VARIANTS: dict[str, tuple[list[str], bool]] = {
     "fp32 without TF32": (["precision=fp32"], False),
@@ -110,7 +115,8 @@ def count_waits(step: Callable[[], None]) -> int:
         torch.cuda.set_sync_debug_mode("warn")
         step()
         torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(warning.message) for warning in caught)
+    messages = [str(warning.message) for warning in caught]
+    return sum("synchroniz" in message and "prototype" not in message for message in messages)  # one is about the mode
 
 
 def profile(step: Callable[[], None]) -> tuple[float, int]:
@@ -182,45 +188,62 @@ def repeats(network: str, precision: str, steps: int = 20) -> bool:
     return all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
 
 
+def print_functions(network: str, count: int = 40) -> None:
+    """Prints the Python functions in which a step of batch 64 in fp32 spends its time."""
+    step, _ = our_step([*NETWORKS[network], "batch_size=64", "precision=fp32"])
+    for _ in range(WARM_UP):
+        step()
+    torch.cuda.synchronize()
+    with cProfile.Profile() as profiler:
+        for _ in range(100):
+            step()
+        torch.cuda.synchronize()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(count)
+
+
+def measured_rows(networks: list[str], seconds: float) -> Iterator[dict[str, Any]]:
+    """Yields the rows: the plain loop, the networks of COMPILED_NETWORKS, the same compiled, and the other networks."""
+    plain: dict[tuple[int, bool], float] = {}
+    for batch in BATCHES[COMPARED] if COMPARED in networks else ():
+        for bf16 in (False, True):
+            found = measure(plain_step(64, batch, bf16), batch, seconds)
+            plain[batch, bf16] = found["images_per_second"]
+            name = f"plain loop, {'bf16' if bf16 else 'fp32'}"
+            yield {"network": COMPARED, "batch": batch, "variant": name, "ratio": 1.0} | found
+    planned = [(network, batch, variant) for network in networks for batch in BATCHES[network] for variant in VARIANTS]
+    compiled = [(network, 64, variant) for network in networks if network in COMPILED_NETWORKS for variant in COMPILED]
+    first = [each for each in planned if each[0] in COMPILED_NETWORKS]
+    for network, batch, variant in [*first, *compiled, *(each for each in planned if each not in first)]:
+        new = row(network, batch, variant, seconds)
+        if network == COMPARED and "error" not in new:
+            new["ratio"] = round(new["images_per_second"] / plain[batch, variant.startswith("bf16")], 2)
+        yield new
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="training steps on a GPU beside a plain PyTorch loop")
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--compile", choices=("true", "false"), default="true")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NETWORK")
+    parser.add_argument("--functions", choices=NETWORKS, metavar="NETWORK")
     given = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    limit_threads(given.threads)
+    print(f"{torch.get_num_threads()} CPU threads")
+    if given.functions:
+        print_functions(given.functions)
+        return
     shown = ["network", "batch", "variant", "images_per_second", "step_ms", "ratio"]
     shown += ["waits", "busy", "kernels", "peak_mb"]
-
-    def add(new: dict[str, Any]) -> None:
-        rows.append(new)
+    data: dict[str, Any] = {"gpu": torch.cuda.get_device_name(0), "threads": torch.get_num_threads(), "rows": []}
+    for new in measured_rows(given.only, given.seconds):
         print(*(f"{key}={new[key]}" for key in (*shown, "warm_up_seconds", "error") if key in new), flush=True)
-
-    plain: dict[tuple[int, bool], float] = {}
-    for batch in BATCHES[COMPARED]:
-        for bf16 in (False, True):
-            name = f"plain loop, {'bf16' if bf16 else 'fp32'}"
-            measured = measure(plain_step(64, batch, bf16), batch, given.seconds)
-            plain[batch, bf16] = measured["images_per_second"]
-            add({"network": COMPARED, "batch": batch, "variant": name, "ratio": 1.0} | measured)
-    for network in NETWORKS:
-        for batch in BATCHES[network]:
-            for variant in VARIANTS:
-                new = row(network, batch, variant, given.seconds)
-                if network == COMPARED and "error" not in new:
-                    ratio = new["images_per_second"] / plain[batch, variant == "bf16"]
-                    new["ratio"] = round(ratio, 2)
-                add(new)
-    repeated = {f"{network}, {precision}": repeats(network, precision) for network in NETWORKS
-                for precision in ("fp32", "bf16")}  # fmt: skip
-    print("the same bits again without deterministic=true:", repeated, flush=True)
-    for network in COMPILED_NETWORKS if given.compile == "true" else ():
-        for variant in COMPILED:
-            new = row(network, 64, variant, given.seconds)
-            if network == COMPARED and "error" not in new:
-                new["ratio"] = round(new["images_per_second"] / plain[64, True], 2)
-            add(new)
-    print(table(shown, [[each.get(key) for key in shown] for each in rows]))
-    print(leave("gpu_speed", {"gpu": torch.cuda.get_device_name(0), "rows": rows, "repeats": repeated}))
+        data["rows"].append(new)
+        leave("gpu_speed", data)
+    data["repeats"] = {f"{network}, {precision}": repeats(network, precision) for network in given.only
+                       for precision in ("fp32", "bf16")}  # fmt: skip
+    print("the same bits again without deterministic=true:", data["repeats"])
+    print(table(shown, [[each.get(key) for key in shown] for each in data["rows"]]))
+    print(leave("gpu_speed", data))
 
 
 if __name__ == "__main__":

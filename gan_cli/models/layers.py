@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -243,8 +244,13 @@ class Discriminator(nn.Module, ABC):
         """
         if not self.batch_dependence_is_declared:
             return False
-        dependent = [module for module in self.modules() if isinstance(module, BATCH_DEPENDENT)]
+        dependent = self._batch_dependent_layers
         return all(isinstance(module, MinibatchDeviations) and count % module.group == 0 for module in dependent)
+
+    @cached_property
+    def _batch_dependent_layers(self) -> list[nn.Module]:
+        """The layers that mix samples of a batch. Cached, since a network keeps its layers."""
+        return [module for module in self.modules() if isinstance(module, BATCH_DEPENDENT)]
 
     @abstractmethod
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
