@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from gan_cli.errors import count_noun, first_few
-from gan_cli.image_files.bad_image import BadImageError
-from gan_cli.image_files.formats import read_start
+from gan_cli.image_files.formats import BadImageError, read_start
 
 RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "image"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names in such a folder
