@@ -90,7 +90,8 @@ class RealData:
             return train.narrow(0, count), train.narrow(len(train) // 2, n)
         if self.held_out is None or protocol.reals == "all":
             whole = train if self.held_out is None else _shuffled("all", self.train_unlimited, self.held_out)
-            return whole.narrow(0, count), _unless_few(whole.narrow(count, n))
+            others = whole.narrow(count, n)
+            return whole.narrow(0, count), others if len(others) >= MIN_SAMPLES else None
         held_out = _shuffled("held out", self.held_out)
         compared, other = (held_out, train) if protocol.reals == "held_out" else (train, held_out)
         return compared.narrow(0, count), other.narrow(0, n)
@@ -136,10 +137,6 @@ class RealData:
 def _shuffled(purpose: str, *parts: Dataset) -> SampleSubset:
     order = torch.randperm(sum(map(len, parts)), generator=generator_for(0, purpose))
     return SampleSubset(tuple(part.samples for part in parts), order)
-
-
-def _unless_few(subset: SampleSubset) -> SampleSubset | None:
-    return subset if len(subset) >= MIN_SAMPLES else None
 
 
 def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
