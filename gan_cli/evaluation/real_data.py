@@ -152,8 +152,7 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
             why = f"no test split: {one_line(error, 120)}"
     notes: list[str] = []
     if held_out is not None:
-        clipped = held_out.changes.get("values_cut_off", 0)
-        if clipped:
+        if clipped := held_out.changes.get("values_cut_off", 0):
             notes.append(
                 f"{clipped:,} held-out images have values outside the range of the training data; clipped to it"
             )

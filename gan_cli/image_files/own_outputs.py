@@ -91,8 +91,7 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
         def head_in_folder(name: str, folder: tuple[str, ...] = folder) -> bytes:
             return head((*folder, name))
 
-        kind = output_kind(names, head_in_folder) if folder else None
-        if kind is not None:
+        if folder and (kind := output_kind(names, head_in_folder)):
             found.append(OwnOutput(kind, folder))
         else:
             of_sidecars = files_with_sidecar(names, head_in_folder)

@@ -223,8 +223,7 @@ def _labels_of_columns(table: Table, match: Match, columns: Sequence[_Column], r
         classes += values if len(columns) == 1 else [f"{column.name}={value}" for value in values]
         counts.append(f"{column.name} ({first_few([f'{value} {column.counts[value]:,}' for value in values], 5)})")
     text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
-    others = len(match.rows) - len({row for row in match.found if row is not None})
-    if others:
+    if others := len(match.rows) - len({row for row in match.found if row is not None}):
         text += f"; {others:,} of its rows are about other images"
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
     if not labels:
