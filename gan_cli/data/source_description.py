@@ -60,10 +60,7 @@ def source_line(
     if any(outcome.cut_off for outcome in good):
         parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
     others = listing.describe_others(less=layout.inside in listing.possible_tables)
-    if others:
-        parts.append(others)
-    if listing.own:
-        parts.append(own_outputs.describe_outputs(listing.own))
+    parts += filter(None, (others, own_outputs.describe_outputs(listing.own)))
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {describe_unusable(files, outcomes, 5)}")
     return "; ".join(parts)

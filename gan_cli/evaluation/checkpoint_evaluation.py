@@ -142,8 +142,7 @@ def evaluate_folders(options: EvalConfig, listeners: Listeners = SILENT) -> Eval
     unused = folders.fake_files - reference.n
     if unused > 0:
         more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"
-        more = more if n is None else ""
-        listeners.log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more}")
+        listeners.log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more if n is None else ''}")
     order = torch.randperm(len(fakes), generator=generator_for(0, "fakes"))  # the files may be sorted by class
     about = {
         "real": options.real,
@@ -174,8 +173,7 @@ def _evaluate(
     }
     if reference.extractor.why:
         about["why"] = reference.extractor.why
-    left_out = [*reference.data.notes, *reference.data.duplicates]
-    if left_out:
+    if left_out := [*reference.data.notes, *reference.data.duplicates]:
         about["notes"] = left_out
     if found.memorization is not None:
         about |= {"memorized": found.memorization.flagged, "verdict": found.memorization.verdict}

@@ -49,18 +49,16 @@ def recompute_batch_norm_statistics(generator: nn.Module, config: Config, datase
     """
     seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
     conditions = _conditions(config, dataset, seeds)
-    parts = [slice(start, start + STANDING_BATCH) for start in range(0, len(seeds), STANDING_BATCH)]
     batches = (
         (latents_from_seeds(seeds[part], latent_of(config)), None if conditions is None else conditions[part])
-        for part in parts
+        for part in (slice(start, start + STANDING_BATCH) for start in range(0, len(seeds), STANDING_BATCH))
     )
     return standing_statistics(generator, batches)
 
 
 def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
     """Returns the labels of randomly drawn real samples as conditions `[len(seeds), K]`; None without labels."""
-    classes = config.classes
-    if not classes or dataset.labels is None:
+    if not config.classes or dataset.labels is None:
         return None
     drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
-    return encode_condition(dataset.labels[drawn], len(classes))
+    return encode_condition(dataset.labels[drawn], len(config.classes))

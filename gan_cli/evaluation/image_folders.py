@@ -215,8 +215,7 @@ def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
         return []
     lines = []
     for (key, some), (lacking, others) in itertools.permutations((("fake", fakes), ("real", real))):
-        foreign = [name for name in some.classes if name not in others.classes]
-        if foreign:
+        if foreign := [name for name in some.classes if name not in others.classes]:
             lines.append(f"warning: {key} has {list_names(foreign)}, which {lacking} does not have")
     return lines
 

@@ -90,7 +90,8 @@ class RealData:
             return train.narrow(0, count), train.narrow(len(train) // 2, n)
         if self.held_out is None or protocol.reals == "all":
             whole = train if self.held_out is None else _shuffled("all", self.train_unlimited, self.held_out)
-            return whole.narrow(0, count), _unless_few(whole.narrow(count, n))
+            others = whole.narrow(count, n)
+            return whole.narrow(0, count), others if len(others) >= MIN_SAMPLES else None
         held_out = _shuffled("held out", self.held_out)
         compared, other = (held_out, train) if protocol.reals == "held_out" else (train, held_out)
         return compared.narrow(0, count), other.narrow(0, n)
@@ -138,10 +139,6 @@ def _shuffled(purpose: str, *parts: Dataset) -> SampleSubset:
     return SampleSubset(tuple(part.samples for part in parts), order)
 
 
-def _unless_few(subset: SampleSubset) -> SampleSubset | None:
-    return subset if len(subset) >= MIN_SAMPLES else None
-
-
 def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
     """Returns the real data for `dataset`, which was built from this section of the run's config."""
     whole = dataset
@@ -155,8 +152,7 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
             why = f"no test split: {one_line(error, 120)}"
     notes: list[str] = []
     if held_out is not None:
-        clipped = held_out.changes.get("values_cut_off", 0)
-        if clipped:
+        if clipped := held_out.changes.get("values_cut_off", 0):
             notes.append(
                 f"{clipped:,} held-out images have values outside the range of the training data; clipped to it"
             )

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from gan_cli.image_files.bad_image import BadImageError
+from gan_cli.image_files.formats import BadImageError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import stat
 
-from gan_cli.image_files.bad_image import BadImageError
-
 READ_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
     ".pbm", ".pnm", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c", ".avif",
@@ -55,6 +53,10 @@ MAGIC = (
 NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK"
 PACKED_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
 DICOM = "is a DICOM file: " + CONVERT_DEEP
+
+
+class BadImageError(Exception):
+    """An image that cannot be used. The text gives the reason in a few words."""
 
 
 def read_start(path: str, count: int) -> bytes:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gan_cli.errors import UsageError, count_noun, first_few, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayLocation
-from gan_cli.image_files.bad_image import BadImageError
-from gan_cli.image_files.formats import READ_SUFFIXES
+from gan_cli.image_files.formats import READ_SUFFIXES, BadImageError
 from gan_cli.image_files.own_outputs import OwnOutput
 
 if TYPE_CHECKING:

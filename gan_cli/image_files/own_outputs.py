@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from gan_cli.errors import count_noun, first_few
-from gan_cli.image_files.bad_image import BadImageError
-from gan_cli.image_files.formats import read_start
+from gan_cli.image_files.formats import BadImageError, read_start
 
 RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "image"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names in such a folder
@@ -92,8 +91,7 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
         def head_in_folder(name: str, folder: tuple[str, ...] = folder) -> bytes:
             return head((*folder, name))
 
-        kind = output_kind(names, head_in_folder) if folder else None
-        if kind is not None:
+        if folder and (kind := output_kind(names, head_in_folder)):
             found.append(OwnOutput(kind, folder))
         else:
             of_sidecars = files_with_sidecar(names, head_in_folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_cli.errors import count_noun, one_line
 from gan_cli.image_files.arrays import ArrayLocation
-from gan_cli.image_files.bad_image import BadImageError
+from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_files.listing import ListedFile, Reader
 from gan_cli.image_labels.tables import Table
 

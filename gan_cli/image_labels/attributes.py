@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -9,13 +10,14 @@ from typing import NamedTuple
 
 from gan_cli.errors import UsageError, count_noun, first_few, one_line
 from gan_cli.image_files.listing import ListedFile
-from gan_cli.image_labels.natural_order import natural_key, parse_number, version_1_key
 from gan_cli.image_labels.table_matching import Match, column_index, match_table
 from gan_cli.image_labels.tables import Table
 
 NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
 FIRST_VERSION, VERSION = 1, 2  # versions of the rules by which labels are found and ordered
 MOST_CLASSES = 1000
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}([.,][0-9]{1,18})?([eE][+-]?[0-9]{1,2})?")
+DIGITS = re.compile(r"[0-9]+")
 MANY = 20  # if a column has more images than this and all values differ, it is an id
 
 
@@ -221,10 +223,30 @@ def _labels_of_columns(table: Table, match: Match, columns: Sequence[_Column], r
         classes += values if len(columns) == 1 else [f"{column.name}={value}" for value in values]
         counts.append(f"{column.name} ({first_few([f'{value} {column.counts[value]:,}' for value in values], 5)})")
     text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
-    others = len(match.rows) - len({row for row in match.found if row is not None})
-    if others:
+    if others := len(match.rows) - len({row for row in match.found if row is not None}):
         text += f"; {others:,} of its rows are about other images"
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
     if not labels:
         return FoundLabels(remarks=(text, *remarks))
     return FoundLabels(labels, tuple(classes), text, (*notes, *remarks))
+
+
+# --- order of classes ---------------------------------------------------------------------------------------------
+
+
+def parse_number(name: str) -> float | None:
+    """Returns the value of a name that is a number, such as `30.2` or `30,2`, or None for any other name."""
+    return float(name.replace(",", ".")) if NUMBER.fullmatch(name) else None
+
+
+def natural_key(name: str) -> tuple[bool, float, str, str]:
+    """Returns a sort key that gives the order 0, 1, 2, 10, then class1, class2, class10."""
+    number = parse_number(name)
+    padded = DIGITS.sub(lambda found: found[0].zfill(20), name)
+    return (number is None, 0.0 if number is None else number, padded, name)
+
+
+def version_1_key(name: str) -> tuple[bool, int, str]:
+    """Returns the sort key of labels version 1: non-negative integers by value, then all other names as text."""
+    number = name.isdecimal() and len(name) < 20
+    return (not number, int(name) if number else 0, name)

@@ -13,9 +13,8 @@ from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_
 from gan_cli.image_files.formats import FORMATS_READ
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.own_outputs import describe_outputs
-from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, FoundLabels, LabelOptions
+from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, FoundLabels, LabelOptions, natural_key
 from gan_cli.image_labels.find_labels import find_labels
-from gan_cli.image_labels.natural_order import natural_key
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)

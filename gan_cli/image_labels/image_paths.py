@@ -13,10 +13,9 @@ from gan_cli.errors import GanCliError, UsageError, first_few, one_line
 from gan_cli.image_files.formats import stem_of_path
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.open_reader import existing_mode, open_reader
-from gan_cli.image_labels.attributes import NO_TABLE, LabelOptions
+from gan_cli.image_labels.attributes import NO_TABLE, LabelOptions, natural_key
 from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels
 from gan_cli.image_labels.folder_classes import Layout, class_indices, layout_of_split, read_layout, with_labels
-from gan_cli.image_labels.natural_order import natural_key
 
 if TYPE_CHECKING:
     import numpy as np

@@ -136,8 +136,7 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_count(role: str, network: nn.Module) -> None:
-    count = count_parameters(network)
-    if count > MAX_PARAMETERS:
+    if (count := count_parameters(network)) > MAX_PARAMETERS:
         raise UsageError(
             f"architecture.{role}: {count:,} parameters, at most {MAX_PARAMETERS:,} are allowed;"
             " choose a smaller width, depth, base_channels or image_size"

@@ -21,10 +21,9 @@ from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.image_files.folder_reader import FolderReader
-from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.attributes import LabelOptions, natural_key
 from gan_cli.image_labels.folder_classes import read_layout
 from gan_cli.image_labels.image_paths import open_images
-from gan_cli.image_labels.natural_order import natural_key
 from support.configs import compose
 from support.image_folders import folder_error, load_folder
 from support.images import write_class_folders, write_image, zip_folder

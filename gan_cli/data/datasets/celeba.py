@@ -35,13 +35,7 @@ MOST_PARTITION_BYTES = 1 << 24
 
 
 def build_celeba(
-    *,
-    root: str,
-    download: bool,
-    split: str,
-    image_size: tuple[int, int],
-    selection: Selection,
-    cache: str = "none",
+    *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection, cache: str = "none"
 ) -> Dataset:
     """Returns the selected images of a split of CelebA, cropped and resized to `image_size`, without labels.
 

@@ -111,13 +111,7 @@ def root_folder(root: str) -> Path:
 
 
 def download_missing(
-    title: str,
-    files: Sequence[PublishedFile],
-    folder: Path,
-    root: str,
-    *,
-    allowed: bool,
-    pickles: Sequence[str] = (),
+    title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool, pickles: Sequence[str] = ()
 ) -> None:
     """Downloads `files` into `folder`. Raises UsageError, which says where to put them, if it may not or cannot."""
     names = list(dict.fromkeys(file.name for file in files))

@@ -26,13 +26,7 @@ SPLITS = {"train": "train", "test": "val"}
 
 
 def load_lsun(
-    *,
-    root: str,
-    download: bool,
-    split: str,
-    image_size: tuple[int, int],
-    selection: Selection,
-    cache: str = "none",
+    *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection, cache: str = "none"
 ) -> Dataset:
     """Returns the selected images of a split of LSUN. The classes are the scenes `selection.classes`, or all in `root`.
 

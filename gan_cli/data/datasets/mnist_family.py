@@ -65,7 +65,7 @@ MNIST = SOURCES["mnist"]
 def emnist(subset: str) -> Source:
     """Returns the source of a subset of EMNIST."""
     reader: Any = _torchvision_class("EMNIST")
-    names = {"train": f"emnist-{subset}-train", "test": f"emnist-{subset}-test"}
+    names = {split: f"emnist-{subset}-{split}" for split in ("train", "test")}
     return Source(
         title=f"EMNIST {subset}",
         folder="EMNIST/raw",

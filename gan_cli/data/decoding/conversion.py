@@ -21,7 +21,7 @@ from gan_cli.data.decoding.value_ranges import (
     ValueExtent,
     ValueRange,
 )
-from gan_cli.image_files.bad_image import BadImageError
+from gan_cli.image_files.formats import BadImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MODE_OF_BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

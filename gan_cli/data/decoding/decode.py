@@ -36,7 +36,7 @@ from gan_cli.data.decoding.open_image import (
     open_image,
     open_low_bytes,
 )
-from gan_cli.image_files.bad_image import BadImageError
+from gan_cli.image_files.formats import BadImageError
 
 MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
 SHOW_PROGRESS = 2000  # a progress bar is shown for more images than this

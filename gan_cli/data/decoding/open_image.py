@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from gan_cli.data.decoding.crop_and_pad import min_decode_size
-from gan_cli.image_files.bad_image import BadImageError
-from gan_cli.image_files.formats import is_dicom
+from gan_cli.image_files.formats import BadImageError, is_dicom
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 178_956_970  # of one image; for more, Pillow raises DecompressionBombError
