@@ -118,6 +118,8 @@ def _unpacked(path: str) -> IO[bytes]:
             whole.flush()
         except OSError as error:
             whole.close()
+            if error.errno is None:  # so gzip and bz2 report damage
+                raise tarfile.ReadError(str(error)) from error
             where = f"unpacked into {one_line(tempfile.gettempdir())}" if error.errno == errno.ENOSPC else "unpacked"
             raise StorageError(f"{one_line(path)}: cannot be {where} ({error.strerror or error})") from error
         return whole

@@ -251,6 +251,15 @@ def test_damaged_tars_are_refused_and_never_a_traceback(tmp_path: Path) -> None:
                 assert str(error).isprintable()  # noqa: PT017
 
 
+@pytest.mark.parametrize(("packing", "place"), [("gz", -8), ("bz2", -5)])
+def test_a_wrong_checksum_at_the_end_of_a_packed_tar_is_damage(tmp_path: Path, packing: str, place: int) -> None:
+    path = tarred(write_class_folders(tmp_path / "root", cat=2), tmp_path / f"a.tar.{packing}", f"w:{packing}")
+    content = bytearray(path.read_bytes())
+    content[place] ^= 255
+    path.write_bytes(content)
+    assert "damaged" in folder_error(path)
+
+
 def test_a_member_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tarred(write_image(tmp_path / "root" / "a.png").parent, tmp_path / "a.tar")
     monkeypatch.setattr(formats, "MOST_FILE_BYTES", 10)
