@@ -69,33 +69,28 @@ def find_option_files(group: str, option: str) -> list[Path]:
     return [path for path in candidates if path.is_file()]
 
 
-def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields (group, option) for each file of these groups in a folder, whose other parts may be very large."""
+def options_of_groups() -> dict[str, list[str]]:
+    """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins.
+
+    The folders of gan-cli say which groups exist. Other parts of the user's folders, which may be large, are not read.
+    """
+    ours = config_folder()
+    groups = {group_of(path.relative_to(ours).as_posix()) for path in ours.rglob("*.yaml")}
+    found: dict[str, list[str]] = {group: [] for group in sorted(groups - {""})}
+    for folders in ([ours], user_config_folders()):
+        for group, option in sorted({pair for folder in folders for pair in _list_options(folder, found)}):
+            if option not in found[group]:
+                found[group].append(option)
+    return found
+
+
+def _list_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields (group, option) for each file of these groups: `experiment/a/b.yaml` is (`experiment`, `a/b`)."""
     for group in groups:
         depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
         for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
             for path in (folder / group).glob(pattern):
                 yield group, path.relative_to(folder / group).with_suffix("").as_posix()
-
-
-def list_options(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields (group, option) for each YAML file below a folder: `experiment/a/b.yaml` is (`experiment`, `a/b`)."""
-    for path in sorted(folder.rglob("*.yaml")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if len(parts) > 1:
-            depth = 1 if parts[0] == EXPERIMENTS else len(parts) - 1
-            yield "/".join(parts[:depth]), "/".join(parts[depth:])
-
-
-def options_of_groups() -> dict[str, list[str]]:
-    """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins."""
-    found: dict[str, list[str]] = {}
-    for group, option in list_options(config_folder()):
-        found.setdefault(group, []).append(option)
-    own = {pair for folder in user_config_folders() for pair in list_group_options(folder, found)}
-    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
-        found[group].append(option)
-    return found
 
 
 # --- files that were read ----------------------------------------------------------------------------------------
