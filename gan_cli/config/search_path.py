@@ -50,12 +50,6 @@ def explicit_config_folder() -> Path | None:
     return _explicit[0] if _explicit else None
 
 
-def current_folder() -> Path | None:
-    """Returns `configs/` in the current folder if options are read from there without `--config-dir`, else None."""
-    folder = Path(CURRENT_CONFIGS).resolve()
-    return folder if folder in user_config_folders() and folder not in _explicit else None
-
-
 def user_config_folders() -> list[Path]:
     """Returns the folders of `--config-dir`, of `configs/` in the current folder and of plugins, if they exist."""
     plugins = [Path(plugin.configs).resolve() for plugin in ENABLED.values()]
@@ -122,9 +116,9 @@ def used_files() -> list[tuple[Path, str]]:
     return [(Path(folder) / name, group_of(name)) for folder, name in reversed(_used)]
 
 
-def files_used_from(folder: Path | None) -> list[str]:
-    """Returns the names of the files that were read from this folder; an empty list while notices are off."""
-    return [] if _quiet else [name for where, name in _used if where == str(folder)]
+def files_used_from(folder: Path) -> list[str]:
+    """Returns the names of the files read from this folder; none if it is `--config-dir`, or while notices are off."""
+    return [] if _quiet or folder in _explicit else [name for where, name in _used if where == str(folder)]
 
 
 def group_of(name: str) -> str:
