@@ -10,8 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gan_cli.config.option_files import read_option_file
 from gan_cli.config.search_path import find_option_files, user_config_folders
 from gan_cli.config.train_config import flatten
 
@@ -63,9 +62,8 @@ def _read(group: str, option: str, section: str, folders: tuple[Path, ...]) -> t
 
     The result is cached. `folders`, the option folders of the user and of plugins, only distinguish cache entries.
     """
-    text = "".join(path.read_text(encoding="utf-8") for path in find_option_files(group, option)[:1])
-    content = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data() or {}  # in C where it can
-    entries = content.pop("defaults", [])
-    content.pop("hydra", None)
-    values = dict(flatten(content, "" if "@package _global_" in text else section))
+    files = find_option_files(group, option)  # none if a plugin lacks one
+    package, content = read_option_file(files[0]) if files else ("", {})
+    own = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+    entries, values = content.get("defaults", []), dict(flatten(own, "" if package == "_global_" else section))
     return entries if "_self_" in entries else [*entries, "_self_"], values

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
-from gan_cli.config.option_files import OPTIONAL_GROUPS
+from gan_cli.config.option_files import OPTIONAL_GROUPS, read_option_file
 from gan_cli.config.options.fields import adapter
 from gan_cli.config.recipes import GROUP as RECIPE
 from gan_cli.config.search_path import EXPERIMENTS, config_folder
@@ -64,7 +63,7 @@ def command_schema(command: str) -> Schema:
     The result is cached; callers must not change it.
     """
     raw = adapter(SCHEMAS[command]).json_schema(schema_generator=_Generator)
-    root = yaml.safe_load((config_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
+    root = dict(read_option_file(config_folder() / f"{command}.yaml")[1])
     entries, hydra, known = root.pop("defaults"), root.pop("hydra"), groups(command)
     bases = [option for group in WHOLE_FILES for option in known.get(group, ())]
     schema = _refine(raw)

@@ -27,8 +27,8 @@ def sections(keys: Iterable[str]) -> set[str]:
 def sections_set_by(group: str, option: str) -> set[str]:
     """Returns the top-level sections in which a bundle's file, or a base file, sets a key or chooses an option."""
     content = _content(group, option)
-    bases = [entry for entry in content.pop("defaults", []) if _is_base(group, entry)]
-    found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
+    bases = [entry for entry in content.get("defaults", []) if _is_base(group, entry)]
+    found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))]) - {"defaults"}
     return found.union(*(sections_set_by(group, base) for base in bases))
 
 
@@ -75,7 +75,7 @@ def choices_of(group: str, option: str) -> list[Override]:
             chosen |= {override.key_or_group: override for override in choices_of(group, entry)}
         for key, value in entry.items() if isinstance(entry, dict) else ():
             other = str(key).removeprefix("override /")
-            if other != key and not isinstance(value, dict):  # Hydra refuses a mapping
+            if other != key:
                 text = f"[{','.join(value)}]" if isinstance(value, list) else value
                 chosen[other] = read_override(f"{other}={text}")
     return list(chosen.values())
@@ -117,8 +117,5 @@ def recipe_override(recipe: str) -> Override:
 
 
 def _content(group: str, option: str) -> dict[str, Any]:
-    """Returns the content of an option's file. If `defaults` is not a list, it is left out; Hydra will refuse it."""
-    content = dict(read_option_file(find_option_files(group, option)[0])[1])
-    if not isinstance(content.get("defaults", []), list):
-        del content["defaults"]
-    return content
+    """Returns the content of an option's file, which was checked with the choice of the option."""
+    return read_option_file(find_option_files(group, option)[0])[1]

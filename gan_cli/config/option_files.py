@@ -253,7 +253,7 @@ def _check_choice(group: str, key: Any, value: Any, using: tuple[Path, ...]) -> 
         raise UsageError(f"{typed}: no such group, of {', '.join(known)}{did_you_mean(target, known)}")
     elif "override" not in words or not last.startswith("/"):
         raise UsageError(f"{typed}: a choice is written override /{target}: {one_line(value, 60)}")
-    elif target != recipes.GROUP and [*_group_order()].index(target) >= [*_group_order()].index(group):
+    elif target != recipes.GROUP and _group_order().index(target) >= _group_order().index(group):
         raise UsageError(f"{typed}: is chosen after {group}, so that a file of {group} cannot choose it")
     else:
         check_options(target, value, using)

@@ -50,12 +50,6 @@ def explicit_config_folder() -> Path | None:
     return _explicit[0] if _explicit else None
 
 
-def current_folder() -> Path | None:
-    """Returns `configs/` in the current folder if options are read from there without `--config-dir`, else None."""
-    folder = Path(CURRENT_CONFIGS).resolve()
-    return folder if folder in user_config_folders() and folder not in _explicit else None
-
-
 def user_config_folders() -> list[Path]:
     """Returns the folders of `--config-dir`, of `configs/` in the current folder and of plugins, if they exist."""
     plugins = [Path(plugin.configs).resolve() for plugin in ENABLED.values()]
@@ -69,33 +63,28 @@ def find_option_files(group: str, option: str) -> list[Path]:
     return [path for path in candidates if path.is_file()]
 
 
-def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields (group, option) for each file of these groups in a folder, whose other parts may be very large."""
+def options_of_groups() -> dict[str, list[str]]:
+    """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins.
+
+    The folders of gan-cli say which groups exist. Other parts of the user's folders, which may be large, are not read.
+    """
+    ours = config_folder()
+    groups = {group_of(path.relative_to(ours).as_posix()) for path in ours.rglob("*.yaml")}
+    found: dict[str, list[str]] = {group: [] for group in sorted(groups - {""})}
+    for folders in ([ours], user_config_folders()):
+        for group, option in sorted({pair for folder in folders for pair in _list_options(folder, found)}):
+            if option not in found[group]:
+                found[group].append(option)
+    return found
+
+
+def _list_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields (group, option) for each file of these groups: `experiment/a/b.yaml` is (`experiment`, `a/b`)."""
     for group in groups:
         depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
         for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
             for path in (folder / group).glob(pattern):
                 yield group, path.relative_to(folder / group).with_suffix("").as_posix()
-
-
-def list_options(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields (group, option) for each YAML file below a folder: `experiment/a/b.yaml` is (`experiment`, `a/b`)."""
-    for path in sorted(folder.rglob("*.yaml")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if len(parts) > 1:
-            depth = 1 if parts[0] == EXPERIMENTS else len(parts) - 1
-            yield "/".join(parts[:depth]), "/".join(parts[depth:])
-
-
-def options_of_groups() -> dict[str, list[str]]:
-    """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins."""
-    found: dict[str, list[str]] = {}
-    for group, option in list_options(config_folder()):
-        found.setdefault(group, []).append(option)
-    own = {pair for folder in user_config_folders() for pair in list_group_options(folder, found)}
-    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
-        found[group].append(option)
-    return found
 
 
 # --- files that were read ----------------------------------------------------------------------------------------
@@ -127,9 +116,9 @@ def used_files() -> list[tuple[Path, str]]:
     return [(Path(folder) / name, group_of(name)) for folder, name in reversed(_used)]
 
 
-def files_used_from(folder: Path | None) -> list[str]:
-    """Returns the names of the files that were read from this folder; an empty list while notices are off."""
-    return [] if _quiet else [name for where, name in _used if where == str(folder)]
+def files_used_from(folder: Path) -> list[str]:
+    """Returns the names of the files read from this folder; none if it is `--config-dir`, or while notices are off."""
+    return [] if _quiet or folder in _explicit else [name for where, name in _used if where == str(folder)]
 
 
 def group_of(name: str) -> str:

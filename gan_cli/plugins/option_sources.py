@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from gan_cli.config import search_path
 from gan_cli.config.overrides import quote_literals, read_override
@@ -47,7 +48,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
 
 def print_used_files(command: str) -> None:
     """Prints to stderr which files of `configs/` in the current folder were read, as the user did not name it."""
-    folder = search_path.current_folder()
+    folder = Path(search_path.CURRENT_CONFIGS).resolve()
     used = search_path.files_used_from(folder)
     if used:
         shown = first_few([one_line(name, 100) for name in used], MAX_SHOWN)
