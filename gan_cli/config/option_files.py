@@ -139,7 +139,7 @@ def check_option_file(path: Path, group: str, using: tuple[Path, ...] = ()) -> N
         raise UsageError(f"{path}: more than {MAX_VALUES:,} values, or lists in lists deeper than {MAX_DEPTH}")
     try:
         _refuse_foreign(package, content)
-        _check_defaults(group, content.get("defaults", []), (*using, path))
+        _check_defaults(group, package, content.get("defaults", []), (*using, path))
         if package in ("", "_group_", "_global_"):
             section = "" if package == "_global_" else group.replace("/", ".")
             _check_keys(section, {key: value for key, value in content.items() if key != "defaults"})
@@ -205,7 +205,7 @@ def _refuse_foreign(package: str, content: Mapping[Any, Any]) -> None:
             raise UsageError(f"{one_line(name, 100)}: no file of options may choose what belongs to Hydra")
 
 
-def _check_defaults(group: str, entries: Any, using: tuple[Path, ...]) -> None:
+def _check_defaults(group: str, package: str, entries: Any, using: tuple[Path, ...]) -> None:
     """Raises UsageError if an entry of the list `defaults` is not of a kind that Hydra knows, or names nothing."""
     if not isinstance(entries, list):
         raise UsageError(f"defaults={format_value(entries)}: must be a list, of lines such as - {CHOICE}")
@@ -216,7 +216,7 @@ def _check_defaults(group: str, entries: Any, using: tuple[Path, ...]) -> None:
         if isinstance(entry, str):
             _check_base(group, entry, using)
         elif isinstance(entry, dict) and len(entry) == 1:
-            _check_choice(group, keys[index], entry[keys[index]], using)
+            _check_choice(group, package, keys[index], entry[keys[index]], using)
         else:
             raise UsageError(f"defaults: {format_value(entry)}: expected a name, or one choice, as {CHOICE}")
 
@@ -233,7 +233,7 @@ def _check_base(group: str, entry: str, using: tuple[Path, ...]) -> None:
     check_option_file(files[0], group, using)
 
 
-def _check_choice(group: str, key: Any, value: Any, using: tuple[Path, ...]) -> None:
+def _check_choice(group: str, package: str, key: Any, value: Any, using: tuple[Path, ...]) -> None:
     """Raises UsageError if an entry `key: value` of `defaults` chooses no option, or cannot choose one there."""
     typed = f"defaults: {one_line(key, 60)}: {one_line(value, 60)}"
     *words, last = str(key).split() or [""]
@@ -255,6 +255,8 @@ def _check_choice(group: str, key: Any, value: Any, using: tuple[Path, ...]) -> 
         raise UsageError(f"{typed}: a choice is written override /{target}: {one_line(value, 60)}")
     elif target != recipes.GROUP and _group_order().index(target) >= _group_order().index(group):
         raise UsageError(f"{typed}: is chosen after {group}, so that a file of {group} cannot choose it")
+    elif package != "_global_":
+        raise UsageError(f"{typed}: needs '# @package _global_' as the first line of the file")
     else:
         check_options(target, value, using)
 

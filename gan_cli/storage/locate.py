@@ -161,7 +161,8 @@ def find_checkpoint(
     `key` is the config key that holds the name, or "eval" for `ckpt` of `gan-eval`; it is used in messages. Raises
     CheckpointError if there is no such file or folder.
     """
-    location, typed = locate(named, output, log), one_line(os.fspath(named), 200)
+    location, name = locate(named, output, log), one_line(os.fspath(named), 200)
+    typed = f"{key}={name}" if key == "init_from" else name  # the others are typed without their key too
     if location is None:
         there = Path(os.path.expanduser(named)).is_dir()
         what = "holds no checkpoint" if there else f"no such checkpoint, and no run of this name in {output}"
@@ -170,7 +171,7 @@ def find_checkpoint(
             raise CheckpointError(
                 f"{typed}: {what}, but {len(exports)} exports: name one, {first_few([*map(str, exports)], MOST_NAMED)}"
             )
-        raise CheckpointError(f"{typed}: {what}{_similar(typed, output)}")
+        raise CheckpointError(f"{typed}: {what}{_similar(name, output)}")
     if location.kind == "export":
         lacking = LACKING.get(key, "no checkpoint")
         raise CheckpointError(f"{typed}: {AN_EXPORT}, with {lacking}; or give its run or checkpoint")
