@@ -58,7 +58,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             return
         try:
             yield this, False
-        except Exception:
+        except BaseException:
             if not last_attempts(folder):
                 shutil.rmtree(folder)
                 with contextlib.suppress(OSError):  # there are other runs
