@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.cli.streams import require_output, tolerant_streams
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
+from gan_cli.streams import require_output, tolerant_streams
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
 COMPLETION_FLAGS = ("--shell-completion", "-sc")

@@ -14,7 +14,7 @@ from pathlib import Path
 from gan_cli.errors import count_noun, first_few
 from gan_cli.plugins.option_sources import print_used_files
 from gan_cli.reports.html_page import choose_report_path
-from gan_cli.stop_signals import STOP_CODES
+from gan_cli.stop_signals import STOP_CODES, exit_on_signal
 from gan_cli.storage.run_folder import sweeps_in
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.jobs import JobProcesses, keep_outcome, run_job
@@ -29,7 +29,8 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
 
     The exit code is that of the signal that stopped the sweep, else that of the first job that failed, else 0.
     """
-    this = plan(compose_sweep("train", arguments), arguments, command)
+    with exit_on_signal():
+        this = plan(compose_sweep("train", arguments), arguments, command)
     if this.launcher or this.sweeper:
         from gan_cli.sweeps.hydra_launcher import check_plugins
 

@@ -216,6 +216,20 @@ def test_the_figure_is_that_of_the_checkpoint_a_user_gets(fake_jobs: FakeJobs, h
     assert len(fake_jobs.requests) == 1
 
 
+def test_a_job_that_finished_while_its_sweep_was_dead_gets_its_outcome(fake_jobs: FakeJobs, here: Path) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
+    fake_jobs.codes = {"seed=2": 4}
+    assert run_command("train", command) == 4
+    paths = sorted(here.glob("outputs/*/sweep_*/*/outcome.json"))
+    before = [json.loads(path.read_text()) for path in paths]
+    paths[0].unlink()
+    paths[1].write_text("")  # as a machine that lost power leaves it
+    assert run_command("train", command) == 4
+    assert len(fake_jobs.requests) == 2
+    for path, old in zip(paths, before, strict=True):
+        assert {**json.loads(path.read_text()), "reason": "", "seconds": 0} == {**old, "reason": "", "seconds": 0}
+
+
 def test_what_is_run_again_and_where(fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake_jobs.codes = {"seed=1": 1, "seed=2": 7, "seed=3": -9, "seed=4": 4, "seed=5": 130, "seed=6": -11}
     command = ["-m", "dataset=shapes", "steps=3", "seed=range(0,7)"]

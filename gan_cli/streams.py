@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from gan_cli.errors import StorageError, one_line
+from gan_cli.errors import StorageError
 
 
 class _TolerantFile(io.FileIO):
@@ -47,10 +47,11 @@ def tolerant_streams() -> Iterator[None]:
 
 
 def _tolerant(stream: TextIO | None, number: int) -> TextIO:
-    """Returns a stream that writes to the file descriptor `number` as `stream` does, and does not fail."""
-    if stream is not None and type(stream) is not io.TextIOWrapper:
-        return stream
+    """Returns a stream that writes as `stream` does, or to the file descriptor `number`, and does not fail."""
     if stream is not None:
+        if type(stream) is not io.TextIOWrapper or not isinstance(_file_of(stream), io.FileIO):
+            return stream
+        number = stream.fileno()
         with contextlib.suppress(OSError):
             stream.flush()
     return io.TextIOWrapper(
@@ -65,7 +66,13 @@ def _tolerant(stream: TextIO | None, number: int) -> TextIO:
 def require_output() -> None:
     """Raises StorageError if anything printed could not be written, except to a pipe whose reader has ended."""
     sys.stdout.flush()
-    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    file = _file_of(sys.stdout)
     error = file.error if isinstance(file, _TolerantFile) else None
     if error is not None and not isinstance(error, BrokenPipeError):
-        raise StorageError(f"standard output cannot be written: {one_line(error)}")
+        raise StorageError(f"standard output cannot be written ({error.strerror})")
+
+
+def _file_of(stream: TextIO) -> object:
+    """Returns what a text stream writes to below its buffer, or None if it has no buffer."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
