@@ -53,8 +53,8 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
 
     Raises UsageError, before it writes anything, if a key or value is wrong. Raises DivergedError or CollapsedError if
     the run fails. Raises KeyboardInterrupt after Ctrl-C: the run has then saved its state, and
-    `train(["resume=<folder of the run>"])` continues it. After the signals TERM or USR1 the function saves the state
-    and returns the folder; the value of `ended` in `config.json` of the folder is then `stopped`.
+    `train(["resume=<folder of the run>"])` continues it. After the signals TERM, USR1 or HUP the function saves the
+    state and returns the folder; the value of `ended` in `config.json` of the folder is then `stopped`.
     """
     if isinstance(config, Config):
         from gan_cli.config.compose import groups

@@ -17,15 +17,21 @@ BOOTSTRAP = (
 def child_command(module: str, *arguments: str) -> list[str]:
     """Returns the command that runs a module of this package as `python -m` does.
 
-    In the child process, the current folder is not on sys.path. PYTHONPATH has its usual effect.
+    In the child process, the current folder is not on sys.path. Absolute paths in PYTHONPATH have their usual effect.
     """
     root = Path(__file__).resolve().parent.parent
     return [sys.executable, "-P", "-c", BOOTSTRAP, str(root), module, *arguments]
 
 
 def isolate_children() -> None:
-    """Keeps the current folder off sys.path in each Python process that this process or its libraries start later."""
+    """Keeps the current folder off sys.path in each Python process that this process or its libraries start later.
+
+    So PYTHONPATH loses its relative entries and its empty ones, which mean the current folder.
+    """
     os.environ[SAFE_PATH] = "1"
+    if "PYTHONPATH" in os.environ:
+        named = os.environ["PYTHONPATH"].split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(os.path.isabs, named))
 
 
 def isolate_main() -> None:

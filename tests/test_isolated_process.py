@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_cli.isolated_process import child_command
+from gan_cli.isolated_process import child_command, isolate_children
 from support.modules import FILES, imported_modules, syntax_tree
 from support.paths import ROOT
 from support.sweeps import UNEVALUATED_IMAGES, job_statuses, load_leaderboard
@@ -107,6 +107,21 @@ def test_the_command_keeps_the_current_folder_off_the_path(tmp_path: Path) -> No
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = subprocess.run(child_command("this"), cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.startswith("The Zen of Python"), done.stderr
+
+
+def test_a_child_finds_no_module_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`PYTHONPATH=$PYTHONPATH:/folder`, with nothing before the colon, would name the current folder."""
+    for folder in ("", "lib", "other"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "this.py").write_text(f"print('in {folder}')\n")
+    (tmp_path / "other" / "this.py").rename(tmp_path / "other" / "that.py")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("PYTHONPATH", f":lib:{tmp_path}/other:.")
+    isolate_children()
+    assert os.environ["PYTHONPATH"] == f"{tmp_path}/other"
+    for module, printed in (("this", "The Zen of Python"), ("that", "in other")):
+        done = subprocess.run(child_command(module), cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout.startswith(printed), done.stderr
 
 
 STARTERS = {"multiprocessing", "torch.multiprocessing", "runpy", "concurrent.futures.ProcessPoolExecutor"}

@@ -19,7 +19,8 @@ from pathlib import Path
 from gan_cli import __version__
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
-from gan_cli.storage.locks import STOP_CODES
+from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
+from gan_cli.streams import require_output, tolerant_streams
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
@@ -41,26 +42,23 @@ train, sample, evaluate, export, report, compare = (functools.partial(_run_scrip
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
-    """Runs `gan-<command>` and returns its exit code. `folder` is the run's folder if a sweep chose the folder."""
+    """Runs `gan-<command>` and returns its exit code. `folder` is the run's folder if a sweep chose the folder.
+
+    A run of `gan-train` goes on if nothing can be printed, because its folder has the log. Other commands then fail.
+    """
     isolate_children()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it searches all installed packages for plugins
     gc.disable()  # until the command runs: reading a command line makes little garbage, and looking for it takes time
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for consoles that cannot encode a path
-    try:
-        return _dispatch(command, list(arguments), folder)
-    except BrokenPipeError:
-        from gan_cli.runs.log import discard_stdout
-
-        discard_stdout()
-        return 0
-    except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
-        message, code = _describe_error(error)
-        print(f"gan-{command}: {message}", file=sys.stderr)
-        return code
-    finally:
-        gc.enable()
+    with tolerant_streams(), StopSignals() as stop:
+        try:
+            with stop.interruptible():
+                return _dispatch(command, list(arguments), folder)
+        except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
+            message, code = _describe_error(error)
+            print(f"gan-{command}: {message}", file=sys.stderr)
+            return code
+        finally:
+            gc.enable()
 
 
 def _describe_error(error: BaseException) -> tuple[str, int]:
@@ -68,7 +66,8 @@ def _describe_error(error: BaseException) -> tuple[str, int]:
     if isinstance(error, GanCliError):
         return one_line(error, 2000), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", STOP_CODES[signal.SIGINT]
+        number = error.args[0] if isinstance(error, Interrupted) else signal.SIGINT
+        return f"stopped by {number.name}", STOP_CODES[number]
     if isinstance(error, OSError):
         return one_line(error), StorageError.exit_code
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
@@ -80,7 +79,9 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     """Prints a version, help, explanation or config, or runs a sweep, Hydra or the command. Returns the exit code."""
     if "--version" in arguments:
         print(f"gan-cli {__version__}")
+        require_output()
         return 0
+    _require_current_folder()
     typed = shlex.join([f"gan-{command}", *arguments])
     from gan_cli.plugins.option_sources import print_used_files, read_option_sources
 
@@ -89,15 +90,27 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     if text is not None:
         print(text, end="", flush=True)
         print_used_files(command)
+        require_output()
         return 0
     if _is_sweep(command, arguments):
         from gan_cli.sweeps.run_sweep import run_sweep
 
         gc.enable()
         return run_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
-    if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
-        return _run_hydra(command, arguments)
-    return _train(arguments, typed, folder) if command == "train" else _run_by_config(command, arguments)
+    shows_config = any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments)
+    if command == "train" and not shows_config:
+        return _train(arguments, typed, folder)
+    code = _run_hydra(command, arguments) if shows_config else _run_by_config(command, arguments)
+    require_output()
+    return code
+
+
+def _require_current_folder() -> None:
+    """Raises StorageError if the folder in which the user stands was removed. Relative paths then mean nothing."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise StorageError("the current folder was removed: change to another folder") from error
 
 
 def _text_of(command: str, arguments: list[str]) -> str | None:
@@ -158,10 +171,10 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     """Runs `gan-train` and returns its exit code. `command` is the typed command line, which the run records."""
     from gan_cli.api_arguments import read_overrides
     from gan_cli.config.commands import check_named_files
-    from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
+    from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
-    with exit_on_interrupt():
+    with exit_on_signal():
         read = read_overrides(overrides)
     gc.enable()
     if not read.config.dry_run:
@@ -169,10 +182,13 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     _refuse_processes()
     check_named_files("train", read.config)
     print_used_files("train")
-    with exit_on_interrupt():
+    with exit_on_signal():
         from gan_cli.launch.start_run import launch
 
-    return launch(dataclasses.replace(read, command=command, folder=folder)).code
+    code = launch(dataclasses.replace(read, command=command, folder=folder)).code
+    if read.config.dry_run:
+        require_output()
+    return code
 
 
 def _refuse_processes() -> None:
@@ -190,15 +206,15 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
     from gan_cli.config.commands import RUNNERS, SCHEMAS, check_named_files
     from gan_cli.config.compose import compose_command
     from gan_cli.config.validation import parse
-    from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
+    from gan_cli.plugins.option_sources import print_used_files
 
-    with exit_on_interrupt():
+    with exit_on_signal():
         parsed = parse(SCHEMAS[command], compose_command(command, arguments).data)
     check_named_files(command, parsed)
     gc.enable()
     print_used_files(command)
     module, _, function = RUNNERS[command].partition(":")
-    with exit_on_interrupt():
+    with exit_on_signal():
         run = getattr(importlib.import_module(module), function)
     return run(parsed)
 
@@ -275,6 +291,7 @@ def main() -> int:
     """Runs the command of `python -m gan_cli COMMAND ...` and returns its exit code."""
     isolate_main()
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)
+        with tolerant_streams():
+            print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)
         return UsageError.exit_code
     return run_command(sys.argv[1], sys.argv[2:])

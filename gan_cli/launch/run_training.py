@@ -25,7 +25,7 @@ from gan_cli.runs.comparability import BASIS_KEY
 from gan_cli.runs.log import RunLog
 from gan_cli.runs.pending_work import forget_due
 from gan_cli.state.train_state import Counters, TrainState
-from gan_cli.storage.locks import STOP_CODES
+from gan_cli.stop_signals import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on

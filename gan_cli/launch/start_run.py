@@ -46,6 +46,7 @@ from gan_cli.storage.run_folder import (
     create_dated_folder,
     create_run_folder,
     lock,
+    removed_if_not_begun,
     write_record,
 )
 from gan_cli.storage.run_record import load_record
@@ -160,7 +161,7 @@ def _start(request: Request) -> RunResult:
     request = dataclasses.replace(request, config=config)
     reference = reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
-    with lock(folder):
+    with lock(folder), removed_if_not_begun(folder):
         _record_start(request, folder, dataset, state.device, transfers)
         if replayed is not None:
             shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))

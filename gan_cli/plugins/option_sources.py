@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from gan_cli.config import search_path
 from gan_cli.config.overrides import quote_literals, read_override
 from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.stop_signals import exit_on_signal
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 MAX_SHOWN = 10  # files that are listed at most
@@ -39,7 +37,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
             named = None if override.is_sweep_override() else override.value()
             if not isinstance(named, list | str) or (named == [] and argument != "plugins=[]"):
                 raise UsageError(f"{argument}: expected names of installed packages, as plugins=[mypackage]")
-            with exit_on_interrupt():
+            with exit_on_signal():
                 from gan_cli.plugins.loader import load_plugins
 
                 load_plugins(map(str, named if isinstance(named, list) else [named]))
@@ -53,16 +51,3 @@ def print_used_files(command: str) -> None:
     if used:
         shown = first_few([one_line(name, 100) for name in used], MAX_SHOWN)
         print(f"gan-{command}: options from {one_line(folder, 300)}: {shown}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def exit_on_interrupt() -> Iterator[None]:
-    """While entered, Ctrl-C ends the process. Hydra or torch could turn KeyboardInterrupt into another exception."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,9 +1,7 @@
-"""File locks and signals, which not all systems have. On systems without file locks (Windows), training is refused."""
+"""File locks, which not all systems have. On systems without them (Windows), training is refused."""
 
 from __future__ import annotations
 
-import signal
-import time
 from types import ModuleType
 from typing import IO
 
@@ -33,25 +31,3 @@ def lock_file(file: int | IO, *, wait: bool = False) -> None:
     if fcntl is None:
         raise OSError("no file locks on this system")
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def available_signals(*names: str) -> tuple[signal.Signals, ...]:
-    """Returns the signals with these names, without those that this system does not have."""
-    return tuple(signal.Signals[name] for name in names if name in signal.Signals.__members__)
-
-
-# For each signal that makes a run save a checkpoint and end, the exit code of such a run.
-STOP_CODES = dict(zip(available_signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
-STOP_SIGNALS = tuple(STOP_CODES)
-# The terminal was closed. A sweep then stops its jobs; a single run ends at once.
-HANGUP = available_signals("SIGHUP")
-REPEAT_SECONDS = 1.0
-
-
-def is_same_request(first: float) -> bool:
-    """Returns whether a signal that arrives now belongs to the request to stop that began at `first`.
-
-    `first` is a time of `time.monotonic`. One request may arrive as several signals: `timeout` sends them to a process
-    and to its group, and a service manager sends them to a sweep and to its jobs, which the sweep signals too.
-    """
-    return time.monotonic() - first < REPEAT_SECONDS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +62,20 @@ def create_run_folder(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
     return folder
+
+
+@contextlib.contextmanager
+def removed_if_not_begun(folder: Path) -> Iterator[None]:
+    """After an error or a signal, removes the new folder of a run that has no checkpoint and no recorded end."""
+    try:
+        yield
+    except BaseException:
+        if not any((folder / CHECKPOINTS).iterdir()) and "ended" not in read_record(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # there are other runs
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
+        raise
 
 
 def lock(folder: Path) -> IO[str]:

@@ -35,6 +35,7 @@ from gan_cli.config.search_path import config_folder
 from gan_cli.config.train_config import flatten
 from gan_cli.errors import GanCliError, UsageError, did_you_mean, one_line
 from gan_cli.storage.run_folder import JOB_OUTCOME, STOP_FILE
+from gan_cli.streams import tolerant_streams
 from gan_cli.sweeps.jobs import JobProcesses, run_job
 from gan_cli.sweeps.leaderboard_tables import write_leaderboard
 from gan_cli.sweeps.outcomes import Job, Sweep, load_outcome, objective_value, trial_outcomes
@@ -109,7 +110,7 @@ class LaunchedJob:
             if number and processes.received is None:
                 processes.forward(number)
 
-        with JobProcesses() as processes, _repeating(stop_with_sweep):
+        with tolerant_streams(), JobProcesses() as processes, _repeating(stop_with_sweep):
             if not stop_file.exists():
                 run_job(job, self.sweep, processes)
         if os.getppid() != parent:

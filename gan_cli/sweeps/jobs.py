@@ -21,10 +21,20 @@ from typing import IO, Any
 
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
-from gan_cli.storage.locks import HANGUP, STOP_SIGNALS, is_same_request
+from gan_cli.stop_signals import handling, is_same_request
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
 from gan_cli.storage.symlinks import SymlinkError
-from gan_cli.sweeps.outcomes import Job, Outcome, Sweep, build_outcome, classify_exit, load_outcome, next_folder
+from gan_cli.sweeps.outcomes import (
+    FINAL,
+    Job,
+    Outcome,
+    Sweep,
+    build_outcome,
+    classify_exit,
+    load_outcome,
+    next_folder,
+    read_outcome,
+)
 
 JOB_MODULE = "gan_cli.cli.sweep_job"  # started by name, because an import would be circular
 SAVE_TIMEOUT = 60.0  # seconds that a job may take to save after its sweep was killed
@@ -35,24 +45,22 @@ class JobProcesses:
     """The processes of the running jobs. While the context is active, signals to this process are forwarded to them.
 
     At the first signal the jobs save a checkpoint and stop. A later signal kills them, unless it belongs to the same
-    request. `received` is the number of the first signal, or None if there was none.
+    request. `received` is the first signal, or None if there was none.
     """
 
-    FORWARDED = (*STOP_SIGNALS, *HANGUP)
-
     def __init__(self) -> None:
-        self.received: int | None = None
+        self.received: signal.Signals | None = None
         self._received_at = 0.0
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._signalled: dict[int, object] = {}
 
     def __enter__(self) -> JobProcesses:
-        self._before = {number: signal.signal(number, self.forward) for number in self.FORWARDED}
+        self._handling = handling(self.forward)
+        self._handling.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(None, None, None)
 
     @contextlib.contextmanager
     def tracking(self, process: subprocess.Popen[str]) -> Iterator[None]:
@@ -71,7 +79,7 @@ class JobProcesses:
         if again and is_same_request(self._received_at):
             return
         if not again:
-            self._received_at, self.received = time.monotonic(), number
+            self._received_at, self.received = time.monotonic(), signal.Signals(number)
         for process in list(self._running.values()):
             if again:
                 process.kill()
@@ -79,11 +87,11 @@ class JobProcesses:
                 self._stop(process)
 
     def _stop(self, process: subprocess.Popen[str]) -> None:
-        """Sends the received signal (SIGTERM for SIGHUP) once, because a second one would end it without saving."""
+        """Sends the received signal once, because a second one would end the job without saving."""
         once = object()
         if self._signalled.setdefault(process.pid, once) is once:
             assert self.received is not None
-            process.send_signal(signal.SIGTERM if self.received in HANGUP else self.received)
+            process.send_signal(self.received)
 
 
 # --- running -----------------------------------------------------------------------------------------------------
@@ -106,13 +114,26 @@ def run_job(job: Job, this: Sweep, processes: JobProcesses) -> Outcome:
     code = 1 if code == 0 and status != "done" else code if code >= 0 else 128 - code
     found = build_outcome(job, this, folder, status, reason)
     outcome = found.model_copy(update={"seconds": round(seconds, 1), "code": code})
+    _write_outcome(outcome, folder)
+    print_line(f"job {job.number} {status}, {seconds:.0f} s")
+    return outcome
+
+
+def keep_outcome(job: Job, this: Sweep) -> Outcome:
+    """Returns the job's outcome, and writes it if the job finished while its sweep was dead."""
+    found = load_outcome(job, this)
+    folder = this.folder / (found.folder or "")
+    if found.status in FINAL and read_outcome(folder) is None:
+        _write_outcome(found, folder)
+    return found
+
+
+def _write_outcome(outcome: Outcome, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOB_OUTCOME, outcome.model_dump(by_alias=True))
     except OSError as error:  # for example a full disk; the sweep goes on, because the run's record also has the status
         print_line(f"warning: {folder / JOB_OUTCOME}: cannot be written ({error.strerror}); going on")
-    print_line(f"job {job.number} {status}, {seconds:.0f} s")
-    return outcome
 
 
 def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:

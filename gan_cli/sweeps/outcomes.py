@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, JsonValue, computed_field
 from gan_cli.config.metric_names import better_direction, find_metric
 from gan_cli.errors import one_line
 from gan_cli.runs.best_metrics import read_best_metrics
+from gan_cli.stop_signals import STOP_CODES
 from gan_cli.storage.json_files import FileModel, Number, Whole, line, read_as
-from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME
 from gan_cli.storage.run_record import RunRecord, load_record
 

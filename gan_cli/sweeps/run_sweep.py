@@ -14,9 +14,10 @@ from pathlib import Path
 from gan_cli.errors import count_noun, first_few
 from gan_cli.plugins.option_sources import print_used_files
 from gan_cli.reports.html_page import choose_report_path
+from gan_cli.stop_signals import STOP_CODES, exit_on_signal
 from gan_cli.storage.run_folder import sweeps_in
 from gan_cli.sweeps.combinations import compose_sweep
-from gan_cli.sweeps.jobs import JobProcesses, run_job
+from gan_cli.sweeps.jobs import JobProcesses, keep_outcome, run_job
 from gan_cli.sweeps.leaderboard_tables import print_board, write_leaderboard
 from gan_cli.sweeps.outcomes import FINAL, Job, Sweep, load_outcome
 from gan_cli.sweeps.plan import plan
@@ -26,10 +27,10 @@ from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
 def run_sweep(arguments: Sequence[str], command: str) -> int:
     """Runs the unfinished jobs of a sweep, writes and prints its leaderboard, and returns the exit code.
 
-    The exit code is 128 plus the signal's number if a signal stopped the sweep, else the code of the first job that
-    failed, else 0.
+    The exit code is that of the signal that stopped the sweep, else that of the first job that failed, else 0.
     """
-    this = plan(compose_sweep("train", arguments), arguments, command)
+    with exit_on_signal():
+        this = plan(compose_sweep("train", arguments), arguments, command)
     if this.launcher or this.sweeper:
         from gan_cli.sweeps.hydra_launcher import check_plugins
 
@@ -48,13 +49,13 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
         print_board(this.folder, board)
         print(f"report: {choose_report_path(this.folder)}", flush=True)
     if processes.received is not None:
-        return 128 + processes.received
+        return STOP_CODES[processes.received]
     return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
 
 
 def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -> None:
     """Runs those of the jobs that are not finished, and writes the leaderboard as they end."""
-    waiting = [job for job in jobs if load_outcome(job, this).status not in FINAL]
+    waiting = [job for job in jobs if keep_outcome(job, this).status not in FINAL]
     if this.launcher and waiting:
         from gan_cli.sweeps.hydra_launcher import launch_jobs
 

@@ -41,6 +41,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
             if found is None:
+                held.enter_context(_removed_without_jobs(folder))
                 record = {
                     "gan_cli": __version__,
                     "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -54,17 +55,22 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
         if found is not None:
             number = {job.key: job.number for job in found[1].jobs}
             jobs = [job.model_copy(update={"number": number[job.key]}) for job in this.jobs]
-            yield dataclasses.replace(this, jobs=sorted(jobs, key=lambda job: job.number)), True
-            return
-        try:
-            yield this, False
-        except Exception:
-            if not last_attempts(folder):
-                shutil.rmtree(folder)
-                with contextlib.suppress(OSError):  # there are other runs
-                    this.parent.rmdir()
-                    this.parent.parent.rmdir()
-            raise
+            this = dataclasses.replace(this, jobs=sorted(jobs, key=lambda job: job.number))
+        yield this, found is not None
+
+
+@contextlib.contextmanager
+def _removed_without_jobs(folder: Path) -> Iterator[None]:
+    """After an error or a signal, removes the folder of a new sweep in which no job has begun."""
+    try:
+        yield
+    except BaseException:
+        if not last_attempts(folder):
+            shutil.rmtree(folder)
+            with contextlib.suppress(OSError):  # there are other runs
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """A time budget: converts it to a number of steps and corrects that number during the run.
 
 The clock starts with the training loop, or with `compile` after the first step. It counts updates, log lines, grids,
-checkpoints and evaluations. Time is reserved for those that follow the last step.
+checkpoints and evaluations, and no time in which the process was suspended. Time is reserved for those that follow the
+last step.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ OVERRUN = 0.02  # time over the budget after which the run ends at once
 RESERVED = 0.2  # the most time that is reserved for what follows the last step
 # Share of the last printed number of steps:
 NOTICEABLE = 0.1  # a smaller change is recorded and not printed
+NOTICEABLE_SUSPENSION = 1.0  # seconds
 
 
 def parse_duration(duration: str) -> float:
@@ -65,6 +67,7 @@ class Budget:
         self._marks: deque[_Mark] = deque()
         self._next_mark = self._next_measurement = 0.0
         self._printed = state.counters.total_steps
+        self._suspended = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -82,7 +85,14 @@ class Budget:
             tolerance = max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left)  # in seconds
             if planned is None or abs(total - planned) * self._step_seconds() > tolerance:
                 counters.total_steps = total
-        return self._describe(counters.total_steps)
+        return self._describe_suspension() or self._describe(counters.total_steps)
+
+    def _describe_suspension(self) -> str | None:
+        """Returns a line if the process was suspended since the last call, else None."""
+        seconds, self._suspended = self._timer.suspended_seconds - self._suspended, self._timer.suspended_seconds
+        if seconds < NOTICEABLE_SUSPENSION:
+            return None
+        return f"budget={self._name}: does not count {seconds:.0f} s in which the process was suspended"
 
     def _left(self) -> float:
         """Returns the seconds that remain for steps and the pauses between them."""

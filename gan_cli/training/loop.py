@@ -16,6 +16,7 @@ from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due, forget_due, keep_due
 from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite
+from gan_cli.stop_signals import Interrupted, StopSignals
 from gan_cli.training.alternation import next_network
 from gan_cli.training.best_checkpoint import keep_best
 from gan_cli.training.budget import Budget, fits_in_budget
@@ -32,8 +33,7 @@ from gan_cli.training.sample_grids import (
 )
 from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep, step_metrics
 from gan_cli.training.steps import discriminator_step, generator_step
-from gan_cli.training.stop_signals import Interrupted, StopSignals
-from gan_cli.training.throughput import RunTimer
+from gan_cli.training.throughput import RunTimer, noting_suspensions
 
 
 def train(run: Run) -> signal.Signals | None:
@@ -43,7 +43,7 @@ def train(run: Run) -> signal.Signals | None:
     is not allowed; CollapsedError if `health.on_collapse=stop` and the monitor finds a failure; StorageError if the
     last checkpoint cannot be written.
     """
-    with StopSignals() as stop:
+    with StopSignals() as stop, noting_suspensions():
         evaluation_seconds = _prepare_evaluation(run, stop)
         while True:
             try:

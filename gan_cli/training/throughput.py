@@ -1,16 +1,33 @@
-"""Measures the time of a run: seconds of training, images per second, and the length of pauses."""
+"""Measures the time of a run: seconds of training, images per second, and the length of pauses.
+
+The time in which the process was suspended (Ctrl-Z, SIGSTOP) does not count.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 
 from gan_cli.device import synchronize
 from gan_cli.state.train_state import TrainState
+from gan_cli.stop_signals import available_signals, handling
 
 SLOWDOWN = 4  # times slower than the fastest rate so far is worth a warning,
 SLOW_LINES = 2  # if so many lines of metrics in a row show it
+_continued_at = -math.inf  # the time, by `time.perf_counter`, at which this process last went on after it was suspended
+
+
+def noting_suspensions() -> AbstractContextManager[None]:
+    """While entered, the signal CONT tells every RunTimer that the process was suspended."""
+    return handling(_note_continuation, available_signals("SIGCONT"))
+
+
+def _note_continuation(number: int, frame: FrameType | None) -> None:
+    global _continued_at
+    _continued_at = time.perf_counter()
 
 
 class RunTimer:
@@ -19,7 +36,7 @@ class RunTimer:
     def __init__(self, state: TrainState) -> None:
         self._state = state
         self._last = time.perf_counter()
-        self.update_seconds = 0.0
+        self.update_seconds = self.suspended_seconds = 0.0
         self.pause_seconds: dict[str, float] = {}
         self._evaluation_seconds = 0.0
         self._measured = (state.seconds, state.counters.d_updates)  # at the last call of `images_per_second`
@@ -63,8 +80,12 @@ class RunTimer:
         )
 
     def _advance(self) -> float:
-        """Adds the seconds since its last call to `state.seconds` and returns them."""
-        now = time.perf_counter()
-        passed, self._last = now - self._last, now
+        """Adds the seconds since its last call to `state.seconds` and returns them.
+
+        After a suspension, of which only the end is known, adds the seconds since then.
+        """
+        now, began = time.perf_counter(), max(self._last, _continued_at)
+        self.suspended_seconds += began - self._last
+        passed, self._last = now - began, now
         self._state.seconds += passed
         return passed

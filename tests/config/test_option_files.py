@@ -105,7 +105,7 @@ FILES = {
         "defaults: [hing, _self_]": ": defaults: hing: no such file of loss (did you mean 'hinge'?)",
         "defaults: [override /experiment: ring]": ": *: is chosen after loss, so that a file of loss cannot choose it",
         "defaults: [hinge, override /recipe: none]": ": *: needs '# @package _global_' as the first line of the file",
-        "defaults: [hinge, override /optimizer: adam]": ": *: needs '# @package _global_' as the first line of the file",
+        "defaults: [hinge, override /optimizer: adam]": ": *: needs '# @package _global_' as the first line *",
     },
     "optimizer/mine.yaml": {
         "defaults: [adam, _self_]\nlr: fast": ": optimizer.lr=fast: expected a finite number *",

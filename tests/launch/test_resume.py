@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
+from gan_cli import stop_signals
 from gan_cli.cli.main import run_command
 from gan_cli.runs.pending_work import Due, keep_due, read_due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
-from gan_cli.storage import locks
+from gan_cli.stop_signals import Interrupted, StopSignals
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
-from gan_cli.training.stop_signals import Interrupted, StopSignals
 from support.configs import TINY_IMAGES, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
 from support.training import stop_after
@@ -138,7 +138,7 @@ def test_a_run_may_stop_anywhere_in_a_long_turn(
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
     ids=lambda value: str(value),
 )
 def test_the_exit_code_tells_the_signal(
@@ -159,7 +159,7 @@ def test_a_signal_of_the_same_request_is_ignored_and_a_later_one_leaves_at_once(
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert (stop.received, raised) == (signal.SIGTERM, [])
-        monkeypatch.setattr(locks, "REPEAT_SECONDS", 0.0)
+        monkeypatch.setattr(stop_signals, "REPEAT_SECONDS", 0.0)
         os.kill(os.getpid(), signal.SIGTERM)
         assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
     assert signal.getsignal(signal.SIGTERM) == before
@@ -174,8 +174,9 @@ def test_stopping_again_at_once_between_the_halves_loses_nothing(
         stop_after(5, patch)
         broken = train(*overrides, "name=broken", code=130)
     with monkeypatch.context() as patch:
-        patch.setattr(StopSignals, "received", signal.SIGTERM, raising=False)
-        patch.setattr(StopSignals, "__init__", lambda self: setattr(self, "_before", {}))
+        stop = StopSignals()
+        stop.received = signal.SIGTERM
+        patch.setattr(loop, "StopSignals", lambda: stop)
         train(f"resume={broken}", code=143)
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)

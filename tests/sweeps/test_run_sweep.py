@@ -20,6 +20,7 @@ from gan_cli.config.metric_names import REPORTED_METRICS
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.compute import METRIC_FAMILIES
 from gan_cli.state import checkpoint
+from gan_cli.stop_signals import Interrupted
 from gan_cli.storage.run_folder import SWEEP_RECORD, lock, write_json
 from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
@@ -214,6 +215,34 @@ def test_the_figure_is_that_of_the_checkpoint_a_user_gets(fake_jobs: FakeJobs, h
     figures = {"step": 2, "frechet-classifier": 1.0, "accuracy/class": 0.2}  # all of one checkpoint
     assert load_leaderboard(here)["jobs"][0]["figures"] == figures
     assert len(fake_jobs.requests) == 1
+
+
+def test_a_job_that_finished_while_its_sweep_was_dead_gets_its_outcome(fake_jobs: FakeJobs, here: Path) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
+    fake_jobs.codes = {"seed=2": 4}
+    assert run_command("train", command) == 4
+    paths = sorted(here.glob("outputs/*/sweep_*/*/outcome.json"))
+    before = [json.loads(path.read_text()) for path in paths]
+    paths[0].unlink()
+    paths[1].write_text("")  # as a machine that lost power leaves it
+    assert run_command("train", command) == 4
+    assert len(fake_jobs.requests) == 2
+    for path, old in zip(paths, before, strict=True):
+        assert {**json.loads(path.read_text()), "reason": "", "seconds": 0} == {**old, "reason": "", "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(OSError(28, "No space left on device"), 5), (Interrupted(signal.SIGTERM), 143)]
+)
+def test_a_sweep_that_ends_before_its_first_job_leaves_nothing(
+    here: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def fail(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sweep_folder, "write_json", fail)
+    assert run_command("train", ["-m", "dataset=shapes", "steps=3", "seed=1"]) == code
+    assert list(here.iterdir()) == []
 
 
 def test_what_is_run_again_and_where(fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from gan_cli.state.train_state import Counters
 from gan_cli.training import periodic_evaluation as evaluation
 from gan_cli.training import throughput
 from gan_cli.training.budget import WINDOW, Budget, _Mark, fits_in_budget, parse_duration
-from gan_cli.training.throughput import RunTimer
+from gan_cli.training.throughput import RunTimer, noting_suspensions
 from support.configs import TINY_IMAGES, compose
 from support.runs import assert_equal_runs, last_checkpoint
 from support.training import wrap_updates
@@ -52,6 +52,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
     def start(neighbour: Neighbour = lambda now: 1.0) -> Clock:
         clock = Clock(neighbour)
         monkeypatch.setattr(throughput, "time", clock)
+        monkeypatch.setattr(throughput, "_continued_at", 0.0)
         return clock
 
     return start
@@ -220,6 +221,26 @@ def test_a_step_longer_than_the_budget_is_the_last(timed: Callable[..., Clock]) 
     frozen = Played(timed(lambda now: 1.0 if now < 30 else 3000.0))
     assert frozen.steps < 1500
     assert frozen.ends[-1] == (frozen.steps, frozen.steps)
+
+
+def test_a_suspension_does_not_count_and_is_said(timed: Callable[..., Clock], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Played(timed())
+    clock, suspensions = timed(), [1000.0]
+
+    def spend(seconds: float) -> None:
+        if clock.now > 30 and suspensions:
+            clock.now += suspensions.pop()
+            os.kill(os.getpid(), signal.SIGCONT)
+        Clock.spend(clock, seconds)
+
+    monkeypatch.setattr(clock, "spend", spend)
+    with noting_suspensions():
+        run = Played(clock)
+    assert run.steps == pytest.approx(whole.steps, abs=3)
+    assert run.state.seconds == pytest.approx(SECONDS, abs=0.2)
+    assert [line for line in run.said if "suspended" in line] == [
+        "budget=60s: does not count 1000 s in which the process was suspended"
+    ]
 
 
 # --- real runs on such a clock -----------------------------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""Signals that ask a process to stop: their exit codes, and contexts in which a process handles them.
+
+A signal that the process was started to ignore (by `nohup` or `trap ''`) stays ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+REPEAT_SECONDS = 1.0
+
+
+def available_signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Returns the signals with these names, without those that this system does not have."""
+    return tuple(signal.Signals[name] for name in names if name in signal.Signals.__members__)
+
+
+# For each signal that makes a run save a checkpoint and end, the exit code of such a run.
+STOP_CODES = dict(zip(available_signals("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"), (130, 143, 138, 129), strict=False))
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised if a signal, which is its argument, arrives during interruptible work."""
+
+
+@contextlib.contextmanager
+def handling(handler: Handler, numbers: Iterable[signal.Signals] = tuple(STOP_CODES)) -> Iterator[None]:
+    """While entered, calls the handler for these signals, except for ignored ones.
+
+    Does nothing in threads other than the main one, because Python sets handlers in the main thread only.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handled = [number for number in numbers if main and signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def exit_on_signal() -> contextlib.AbstractContextManager[None]:
+    """While entered, a signal ends the process. Hydra or torch could turn Interrupted into another exception."""
+    return handling(lambda number, frame: os._exit(STOP_CODES[signal.Signals(number)]))
+
+
+def is_same_request(first: float) -> bool:
+    """Returns whether a signal that arrives now belongs to the request to stop that began at `first`.
+
+    `first` is a time of `time.monotonic`. One request may arrive as several signals: `timeout` sends them to a process
+    and to its group, and a service manager sends them to a sweep and to its jobs, which the sweep signals too.
+    """
+    return time.monotonic() - first < REPEAT_SECONDS
+
+
+class StopSignals:
+    """A context in which the first signal is stored in `received`. A later one has its default effect.
+
+    Signals of the same request are ignored, also by an outer context after this one ends.
+    """
+
+    _innermost: StopSignals | None = None
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._received_at = 0.0
+        self._interruptible = False
+
+    def __enter__(self) -> StopSignals:
+        self._outer, StopSignals._innermost = StopSignals._innermost, self
+        self._handling = handling(self._receive)
+        self._handling.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._outer is not None and self.received is not None:
+            self._outer.received, self._outer._received_at = self.received, self._received_at
+        StopSignals._innermost = self._outer
+        self._handling.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A context that raises Interrupted as soon as a signal arrives, or at its start if one arrived before."""
+        if self.received is not None:
+            raise Interrupted(self.received)
+        self._interruptible = True
+        try:
+            yield
+        finally:
+            self._interruptible = False
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            if not is_same_request(self._received_at):
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
+        self._received_at, self.received = time.monotonic(), signal.Signals(number)
+        if self._interruptible:
+            self._interruptible = False
+            raise Interrupted(self.received)

@@ -1,0 +1,107 @@
+"""Which signals a process handles, and when; a signal that it was started to ignore stays ignored."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gan_cli import stop_signals
+from gan_cli.cli.main import run_command
+from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
+from gan_cli.sweeps.jobs import JobProcesses
+from support.configs import TINY_IMAGES
+
+
+@pytest.fixture(autouse=True)
+def _handlers_stay() -> Iterator[None]:
+    before = [signal.getsignal(number) for number in STOP_CODES]
+    yield
+    assert [signal.getsignal(number) for number in STOP_CODES] == before
+
+
+@contextlib.contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    before = signal.signal(number, signal.SIG_IGN)
+    yield
+    signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", STOP_CODES, ids=lambda number: number.name)
+@pytest.mark.parametrize("context", [StopSignals, JobProcesses, exit_on_signal])
+def test_an_ignored_signal_stays_ignored(
+    context: Callable[[], contextlib.AbstractContextManager[object]], number: signal.Signals
+) -> None:
+    other = next(each for each in STOP_CODES if each != number)
+    with ignored(number), context() as entered:
+        assert signal.getsignal(number) is signal.SIG_IGN
+        assert callable(signal.getsignal(other))
+        os.kill(os.getpid(), number)
+        assert getattr(entered, "received", None) is None
+
+
+def test_signals_are_left_alone_in_other_threads() -> None:
+    before, found = signal.getsignal(signal.SIGTERM), []
+
+    def enter() -> None:
+        with StopSignals(), JobProcesses(), exit_on_signal():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_a_signal_of_the_same_request_is_ignored_after_the_context_that_received_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `timeout` sends it twice: the second one may arrive while the run writes its report."""
+    monkeypatch.setattr(stop_signals, "REPEAT_SECONDS", 60.0)
+    with StopSignals() as outer, outer.interruptible():
+        with StopSignals() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert outer.received == inner.received == signal.SIGTERM
+
+
+STAGES = ("build_dataset", "_record_start", "log_setup", "run_training")
+
+
+@pytest.mark.parametrize(("stage", "number"), [*zip(STAGES, STOP_CODES, strict=True)])
+def test_a_signal_before_the_first_step_leaves_nothing(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stage: str,
+    number: signal.Signals,
+) -> None:
+    from gan_cli.launch import start_run
+
+    monkeypatch.setattr(start_run, stage, lambda *given: os.kill(os.getpid(), number))
+    assert run_command("train", [*TINY_IMAGES, "steps=1"]) == STOP_CODES[number]
+    assert capsys.readouterr().err == f"gan-train: stopped by {number.name}\n"
+    assert list(here.iterdir()) == []
+
+
+def test_a_run_that_cannot_write_its_record_leaves_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gan_cli.launch import start_run
+
+    def fail(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(start_run, "write_record", fail)
+    (here / "outputs" / "other").mkdir(parents=True)
+    assert run_command("train", [*TINY_IMAGES, "steps=1"]) == 5
+    assert [*here.rglob("*")] == [here / "outputs", here / "outputs" / "other"]
+
+
+def test_an_interrupt_names_its_signal() -> None:
+    with pytest.raises(Interrupted) as raised, StopSignals() as stop, stop.interruptible():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert raised.value.args == (signal.SIGUSR1,)
