@@ -290,11 +290,11 @@ def test_the_newest_that_verifies_is_taken_and_the_others_are_told(tmp_path: Pat
     found, reasons = load_newest(tmp_path)
     assert found.counters.step == 2
     assert len(reasons) == 1
-    assert "step_00000003" in str(reasons[0])
-    (line,) = checkpoint.set_aside(tmp_path, found)
+    assert "step_00000003" in str(reasons[third])
+    (line,) = checkpoint.set_aside(found, reasons)
     assert "step_00000003.safetensors.damaged" in line
     assert third.with_name(f"{third.name}.damaged").exists()
-    assert load_newest(tmp_path)[1] == []
+    assert load_newest(tmp_path)[1] == {}
     for path in list_checkpoints(tmp_path):
         path.unlink()
     assert load_newest(tmp_path)[0].counters.step == 3  # last.safetensors alone: another name of the third, whole
@@ -349,7 +349,7 @@ def test_a_save_that_fails_anywhere_leaves_the_last_one_whole(
     monkeypatch.undo()
     found, reasons = load_newest(tmp_path)
     assert found.counters.step in (1, 2)
-    assert reasons == []
+    assert reasons == {}
     assert load(tmp_path / LAST).counters.step in (1, 2)
     save(state, config, tmp_path, PROVENANCE)
     assert load(tmp_path / LAST).counters.step == 2
