@@ -23,14 +23,14 @@ from gan_cli.config.options.fields import Integer, Number, Text, section
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, format_number, one_line
+from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, Layout, TrainState, expected_layout, state_tensors
 from gan_cli.storage.atomic_write import replacing, temporary_path
-from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST, PAUSED
 
 FORMAT = 1
-MOST_BYTES = 16 << 30
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
 
 
@@ -205,8 +205,10 @@ def load(path: Path) -> Checkpoint:
     The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
     config is parsed like a command line, and the tensors must be those of the networks that the config describes.
     """
-    tensors, metadata, sha256 = read_checkpoint_file(path)
-    return Checkpoint(path, *_parse_metadata(path, metadata, tensors), sha256, tensors, metadata.get("due"))
+    tensors, metadata, sha256 = read_checkpoint_file(path, lambda metadata: _parse_metadata(path, metadata)[-1])
+    config, counters, provenance, metrics, layout = _parse_metadata(path, metadata)
+    check_layout(path, tensors, layout)
+    return Checkpoint(path, config, counters, provenance, metrics, sha256, tensors, metadata.get("due"))
 
 
 def load_newest(folder: Path, *, scheduled: bool = False) -> tuple[Checkpoint, dict[Path, CheckpointError]]:
@@ -268,9 +270,9 @@ def set_aside(found: Checkpoint, refused: Iterable[Path]) -> list[str]:
 
 
 def _parse_metadata(
-    path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
-) -> tuple[Config, Counters, Provenance, dict[str, float]]:
-    """Parses metadata, which are untrusted input, and checks the tensors against them."""
+    path: Path, metadata: dict[str, Any]
+) -> tuple[Config, Counters, Provenance, dict[str, float], Layout]:
+    """Parses metadata, which are untrusted input. Returns also the layout that the tensors must have by them."""
     if metadata.get("format") != FORMAT:
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
@@ -282,47 +284,10 @@ def _parse_metadata(
         layout = expected_layout(config, stepped=frozenset(role for role, done in updated.items() if done))
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
-    check_layout(path, tensors, layout)
     metrics = metadata.get("metrics", {})
     if not isinstance(metrics, dict) or not all(
         name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and abs(value) < 1e300
         for name, value in metrics.items()
     ):
         raise CheckpointError(f"{path}: its metrics are not those of a discriminator update")
-    return config, counters, provenance, metrics
-
-
-def read_checkpoint_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Reads and verifies a `.safetensors` file. Returns its tensors, its metadata and its sha256.
-
-    Raises CheckpointError for another suffix, or if the file is unreadable, damaged or too large.
-    """
-    if path.suffix != ".safetensors" and path.exists():
-        raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
-    try:
-        if not path.is_file():
-            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
-        if path.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
-        return decode_checksummed(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ChecksummedFileError as error:
-        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
-
-
-def check_layout(path: Path, tensors: dict[str, Tensor], layout: Layout) -> None:
-    """Raises CheckpointError unless names, shapes and dtypes are those of the layout, and all values are finite."""
-    if tensors.keys() != layout.keys():
-        odd = sorted(tensors.keys() ^ layout.keys())
-        raise CheckpointError(
-            f"{path}: does not fit its config; {len(odd)} tensors too many or missing, such as {one_line(odd[0], 100)}"
-        )
-    for name, (shape, dtype) in layout.items():
-        found = tensors[name]
-        if tuple(found.shape) != shape or found.dtype != dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, by its config it would be {dtype} {shape}"
-            )
-        if found.is_floating_point() and not found.isfinite().all():
-            raise CheckpointError(f"{path}: {name} holds values that are not finite")
+    return config, counters, provenance, metrics, layout
