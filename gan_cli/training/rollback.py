@@ -15,6 +15,7 @@ from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.training.run import Run
+from gan_cli.training.sample_grids import remove_later_grids
 
 
 def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
@@ -60,6 +61,7 @@ def roll_back(run: Run, finding: Finding) -> bool:
     step = state.counters.step
     for line in checkpoint.set_aside(saved, refused):
         run.log.info(f"warning: {line}")
+    remove_later_grids(run, step)  # they would pass for those of the steps that are made anew
     run.save_checkpoint(saved.metrics)  # again, with the new number of retries, so that a resumed run knows it
     run.log.truncate(step)
     run.log.event(step, finding.name, finding.text)

@@ -47,8 +47,8 @@ def test_a_budget_goes_on_and_another_one_starts_anew(
 
 
 DIVERGING = [
-    *without(TINY_IMAGES, "training.checkpoint_every"), "steps=8", "training.checkpoint_every=3", "keep=1",
-    "health.on_nonfinite=rollback",
+    *without(TINY_IMAGES, "training.checkpoint_every", "training.sample_every"), "steps=8",
+    "training.checkpoint_every=3", "training.sample_every=1", "keep=1", "health.on_nonfinite=rollback",
 ]  # fmt: skip
 
 
@@ -76,6 +76,8 @@ def test_a_run_that_was_stopped_goes_back_to_where_an_unbroken_one_does(
         stop_after(updates, patch)
         broken = train(*DIVERGING, "name=broken", code=130)
     assert (broken / CHECKPOINTS / PAUSED).exists()
+    grids = [int(path.stem.removeprefix("step_")) for path in (broken / "samples").glob("step_*.png")]
+    assert max(grids) <= last_checkpoint(broken).counters.step  # none is left of the steps that are made anew
     train(f"resume={broken}")
     assert last_checkpoint(broken).counters.retries == 1
     assert_equal_runs(whole, broken)
