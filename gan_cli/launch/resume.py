@@ -195,6 +195,7 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
     """Adds an entry about this resume to the run's record and stores the new config there."""
     record = read_record(folder)
     record["config"] = train_config.to_dict(config)
+    record.pop("ended", None)  # it goes on; how it ended before is no longer true
     resumed = {
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step,
@@ -231,8 +232,6 @@ def restore_run(
     if config.threads != saved.config.threads:
         config, _ = resolve_threads(config, dataset, device)
     state = restore(saved, config, end, device)
-    # the number of images seen is computed from the batch size and must not change with it
-    state.counters.images_offset += state.counters.d_updates * (saved.config.batch_size - config.batch_size)
     changed = resume_changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
     return Resumed(config, dataset, state, changed)
 

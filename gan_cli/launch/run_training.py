@@ -1,11 +1,10 @@
-"""Trains a prepared run: logs the setup, trains, and records how the run ended."""
+"""Trains a prepared run: logs the setup, trains, and logs how the run ended."""
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -16,19 +15,16 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number, one_line
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
+from gan_cli.launch.finish import finish
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
-from gan_cli.reports.write_report import write_run_report
-from gan_cli.runs.comparability import BASIS_KEY
 from gan_cli.runs.log import RunLog
-from gan_cli.runs.pending_work import forget_due
-from gan_cli.state.train_state import Counters, TrainState
+from gan_cli.state.train_state import TrainState
 from gan_cli.stop_signals import STOP_CODES
-from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.training.loop import train
-from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
+from gan_cli.training.periodic_evaluation import describe_comparison
 from gan_cli.training.run import Run
 
 SMALL_GROUP = 4  # samples; the standard deviation of fewer samples is hardly useful
@@ -111,19 +107,16 @@ def run_training(run: Run) -> RunResult:
         received = train(run)
     except GanCliError as error:
         run.log.info(str(error), console=False)
-        _record_end(run, STATUS_OF_ERROR.get(type(error), "failed"))
         run.log.stop_progress()
-        _write_report(run)
-        forget_due(run.folder)
+        finish(run, STATUS_OF_ERROR.get(type(error), "failed"))
         raise
     finally:
         run.log.stop_progress()
     counters = run.state.counters
     if counters.step == counters.total_steps and run.due is None:
         received = None  # the signal came after the last step
-    _record_end(run, "done" if received is None else "stopped")
     if received is not None:
-        _write_report(run)
+        finish(run, "stopped")
         run.log.info(
             f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
             f" {shlex.quote(f'resume={run.folder}')}"
@@ -131,8 +124,7 @@ def run_training(run: Run) -> RunResult:
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
     run.log.info(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
-    _write_report(run)
-    forget_due(run.folder)
+    finish(run, "done")
     _log_next_commands(run)
     return RunResult(run.folder, 0)
 
@@ -168,25 +160,3 @@ def _final_metrics(run: Run) -> str:
     if "accuracy/class" in metrics:
         text += f"; {metrics['accuracy/class']:.1%} of samples are classified as the requested class"
     return text
-
-
-def _write_report(run: Run) -> None:
-    """Writes the run's HTML report. Any error is only logged as a warning, because it must not make the run fail."""
-    try:
-        run.log.info(f"report: {write_run_report(run.folder)}")
-    except Exception as error:
-        run.log.info(f"warning: the report was not written ({one_line(error, 200)})")
-
-
-def _record_end(run: Run, status: str) -> None:
-    findings = [dataclasses.asdict(found) for found in run.health.findings]
-    compared = describe_comparison(run.reference, run.config.evaluation.metrics)
-    more: dict[str, Any] = {"findings": findings, BASIS_KEY: measured_on(run), "compared_with": compared}
-    record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
-
-
-def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:
-    """Writes to the run's record how it ended: the status, the steps, the seconds, and the entries in `more`."""
-    steps = {"step": counters.step, "total_steps": counters.total_steps}
-    record = read_record(folder) | {"ended": {"status": status, **steps, "seconds": round(seconds, 3)}, **more}
-    write_record(folder, record)

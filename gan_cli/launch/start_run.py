@@ -24,8 +24,9 @@ from gan_cli.launch.autotune import resolve_precision, resolve_threads
 from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks
+from gan_cli.launch.finish import due_work, missing_parts
 from gan_cli.launch.request import Request
-from gan_cli.launch.run_training import RunResult, data_notes, log_setup, record_end, run_training
+from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
 from gan_cli.launch.weight_transfer import (
     Transfer,
     compare_classes,
@@ -35,7 +36,6 @@ from gan_cli.launch.weight_transfer import (
 )
 from gan_cli.models.build_networks import check_parameters
 from gan_cli.runs.log import AFTER_STEP, RunLog, truncate_metrics
-from gan_cli.runs.pending_work import read_due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
@@ -49,7 +49,6 @@ from gan_cli.storage.run_folder import (
     removed_if_not_begun,
     write_record,
 )
-from gan_cli.storage.run_record import load_record
 from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.periodic_evaluation import reference_for
 from gan_cli.training.run import Run
@@ -216,35 +215,37 @@ def _record_start(
 
 
 def _resume(request: Request, folder: Path) -> RunResult:
-    """Continues the run from its newest checkpoint, if it is not done. Returns the folder and the exit code."""
+    """Continues the run from its newest checkpoint, unless it is complete. Returns the folder and the exit code."""
     with lock(folder):
         clear_leftovers(folder)
-        saved, _ = checkpoint.load_newest(folder / CHECKPOINTS)
+        saved, refused = checkpoint.load_newest(folder / CHECKPOINTS)
         config = resume.merge_configs(saved.config, request.config, request.named, folder)
         end = resume.last_step(saved, request.config, request.named)
-        due = read_due(folder, saved.counters.step, saved.counters.d_updates)
-        if end is not None and saved.counters.step >= end and due is None:
-            if load_record(folder).status in ("", "stopped"):  # killed or stopped after its last step
-                record_end(folder, "done", saved.counters, saved.provenance.seconds)
-            done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
+        at_end = end is not None and saved.counters.step >= end
+        missing = missing_parts(folder, saved) if at_end else []
+        done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
+        if at_end and not missing:
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return RunResult(folder, 0)
+        due = due_work(folder, saved, at_end=at_end)
         auto = request.config.resume == "auto"
         resumed = resume.restore_run(folder, saved, config, end, request.named, auto=auto)
         config, dataset, state, changed = resumed
         reference = reference_for(config, dataset, print)
-        damaged = checkpoint.set_aside(folder / CHECKPOINTS, saved)
+        damaged = checkpoint.set_aside(saved, refused)
         truncate_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
             for line in damaged:
                 log.info(f"warning: {line}")
             resume.log_resumed(folder, resumed, saved, request.command, log)
+            if missing:
+                log.info(f"{done} done; completing the end of the run: {', '.join(missing)}")
             log_setup(config, dataset, state, log)
             run = _build_run(
                 config, dataset, state, folder, log, saved_metrics=saved.metrics, reference=reference, due=due
             )
             if changed:  # saved at once, so that the changes are kept even if the run is stopped early
-                run.save_checkpoint(saved.metrics)
+                run.save_checkpoint(saved.metrics, due=due, paused=True)
             return run_training(run)
 
 

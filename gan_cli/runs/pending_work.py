@@ -1,18 +1,16 @@
-"""Keeps a list of the work that is due after a step in the run's folder, so that a resumed run can do what is left."""
+"""The work that is due after a step: a checkpoint holds it, so that a resumed run can do what is left of it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-from gan_cli.storage.json_files import Number, read_as
-from gan_cli.storage.run_folder import write_text
+from pydantic import TypeAdapter, ValidationError
 
-NAME = ".due.json"
-MOST_BYTES = 1 << 20
+from gan_cli.storage.json_files import Number
+
+MOST_VALUES = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,17 @@ class Due:
     ended: bool
 
 
-def keep_due(folder: Path, due: Due) -> None:
-    """Writes the work that is due to the run's folder. Ignores OSError, because a full disk must not end the run."""
-    with contextlib.suppress(OSError):
-        write_text(folder / NAME, json.dumps(asdict(due)) + "\n")
+def parse_due(content: Any, step: int, d_updates: int) -> Due | None:
+    """Returns the work that a checkpoint holds; None if there is none for this step and update of D, or it is invalid.
 
-
-def forget_due(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        (folder / NAME).unlink(missing_ok=True)
-
-
-def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
-    """Returns the work left after this step and update of D; None if no valid file for them exists."""
-    found = read_as(Due, folder / NAME, MOST_BYTES)
-    return found if found is not None and (found.step, found.d_updates) == (step, d_updates) else None
+    `content` may be of any type, because a checkpoint may come from a stranger.
+    """
+    try:
+        due = TypeAdapter(Due).validate_python(content)
+    except (ValidationError, RecursionError):
+        return None
+    if (due.step, due.d_updates) != (step, d_updates):
+        return None
+    values = due.values
+    logged = values is None or (len(values) <= MOST_VALUES and values.get("step") == step and "seconds" in values)
+    return due if logged and (values is None or "images_per_second" in values) else None

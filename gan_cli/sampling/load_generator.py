@@ -42,7 +42,8 @@ from gan_cli.models.build_networks import (
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Checkpoint, check_layout, read_checkpoint_file
+from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
@@ -198,15 +199,15 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise UsageError(
             f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
         )
-    tensors, metadata, _ = read_checkpoint_file(path)
-    if metadata.get("generator") != GENERATOR_FORMAT:
-        raise CheckpointError(f"{path}: no generator of a format that this gan-cli {__version__} reads")
     design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning))
     try:
         outline = outline_generator(design).state_dict()
     except Exception as error:  # the fields may be valid one by one, but not together
         raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
+    tensors, metadata, _ = read_checkpoint_file(path, lambda _: layout)
+    if metadata.get("generator") != GENERATOR_FORMAT:
+        raise CheckpointError(f"{path}: no generator of a format that this gan-cli {__version__} reads")
     check_layout(path, tensors, layout)
     return LoadedGenerator(fill_generator(design, tensors, device), card, exported)
 

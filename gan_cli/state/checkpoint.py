@@ -7,7 +7,7 @@ import dataclasses
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ from gan_cli.config.options.fields import Integer, Number, Text, section
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, format_number, one_line
+from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, Layout, TrainState, expected_layout, state_tensors
 from gan_cli.storage.atomic_write import replacing, temporary_path
-from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
-from gan_cli.storage.run_folder import BEST, LAST
+from gan_cli.storage.run_folder import BEST, LAST, PAUSED
 
 FORMAT = 1
-MOST_BYTES = 16 << 30
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
 
 
@@ -51,7 +51,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a verified file. `metrics` are those of D that a resumed run needs for its log."""
+    """The content of a verified file. `metrics` are those of D that a resumed run needs for its log.
+
+    `due` is the work that was due after the last step, as JSON that is not checked yet; None if the file holds none.
+    """
 
     path: Path
     config: Config
@@ -60,31 +63,48 @@ class Checkpoint:
     metrics: dict[str, float]
     sha256: str
     tensors: dict[str, Tensor]
+    due: Any = None
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
 def save(
-    state: TrainState, config: Config, folder: Path, provenance: Provenance, metrics: dict[str, float] | None = None
+    state: TrainState,
+    config: Config,
+    folder: Path,
+    provenance: Provenance,
+    metrics: dict[str, float] | None = None,
+    *,
+    due: dict[str, Any] | None = None,
+    paused: bool = False,
 ) -> Path:
     """Writes `step_*.safetensors`, links `last.safetensors` to it, then removes all but the newest `config.keep`.
+
+    With `paused`, writes `paused.safetensors` instead, removes nothing, and the next `step_*` file replaces it: a run
+    may be stopped anywhere, and the checkpoints of its schedule must not depend on that.
 
     If the machine stops at any moment, a complete file remains: the new one gets its name only after it is on the
     disk, and older files are removed only after that. Returns its path. Raises StorageError if writing fails.
     """
-    content = _content(state, config, provenance, metrics)
-    target = folder / f"step_{state.counters.step:08d}.safetensors"
+    content = _content(state, config, provenance, metrics, due)
+    target = folder / (PAUSED if paused else _scheduled_name(state.counters.step))
     with _named_errors(target, len(content)):
         _write(target, content)
         _point_last(folder, target, content)
-        prune(folder, config.keep, spare=target)
+        if not paused:
+            prune(folder, config.keep, spare=target)
+            (folder / PAUSED).unlink(missing_ok=True)
     return target
+
+
+def _scheduled_name(step: int) -> str:
+    return f"step_{step:08d}.safetensors"
 
 
 def save_best(state: TrainState, config: Config, folder: Path, provenance: Provenance) -> None:
     """Writes `best.safetensors`, replacing an earlier one. Raises StorageError if writing fails."""
-    content = _content(state, config, provenance, None)
+    content = _content(state, config, provenance)
     with _named_errors(folder / BEST, len(content)):
         _write(folder / BEST, content)
 
@@ -103,7 +123,13 @@ def _named_errors(target: Path, needed: int) -> Iterator[None]:
         ) from error
 
 
-def _content(state: TrainState, config: Config, provenance: Provenance, metrics: dict[str, float] | None) -> bytearray:
+def _content(
+    state: TrainState,
+    config: Config,
+    provenance: Provenance,
+    metrics: dict[str, float] | None = None,
+    due: dict[str, Any] | None = None,
+) -> bytearray:
     plain = torch.contiguous_format
     tensors = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in state_tensors(state).items()}
     metadata = {
@@ -114,6 +140,7 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
         },
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
+        **({} if due is None else {"due": due}),
     }
     return encode_checksummed(tensors, metadata)
 
@@ -150,10 +177,15 @@ def prune(folder: Path, keep: int, spare: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Lists the `step_*` files of a folder, newest first."""
-    numbered = [(path.stem.removeprefix("step_"), path) for path in folder.glob("step_*.safetensors")]
-    counted = [(int(number), path) for number, path in numbered if number.isdecimal()]
-    return [path for _, path in sorted(counted, reverse=True)]
+    """Lists the `step_*` files of a folder, newest first. Leaves out names that `save` does not write."""
+    counted = [(_step_of(path), path) for path in folder.glob("step_*.safetensors")]
+    return [path for step, path in sorted(counted, reverse=True) if path.name == _scheduled_name(step)]
+
+
+def _step_of(path: Path) -> int:
+    """Returns the number in the name of a `step_*` file, -1 without a number."""
+    number = path.stem.removeprefix("step_")
+    return int(number) if number.isdecimal() else -1
 
 
 def _sync_folder(folder: Path) -> None:
@@ -173,20 +205,36 @@ def load(path: Path) -> Checkpoint:
     The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
     config is parsed like a command line, and the tensors must be those of the networks that the config describes.
     """
-    tensors, metadata, sha256 = read_checkpoint_file(path)
-    return Checkpoint(path, *_parse_metadata(path, metadata, tensors), sha256, tensors)
+    tensors, metadata, sha256 = read_checkpoint_file(path, lambda metadata: _parse_metadata(path, metadata)[-1])
+    config, counters, provenance, metrics, layout = _parse_metadata(path, metadata)
+    check_layout(path, tensors, layout)
+    return Checkpoint(path, config, counters, provenance, metrics, sha256, tensors, metadata.get("due"))
 
 
-def load_newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
-    """Returns the newest valid checkpoint in `folder`, and errors of newer ones. Raises CheckpointError without one."""
-    refused: list[CheckpointError] = []
+def load_newest(folder: Path, *, scheduled: bool = False) -> tuple[Checkpoint, dict[Path, CheckpointError]]:
+    """Returns the newest valid checkpoint in `folder`, and the errors of newer files by their paths.
+
+    With `scheduled`, `paused.safetensors` is passed over. Raises CheckpointError without a valid file.
+    """
+    refused: dict[Path, CheckpointError] = {}
+    paused = None if scheduled else _load_or_refuse(folder / PAUSED, refused)
     for path in [*list_checkpoints(folder), folder / LAST]:
-        try:
-            return load(path), refused
-        except CheckpointError as error:
-            if path.exists():  # else a run in progress has just replaced it
-                refused.append(error)
-    raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
+        if paused is not None and (path.name == LAST or _step_of(path) <= paused.counters.step):
+            return paused, refused
+        found = _load_or_refuse(path, refused)
+        if found is not None:
+            return found, refused
+    raise next(iter(refused.values()), CheckpointError(f"{folder}: holds no checkpoint"))
+
+
+def _load_or_refuse(path: Path, refused: dict[Path, CheckpointError]) -> Checkpoint | None:
+    """Returns a checkpoint. If it is not valid, adds its error to `refused` and returns None; None if it is missing."""
+    try:
+        return load(path)
+    except CheckpointError as error:
+        if path.exists():  # else there was none, or a run in progress has just replaced it
+            refused[path] = error
+        return None
 
 
 def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
@@ -205,16 +253,16 @@ def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = O
         except CheckpointError as error:
             print(f"warning: {error}; using the newest", file=sys.stderr)
     found, refused = load_newest(path)
-    for reason in refused:
+    for reason in refused.values():
         print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
     return found
 
 
-def set_aside(folder: Path, found: Checkpoint) -> list[str]:
-    """Renames the refused `step_*` files newer than `found` to `*.damaged`. Returns a message for each."""
+def set_aside(found: Checkpoint, refused: Iterable[Path]) -> list[str]:
+    """Renames the files that were refused for `found` to `*.damaged`, except `last`. Returns a message for each."""
     lines = []
-    for path in list_checkpoints(folder):
-        if path != found.path and int(path.stem.removeprefix("step_")) > found.counters.step:
+    for path in refused:
+        if path.name != LAST:
             path.rename(path.with_name(f"{path.name}.damaged"))
             renamed = f"{path.name} is damaged and was renamed to {path.name}.damaged"
             lines.append(f"{renamed}; going on from {found.path.name}")
@@ -222,9 +270,9 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
 
 
 def _parse_metadata(
-    path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
-) -> tuple[Config, Counters, Provenance, dict[str, float]]:
-    """Parses metadata, which are untrusted input, and checks the tensors against them."""
+    path: Path, metadata: dict[str, Any]
+) -> tuple[Config, Counters, Provenance, dict[str, float], Layout]:
+    """Parses metadata, which are untrusted input. Returns also the layout that the tensors must have by them."""
     if metadata.get("format") != FORMAT:
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
@@ -236,47 +284,10 @@ def _parse_metadata(
         layout = expected_layout(config, stepped=frozenset(role for role, done in updated.items() if done))
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
-    check_layout(path, tensors, layout)
     metrics = metadata.get("metrics", {})
     if not isinstance(metrics, dict) or not all(
         name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and abs(value) < 1e300
         for name, value in metrics.items()
     ):
         raise CheckpointError(f"{path}: its metrics are not those of a discriminator update")
-    return config, counters, provenance, metrics
-
-
-def read_checkpoint_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Reads and verifies a `.safetensors` file. Returns its tensors, its metadata and its sha256.
-
-    Raises CheckpointError for another suffix, or if the file is unreadable, damaged or too large.
-    """
-    if path.suffix != ".safetensors" and path.exists():
-        raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
-    try:
-        if not path.is_file():
-            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
-        if path.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
-        return decode_checksummed(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ChecksummedFileError as error:
-        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
-
-
-def check_layout(path: Path, tensors: dict[str, Tensor], layout: Layout) -> None:
-    """Raises CheckpointError unless names, shapes and dtypes are those of the layout, and all values are finite."""
-    if tensors.keys() != layout.keys():
-        odd = sorted(tensors.keys() ^ layout.keys())
-        raise CheckpointError(
-            f"{path}: does not fit its config; {len(odd)} tensors too many or missing, such as {one_line(odd[0], 100)}"
-        )
-    for name, (shape, dtype) in layout.items():
-        found = tensors[name]
-        if tuple(found.shape) != shape or found.dtype != dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, by its config it would be {dtype} {shape}"
-            )
-        if found.is_floating_point() and not found.isfinite().all():
-            raise CheckpointError(f"{path}: {name} holds values that are not finite")
+    return config, counters, provenance, metrics, layout

@@ -38,7 +38,7 @@ def encode_checksummed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> 
 
 def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Returns tensors, metadata and sha256 of a file. Raises ChecksummedFileError if it is damaged or not ours."""
-    metadata = _metadata(content)
+    metadata = parse_metadata(content)
     sha256 = metadata.get("sha256")
     if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isascii():
         raise ChecksummedFileError("its metadata holds no sha256")
@@ -63,8 +63,11 @@ def load_cached(path: Path, most_bytes: int) -> tuple[dict[str, Tensor], dict[st
     return None
 
 
-def _metadata(content: bytes) -> dict[str, Any]:
-    """Returns the JSON text in the header, parsed. Raises ChecksummedFileError if it is damaged or not ours."""
+def parse_metadata(content: bytes) -> dict[str, Any]:
+    """Returns the JSON text in the header, parsed and not verified. `content` is a file or the start of one.
+
+    Raises ChecksummedFileError if the header is damaged or not ours.
+    """
     size = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
     if not 0 < size <= min(MAX_HEADER_BYTES, len(content) - 8):
         raise ChecksummedFileError("damaged, or no safetensors file: its header is cut off or too long")

@@ -21,7 +21,7 @@ from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
-LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
+LAST, BEST, PAUSED = "last.safetensors", "best.safetensors", "paused.safetensors"  # in CHECKPOINTS
 SWEEP_PREFIX, JOB_OUTCOME = "sweep_", "outcome.json"  # start of a sweep folder's name; a file in a job's folder
 SWEEP_RECORD, LEADERBOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
 STOP_FILE = ".stopped"  # in a sweep's folder; while it exists, a launcher's processes start no more jobs

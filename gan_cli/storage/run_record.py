@@ -72,6 +72,7 @@ class RunRecord(FileModel):
     step: Number | None = at("ended", "step")
     total_steps: Number | None = at("ended", "total_steps")
     seconds: Number | None = at("ended", "seconds")
+    missing: Annotated[tuple[OnErrorOmit[Short], ...], first(MOST_ENTRIES)] = at("ended", "missing", default=())
     findings: Annotated[tuple[OnErrorOmit[RecordedFinding], ...], first(MOST_ENTRIES)] = ()
     measured_from: Whole = 0
     measured_on: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)

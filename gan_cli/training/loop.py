@@ -1,20 +1,20 @@
 """The training loop: updates D `n_critic` times, then G, which completes a step.
 
 After each step, metrics, samples and a checkpoint are written if they are due. If values become NaN or infinite, the
-run is rolled back to its newest checkpoint, if the config allows it.
+run is rolled back to the newest checkpoint of its schedule, if the config allows it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import signal
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError, format_number
 from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
-from gan_cli.runs.pending_work import Due, forget_due, keep_due
+from gan_cli.runs.pending_work import Due
 from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite
 from gan_cli.stop_signals import Interrupted, StopSignals
 from gan_cli.training.alternation import next_network
@@ -26,6 +26,8 @@ from gan_cli.training.rollback import retry_seed, roll_back
 from gan_cli.training.run import Run
 from gan_cli.training.sample_grids import (
     grid_path,
+    is_written,
+    real_samples_path,
     require_finite_samples,
     save_progress_animation,
     save_real_samples,
@@ -34,6 +36,13 @@ from gan_cli.training.sample_grids import (
 from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep, step_metrics
 from gan_cli.training.steps import discriminator_step, generator_step
 from gan_cli.training.throughput import RunTimer, noting_suspensions
+
+
+class Saved(NamedTuple):
+    """What the last checkpoint holds: the counters and the work that was due."""
+
+    counters: Counters
+    due: Due | None
 
 
 def train(run: Run) -> signal.Signals | None:
@@ -52,7 +61,7 @@ def train(run: Run) -> signal.Signals | None:
             except DivergedError as error:
                 finding = nonfinite_finding(error, run.state.counters.step, run.config)
                 run.due = None
-                if stop.received is not None or not roll_back(run, finding):
+                if not roll_back(run, finding):
                     run.health.findings.append(finding)
                     run.log.event(finding.since, finding.name, finding.text)
                     raise DivergedError(finding.text) from error
@@ -81,8 +90,8 @@ def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
 def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) -> Finding | None:
     """Trains until the last step, a signal, or a finding that must stop the run, which is returned.
 
-    After a step its checkpoint is saved first. Evaluation and samples take longer and may be interrupted; what is left
-    of them is kept in `run.due`, and a resumed run begins with it.
+    After a step its checkpoint is saved first, with a list of the work that is due. Evaluation and samples take longer
+    and may be interrupted; what is left of them is in `run.due`, and a resumed run begins with it.
     """
     config, state, counters = run.config, run.state, run.state.counters
     objective, batches = _reseeded(run)
@@ -90,18 +99,20 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
     output: GeneratorStepOutput | None = None
-    counters_at_last_save: Counters | None = None
+    due: Due | None = None
+    saved: Saved | None = None
     run.log.show_progress(counters.step, counters.total_steps)
     # a new run first does the work of step 0; a resumed run did its step's work before it stopped, except `run.due`
     step_done = counters.d_updates == 0
-    if step_done:
+    if step_done or not is_written(real_samples_path(run)):
         save_real_samples(run)
     while True:  # one iteration is one update, of D or of G
         finished = counters.total_steps is not None and counters.step >= counters.total_steps
         if step_done:
             run.due = _due_work(run, output, timer, finished)
             if _is_due(counters.step, config.training.checkpoint_every, finished):
-                counters_at_last_save = _save_during_run(run, timer)
+                saved = _save_during_run(run, timer)
+        due = run.due
         if run.due is not None:
             try:
                 stopping_finding, patience_ended = _do_work(run, run.due, stop, timer, resumed=not step_done)
@@ -109,6 +120,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
                 break
             if patience_ended:
                 finished, counters.total_steps = True, counters.step
+                due = dataclasses.replace(run.due, ended=True)
             run.due = None
         if finished or stopping_finding is not None or stop.received is not None:
             break
@@ -124,7 +136,9 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
                 state.budget_start = state.seconds
             run.log.show_progress(counters.step, counters.total_steps)
         _update_total_steps(run, budget, step_done)
-    _save_at_stop(run, counters_at_last_save, step_done, finished)
+    ended = finished or stopping_finding is not None
+    # a run that has collapsed may be resumed, and must not stop by the same finding again
+    _save_at_stop(run, saved, due if finished and stopping_finding is None else run.due, step_done, ended=ended)
     return stopping_finding
 
 
@@ -137,18 +151,16 @@ def _reseeded(run: Run) -> tuple[Objective, Batches]:
 def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, finished: bool) -> Due:
     """Decides which work is due after a step, and measures its metrics if they are to be logged.
 
-    If a checkpoint, samples or an evaluation are due, the list is also saved in the run folder. `output` is that of the
-    step's update of G, None before the first.
+    `output` is that of the step's update of G, None before the first.
     """
     training, counters = run.config.training, run.state.counters
-    checkpoint_due, sample_due, evaluation_due = (
-        _is_due(counters.step, every, finished)
-        for every in (training.checkpoint_every, training.sample_every, training.evaluate_every)
+    sample_due, evaluation_due = (
+        _is_due(counters.step, every, finished) for every in (training.sample_every, training.evaluate_every)
     )
     values = None
     if output is not None and (evaluation_due or _is_due(counters.step, training.log_every, finished)):
         values = _measure(run, output, timer)
-    due = Due(
+    return Due(
         step=counters.step,
         d_updates=counters.d_updates,
         evaluate=evaluation_due and values is not None,
@@ -156,9 +168,6 @@ def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, fin
         values=values,
         ended=finished,
     )
-    if checkpoint_due or due.sample or due.evaluate:
-        keep_due(run.folder, due)
-    return due
 
 
 def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed: bool) -> tuple[Finding | None, bool]:
@@ -182,9 +191,7 @@ def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed:
         if due.evaluate:
             run.last_evaluation = record
             patience_ended = keep_best(run, record) and not due.ended
-    if patience_ended:
-        keep_due(run.folder, dataclasses.replace(due, ended=True))
-    if (due.sample or patience_ended) and not (resumed and grid_path(run).exists()):
+    if (due.sample or patience_ended) and not (resumed and is_written(grid_path(run))):
         with timer.pause("sample"), stop.interruptible():
             save_samples(run)
     return (findings[0] if findings and run.config.health.on_collapse == "stop" else None), patience_ended
@@ -249,8 +256,8 @@ def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) ->
     return values, findings
 
 
-def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
-    """Saves a checkpoint and returns its counters. If writing fails, logs a warning and returns None.
+def _save_during_run(run: Run, timer: RunTimer) -> Saved | None:
+    """Saves a checkpoint of the schedule. If writing fails, logs a warning and returns None.
 
     Raises DivergedError if the state, or the samples that are due, have NaN or infinite values.
     """
@@ -258,18 +265,16 @@ def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
         require_finite_samples(run)
     with timer.pause("checkpoint"):
         try:
-            run.save_checkpoint(metrics_to_keep(run))
+            run.save_checkpoint(metrics_to_keep(run), due=run.due)
         except StorageError as error:
             run.log.info(f"warning: {error}; going on, the next checkpoint may succeed")
             return None
-    return dataclasses.replace(run.state.counters)
+    return Saved(dataclasses.replace(run.state.counters), run.due)
 
 
-def _save_at_stop(run: Run, counters_at_last_save: Counters | None, step_done: bool, finished: bool) -> None:
-    """Saves the last checkpoint, unless nothing changed since, and removes the list of due work if all is done."""
+def _save_at_stop(run: Run, saved: Saved | None, due: Due | None, step_done: bool, *, ended: bool) -> None:
+    """Saves the last checkpoint with this `due`, unless it is `saved` already; as one of the schedule if `ended`."""
     # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
-    if counters_at_last_save != run.state.counters or (run.config.budget is not None and not finished):
-        run.save_checkpoint(metrics_to_keep(run) if step_done else discriminator_metrics(run))
-    # a finished run keeps its list until `run_training` has recorded the end
-    if run.due is None and not finished:
-        forget_due(run.folder)
+    if saved != Saved(run.state.counters, due) or (run.config.budget is not None and not ended):
+        metrics = metrics_to_keep(run) if step_done else discriminator_metrics(run)
+        run.save_checkpoint(metrics, due=due, paused=not ended)

@@ -15,6 +15,7 @@ from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.training.run import Run
+from gan_cli.training.sample_grids import remove_later_grids
 
 
 def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
@@ -22,6 +23,8 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
     state = build_state(config, device)
     load_state_tensors(state, saved.tensors)
     state.counters = dataclasses.replace(saved.counters, total_steps=end)
+    # the number of images seen is computed from the batch size and must not change with it
+    state.counters.images_offset += state.counters.d_updates * (saved.config.batch_size - config.batch_size)
     state.last_penalties = {
         key.removeprefix("penalty/"): torch.tensor(value)
         for key, value in saved.metrics.items()
@@ -39,15 +42,16 @@ def retry_seed(seed: int, retries: int) -> int:
 
 
 def roll_back(run: Run, finding: Finding) -> bool:
-    """Sets the run back to its newest checkpoint, to continue with another seed.
+    """Sets the run back to the newest checkpoint of its schedule, to continue with another seed.
 
+    A checkpoint of a stop is passed over, so that a run that was stopped goes back to where an unbroken one does.
     Returns False, without any change, if the config does not allow it, no retries are left or no checkpoint exists.
     """
     health, before, folder = run.config.health, run.state, run.folder / CHECKPOINTS
     if health.on_nonfinite != "rollback" or before.counters.retries >= health.retries:
         return False
     try:
-        saved, _ = checkpoint.load_newest(folder)
+        saved, refused = checkpoint.load_newest(folder, scheduled=True)
     except CheckpointError:
         return False
     state = restore(saved, run.config, before.counters.total_steps, before.device)
@@ -55,8 +59,9 @@ def roll_back(run: Run, finding: Finding) -> bool:
     state.seconds, state.budget_start = before.seconds, before.budget_start
     run.state, run.saved_metrics = state, saved.metrics
     step = state.counters.step
-    for line in checkpoint.set_aside(folder, saved):
+    for line in checkpoint.set_aside(saved, refused):
         run.log.info(f"warning: {line}")
+    remove_later_grids(run, step)  # they would pass for those of the steps that are made anew
     run.save_checkpoint(saved.metrics)  # again, with the new number of retries, so that a resumed run knows it
     run.log.truncate(step)
     run.log.event(step, finding.name, finding.text)

@@ -51,6 +51,7 @@ class Run:
     replayed_total_steps: dict[Position, int | None] = field(default_factory=dict)  # changes in the run to replay
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)  # None: not better than chance
     due: Due | None = None  # the work after a step that is not done yet; a resumed run begins with it
+    unwritten: set[Path] = field(default_factory=set)  # images that could not be written
     health: HealthMonitor = field(init=False)
     objective: Objective = field(init=False)
 
@@ -63,13 +64,15 @@ class Run:
         """The modes of the data (centres of clusters), None if they are not known."""
         return known_modes(self.config.dataset)
 
-    def save_checkpoint(self, metrics: dict[str, float]) -> None:
-        """Saves a checkpoint, with `metrics` for a resumed run.
+    def save_checkpoint(self, metrics: dict[str, float], *, due: Due | None = None, paused: bool = False) -> None:
+        """Saves a checkpoint, with `metrics` and `due` for a resumed run; `paused` if it is not one of the schedule.
 
         Raises DivergedError if the state has NaN or infinite values, StorageError if the file cannot be written.
         """
         require_finite(self.state, state_tensors(self.state))
-        checkpoint.save(self.state, self.config, self.folder / CHECKPOINTS, self.current_provenance(), metrics)
+        folder, provenance = self.folder / CHECKPOINTS, self.current_provenance()
+        work = None if due is None else dataclasses.asdict(due)
+        checkpoint.save(self.state, self.config, folder, provenance, metrics, due=work, paused=paused)
 
     def current_provenance(self, **best: Any) -> Provenance:
         """Returns what a checkpoint that is saved now records about its origin. `best` are fields of the best one."""

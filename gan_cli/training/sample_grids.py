@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested
+from gan_cli.errors import one_line
 from gan_cli.images import animation, grid
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.randomness import generator_for
@@ -18,6 +19,7 @@ from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
 from gan_cli.training.run import Run
 
+PROGRESS = "progress.webp"
 IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 CHECKED = 2  # number of samples that are checked for NaN and infinity
 
@@ -26,8 +28,12 @@ def save_real_samples(run: Run) -> None:
     """Writes `samples/real.png`: random samples of the data set, the same ones in every run."""
     samples = run.batches.dataset.samples
     some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _shown(samples)]
-    path = run.folder / SAMPLES / "real.png"
-    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(samples[some], run.modes), path))
+    path = real_samples_path(run)
+    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid_or_scatter(samples[some], run.modes), path))
+
+
+def real_samples_path(run: Run) -> Path:
+    return run.folder / SAMPLES / "real.png"
 
 
 def save_samples(run: Run) -> None:
@@ -42,13 +48,19 @@ def save_samples(run: Run) -> None:
     require_finite(run.state, {"a sample": samples})
     path = grid_path(run)
     lengths = [SAMPLES_PER_CLASS] * len(rows)
-    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(to_uint8(samples), run.modes, lengths), path))
+    pixels = to_uint8(samples)
+    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid_or_scatter(pixels, run.modes, lengths), path))
     run.log.image(run.state.counters.step, path)
 
 
 def grid_path(run: Run) -> Path:
     """Returns the path of the sample grid of the last step."""
     return run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
+
+
+def is_written(path: Path) -> bool:
+    """Returns whether a file exists and is not empty, as files may be after a power cut."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def require_finite_samples(run: Run) -> None:
@@ -63,15 +75,33 @@ def _shown(samples: Tensor) -> int:
 
 def save_progress_animation(run: Run) -> None:
     """Writes `progress.webp`, an animation of all sample grids up to the last step."""
+    last = run.state.counters.step
+    frames = [path for step, path in _grids(run) if step <= last]
+    path = run.folder / PROGRESS
+    _write_or_log(run, path, lambda: animation.save_progress_animation(frames, path))
+
+
+def remove_later_grids(run: Run, step: int) -> None:
+    """Removes the sample grids of steps after `step`, because the run is rolled back to `step`."""
+    for number, path in _grids(run):
+        if number > step:
+            path.unlink(missing_ok=True)
+
+
+def _grids(run: Run) -> list[tuple[int, Path]]:
+    """Returns the step and the path of each sample grid, in the order of the steps."""
     numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
-    last = run.state.counters.step  # a run that was rolled back has grids of later steps
-    frames = sorted(path for match, path in numbered if match and int(match[1]) <= last)
-    _write_or_log(run, lambda: animation.save_progress_animation(frames, run.folder / "progress.webp"))
+    return sorted((int(match[1]), path) for match, path in numbered if match)
 
 
-def _write_or_log(run: Run, write: Callable[[], None]) -> None:
-    """Calls `write`. If the image cannot be written, logs a warning, so that the run continues."""
+def _write_or_log(run: Run, path: Path, write: Callable[[], None]) -> None:
+    """Calls `write`. If the image cannot be written, logs a warning and adds `path` to `run.unwritten`.
+
+    Any error is only logged, because an image must not make the run fail: a grid may be damaged or from a stranger.
+    """
+    run.unwritten.discard(path)
     try:
         write()
-    except OSError as error:
-        run.log.info(f"warning: an image could not be written ({error})")
+    except Exception as error:
+        run.unwritten.add(path)
+        run.log.info(f"warning: an image could not be written ({one_line(error, 200)})")

@@ -17,7 +17,6 @@ import pytest
 
 from gan_cli import stop_signals
 from gan_cli.cli.main import run_command
-from gan_cli.runs.pending_work import Due, keep_due, read_due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
 from gan_cli.stop_signals import Interrupted, StopSignals
@@ -471,7 +470,6 @@ def test_killed_after_a_checkpoint_nothing_that_was_due_is_lost(
     assert [(run / "progress.webp").is_file() for run in (whole, broken)] == [True, True]
     best = [checkpoint.load(run / CHECKPOINTS / "best.safetensors").counters for run in (whole, broken)]
     assert best[0] == best[1]
-    assert not (broken / ".due.json").exists()
     assert json.loads((broken / "config.json").read_text())["ended"]["status"] == "done"
 
 
@@ -500,17 +498,6 @@ def test_a_signal_breaks_an_evaluation_off_and_the_resumed_run_makes_up_for_it(
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
     assert grids_in(broken) == grids_in(whole)
-
-
-def test_what_is_due_is_of_one_position_and_a_forged_one_is_nothing(tmp_path: Path) -> None:
-    due = Due(step=3, d_updates=4, evaluate=True, sample=False, values={"step": 3, "loss/generator": 0.5}, ended=False)
-    keep_due(tmp_path, due)
-    assert read_due(tmp_path, 3, 4) == due
-    assert read_due(tmp_path, 3, 3) is None
-    for values in ('{"x": "<b>"}', '{"x": NaN}', "[]"):
-        text = f'{{"step": 3, "d_updates": 4, "values": {values}}}'
-        (tmp_path / ".due.json").write_text(text)
-        assert read_due(tmp_path, 3, 4) is None
 
 
 def judge(stop: StopSignals) -> None:

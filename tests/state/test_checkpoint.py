@@ -17,7 +17,7 @@ from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, StorageError
-from gan_cli.state import checkpoint
+from gan_cli.state import checkpoint, checkpoint_file
 from gan_cli.state.checkpoint import LAST, Provenance, list_checkpoints, load, load_newest, save
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
@@ -105,6 +105,7 @@ def test_last_is_a_copy_where_links_do_not_work(tmp_path: Path, monkeypatch: pyt
 
 def test_keep_zero_keeps_all_and_foreign_files_are_never_touched(tmp_path: Path) -> None:
     (tmp_path / "step_best.safetensors").write_text("mine")
+    (tmp_path / "step_1.safetensors").write_text("mine")
     (tmp_path / "step_00000001.safetensors.bak").write_text("mine")
     config, state = trained("keep=0")
     for step in range(5):
@@ -117,6 +118,7 @@ def test_keep_zero_keeps_all_and_foreign_files_are_never_touched(tmp_path: Path)
         "step_00000002.safetensors",
     ]
     assert (tmp_path / "step_best.safetensors").read_text() == "mine"
+    assert (tmp_path / "step_1.safetensors").read_text() == "mine"
     assert (tmp_path / "step_00000001.safetensors.bak").exists()
 
 
@@ -263,6 +265,20 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
         refused(path)
 
 
+def test_a_sparse_file_is_refused_before_it_is_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no room on the disk, and its header is that of an honest checkpoint, or none at all."""
+    os.truncate(saved, 8 << 30)
+
+    def explode(content: bytes) -> None:
+        raise AssertionError("read as a whole")
+
+    monkeypatch.setattr(checkpoint_file, "decode_checksummed", explode)
+    refused(saved, "has 8,589,934,592 bytes, its config describes ")
+    (saved.parent / "zeros.safetensors").write_bytes(b"")
+    os.truncate(saved.parent / "zeros.safetensors", 8 << 30)
+    refused(saved.parent / "zeros.safetensors", "its header is cut off or too long")
+
+
 def test_loading_runs_no_hydra_and_no_yaml(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import hydra.utils
     from omegaconf import OmegaConf
@@ -290,11 +306,11 @@ def test_the_newest_that_verifies_is_taken_and_the_others_are_told(tmp_path: Pat
     found, reasons = load_newest(tmp_path)
     assert found.counters.step == 2
     assert len(reasons) == 1
-    assert "step_00000003" in str(reasons[0])
-    (line,) = checkpoint.set_aside(tmp_path, found)
+    assert "step_00000003" in str(reasons[third])
+    (line,) = checkpoint.set_aside(found, reasons)
     assert "step_00000003.safetensors.damaged" in line
     assert third.with_name(f"{third.name}.damaged").exists()
-    assert load_newest(tmp_path)[1] == []
+    assert load_newest(tmp_path)[1] == {}
     for path in list_checkpoints(tmp_path):
         path.unlink()
     assert load_newest(tmp_path)[0].counters.step == 3  # last.safetensors alone: another name of the third, whole
@@ -316,7 +332,7 @@ def test_what_was_verified_is_what_is_used(saved: Path, monkeypatch: pytest.Monk
         saved.write_bytes(replacement)
         return decode_checksummed(content)
 
-    monkeypatch.setattr(checkpoint, "decode_checksummed", replace_first)
+    monkeypatch.setattr(checkpoint_file, "decode_checksummed", replace_first)
     found = load(saved)
     assert found.sha256 == honest.sha256
     assert all(torch.equal(found.tensors[name], honest.tensors[name]) for name in honest.tensors)
@@ -349,7 +365,7 @@ def test_a_save_that_fails_anywhere_leaves_the_last_one_whole(
     monkeypatch.undo()
     found, reasons = load_newest(tmp_path)
     assert found.counters.step in (1, 2)
-    assert reasons == []
+    assert reasons == {}
     assert load(tmp_path / LAST).counters.step in (1, 2)
     save(state, config, tmp_path, PROVENANCE)
     assert load(tmp_path / LAST).counters.step == 2
