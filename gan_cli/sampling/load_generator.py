@@ -44,6 +44,7 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, find_card, locate
+from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 
@@ -82,9 +83,7 @@ def read_card(path: Path) -> Card:
     Raises CheckpointError if the file cannot be read or its values are invalid.
     """
     try:
-        if path.stat().st_size > MAX_CARD_BYTES:
-            raise CheckpointError(f"{path}: larger than {MAX_CARD_BYTES >> 20} MiB, not written by gan-export")
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_bytes(path, MAX_CARD_BYTES, follow=True))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error, 200)})") from error
     if not isinstance(data, dict):

@@ -27,6 +27,7 @@ from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, Layout, Train
 from gan_cli.storage.atomic_write import replacing, temporary_path
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
+from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import BEST, LAST
 
 FORMAT = 1
@@ -256,9 +257,7 @@ def read_checkpoint_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any],
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
-        if path.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
-        return decode_checksummed(path.read_bytes())
+        return decode_checksummed(read_bytes(path, MOST_BYTES, follow=True))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except ChecksummedFileError as error:
