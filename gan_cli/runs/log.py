@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import one_line
+from gan_cli.errors import one_line, printable
 from gan_cli.runs.trackers import OPENERS, Tracker
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.json_files import MAX_VALUE
@@ -71,7 +71,11 @@ class RunLog:
             self._call_trackers(lambda tracker: tracker.image(step, path))
 
     def info(self, text: str, *, console: bool = True) -> None:
-        """Writes a line with the time to `train.log`, and prints the line on the console unless `console` is False."""
+        """Writes a line with the time to `train.log`, and prints the line on the console unless `console` is False.
+
+        Unprintable characters of the text become spaces, so that no text can forge a line or control the terminal.
+        """
+        text = printable(text)
         self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
         if console:
             self._print(text)
@@ -161,7 +165,7 @@ class RunLog:
         except (OSError, ValueError) as error:
             if not self._write_failed:
                 self._write_failed = True
-                self._print(f"warning: {file.name} cannot be written ({error}); going on without it")
+                self._print(printable(f"warning: {file.name} cannot be written ({error}); going on without it"))
 
     def _print(self, text: str) -> None:
         if self.console.is_terminal:

@@ -233,7 +233,14 @@ def sample(
     requested = requested_classes(generator.classes, labels, len(seeds))
     conditions = build_conditions(generator.classes, requested, seeds) if requested else None
     batches = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
-    return batches[0] if len(batches) == 1 else torch.cat(batches)
+    return require_finite(generator, batches[0] if len(batches) == 1 else torch.cat(batches))
+
+
+def require_finite(generator: LoadedGenerator, samples: Tensor) -> Tensor:
+    """Returns the samples. Raises CheckpointError if a value is NaN or infinite, as finite weights can produce."""
+    if not samples.isfinite().all():
+        raise CheckpointError(f"{generator.path}: its generator makes samples that are not finite")
+    return samples
 
 
 def _seed(seed: Any) -> int:
