@@ -43,19 +43,25 @@ def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
 
 def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:
     """Returns evenly spaced grids as embedded images, with the first and the last, in at most `budget` bytes."""
-    count = min(len(grids), MOST_FRAMES, max(FEWEST_FRAMES, MOST_PIXELS // max(1, _pixels(grids))))
-    if not count or not budget:
+    if not grids or not budget:
         return []
-    chosen = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
+    chosen = _evenly_spaced(grids, MOST_FRAMES)
+    count = min(len(chosen), max(FEWEST_FRAMES, MOST_PIXELS // max(1, *(_pixels(path) for _, path in chosen))))
+    chosen = _evenly_spaced(grids, count)
     most = min(LARGEST_FRAME, budget // count)
     images = (embed_image(path, most, step=step) for step, path in chosen)
     return [image for image in images if image is not None]
 
 
-def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
-    """Returns the number of pixels of the last grid, or 0 if it cannot be read."""
+def _evenly_spaced(grids: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Path]]:
+    count = min(len(grids), most)
+    return [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
+
+
+def _pixels(path: Path) -> int:
+    """Returns the number of pixels of a grid, or 0 if it cannot be read."""
     try:
-        with open_grid(grids[-1][1]) as image:
+        with open_grid(path) as image:
             return image.width * image.height
     except Exception:
         return 0

@@ -24,7 +24,7 @@ from gan_cli.storage.run_files import open_to_append, read_lines
 from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
 
 MOST_STEPS = 10**12
-MOST_BYTES = 128 << 20  # of a log that are read: about 300,000 lines of metrics
+MOST_BYTES = 64 << 20  # of a log that are read: about 150,000 lines of metrics
 AFTER_STEP = -1  # stands for the number of D's updates in a Position: the moment right after the step
 Position = tuple[int, int]  # a point of a run: the number of steps done, and the number of D's updates done
 PLAIN_SECONDS = 2.0  # the shortest time between two printed lines of metrics if the output is not a terminal

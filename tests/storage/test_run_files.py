@@ -85,6 +85,7 @@ KINDS: dict[str, Callable[[Path, Path], object]] = {
     "folder": lambda path, secret: path.mkdir(),
     "socket": make_socket,
     "link": lambda path, secret: path.symlink_to(secret),
+    "broken link": lambda path, secret: path.symlink_to("nowhere"),
     "link to a device": lambda path, secret: path.symlink_to("/dev/zero"),
     "hard link": lambda path, secret: os.link(secret, path),
     "huge": make_huge,
