@@ -122,6 +122,7 @@ def sample(
     latent, in standard deviations if the latents are normal; None draws them from the whole distribution.
 
     Raises UsageError if the generator does not have the requested classes, or if a seed or another value is invalid.
+    Raises CheckpointError if a sample has NaN or infinite values.
     """
     from gan_cli.sampling import load_generator as loading
 

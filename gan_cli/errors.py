@@ -83,8 +83,12 @@ def short_exponent(text: str) -> str:
     return re.sub(r"e\+?(-?)0*(?=\d)", r"e\1", text)
 
 
+def printable(text: str) -> str:
+    """Returns the text with a space for each character that is not printable, such as a line break or an escape."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def one_line(text: object, limit: int = 500) -> str:
     """Returns untrusted text in a form safe to print: one line of at most `limit` printable characters."""
-    cleaned = "".join(char if char.isprintable() else " " for char in str(text))
-    cleaned = " ".join(cleaned.split())
+    cleaned = " ".join(printable(str(text)).split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"

@@ -102,5 +102,5 @@ def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:
     """Returns the newest evaluation file in a run's folder that can be read; None if there is no such file."""
-    paths = sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    paths = sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.lstat().st_mtime, reverse=True)
     return next(filter(None, (read_as(EvaluationResult, path) for path in paths)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from torch import Tensor
 from gan_cli.data.balance import ClassGroups
 from gan_cli.data.labels import encode_condition
 from gan_cli.device import to_device
-from gan_cli.errors import UsageError, count_noun
+from gan_cli.errors import StorageError, UsageError, count_noun
 from gan_cli.randomness import generator_for
 
 # For each value of `dataset.flip`: the axes along which images are mirrored, and the name of each axis's random stream.
@@ -36,7 +37,8 @@ class Dataset:
     `source` says in words where the data came from, and is recorded with the run. `complete` is False if the data are a
     small replacement for the real data set. `notes` are lines that are printed at the start of a run. `digest` is the
     fingerprint if it is already known. `changes` records what was done to the images. `value_range` is the range by
-    which images of more than 8 bits were scaled, or None if there are no such images.
+    which images of more than 8 bits were scaled, or None if there are no such images. `mapped` is the memory-mapped
+    cache file that holds the samples, if any.
     """
 
     samples: Tensor
@@ -48,6 +50,7 @@ class Dataset:
     digest: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     value_range: str | tuple[float, float] | None = None
+    mapped: mmap.mmap | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -62,6 +65,11 @@ class Dataset:
             if tensor is not None:
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
+
+    def require_whole(self) -> None:
+        """Raises StorageError if the cache file was cut off. Reading a lost part of the map would kill the process."""
+        if self.mapped is not None and self.mapped.size() < len(self.mapped):
+            raise StorageError("dataset.cache: the file of decoded images was cut off while in use; run this again")
 
 
 class Batch(NamedTuple):
@@ -126,6 +134,7 @@ class Batches:
 
     def draw(self, update: int) -> Batch:
         """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
+        self.dataset.require_whole()
         indices = self._indices(update)
         rows = self.dataset.samples.index_select(0, indices)  # 75 times as fast as samples[indices] for images of 64 px
         samples = to_signed_unit(to_device(rows, self.device))

@@ -90,6 +90,7 @@ class ImageStore:
         if self._part is not None and self._entry is not None:
             try:
                 finish_file(self._part, self._entry.path, dataset)
+                dataset = dataclasses.replace(dataset, mapped=map_file(self._part.fd))
                 note = _cache_note(dataset, "written to", self._entry)
                 remove_outdated(self._entry)
             except OSError as error:  # the mapped images stay usable in this run

@@ -19,14 +19,17 @@ import struct
 import tempfile
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
+from gan_cli.errors import printable
 from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.locks import lock_file
+from gan_cli.storage.run_files import open_to_read
 
 CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above this size about CHECKED_IMAGES images
 CHECKED_IMAGES = 256
@@ -34,6 +37,7 @@ MAGIC = b"gan-cli pictures"
 TRAILER = struct.Struct("<32sQ16s")  # sha256 of labels and card, length of the card in bytes, MAGIC
 MOST_CARD_BYTES = 16 << 20
 ALIGNED = 64  # the labels begin at a multiple of this number of bytes
+Size = Annotated[int, Field(strict=True, ge=1, lt=2**48)]
 SUFFIX, PART = ".pictures", ".pictures-part-"
 
 
@@ -53,15 +57,33 @@ class CacheEntry(NamedTuple):
         return self.folder / f"{self.settings_hash}-{self.content_hash}{SUFFIX}"
 
 
+class Card(BaseModel):
+    """The description in a cache file: shapes `[N, C, H, W]` of images and `[N]` or `[N, attributes]` of labels."""
+
+    samples: tuple[Size, Size, Size, Size]
+    labels: tuple[Size] | tuple[Size, Size] | None
+    classes: tuple[str, ...]
+    source: str
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    changes: dict[str, Any]
+    value_range: str | tuple[float, float] | None
+    checksum: str
+
+
 def load_entry(entry: CacheEntry) -> Dataset | None:
-    """Returns the cached data set, memory-mapped. Returns None if the cache file is missing, damaged or incomplete."""
+    """Returns the cached data set, memory-mapped. Returns None if the cache file is missing, damaged or incomplete.
+
+    Also returns None for a file that another user made or may change, because it could hold any images and texts.
+    """
     try:
-        with open(entry.path, "rb") as file:
+        with open_to_read(entry.path) as file:
+            if not _is_own(os.fstat(file.fileno())):
+                return None
             mapped = map_file(file.fileno())
         dataset, checksum = _read_card(mapped)
         if _checksum(dataset.samples) != checksum:
             return None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, struct.error):
+    except (OSError, ValueError, RuntimeError, struct.error):
         return None  # missing or damaged: the caller builds it again
     return dataset
 
@@ -72,24 +94,29 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
     end = len(mapped) - TRAILER.size
     if magic != MAGIC or not 0 < length <= min(MOST_CARD_BYTES, end):
         raise ValueError("no card")
-    card = json.loads(mapped[end - length : end])
-    shape = tuple(card["samples"])
-    start = _aligned(math.prod(shape))
+    card = Card.model_validate_json(mapped[end - length : end])
+    start = _aligned(math.prod(card.samples))
     if hashlib.sha256(memoryview(mapped)[start:end]).digest() != digest:
         raise ValueError("damaged")
-    labels, value_range = card["labels"], card["value_range"]
+    labels = card.labels
     if start + 8 * (0 if labels is None else math.prod(labels)) + length != end:
         raise ValueError("of another length")
     dataset = Dataset(
-        samples=mapped_tensor(mapped, torch.uint8, 0, shape),
-        labels=None if labels is None else mapped_tensor(mapped, torch.int64, start, tuple(labels)),
-        classes=tuple(card["classes"]),
-        source=card["source"],
-        digest=card["fingerprint"],
-        changes=dict(card["changes"]),
-        value_range=tuple(value_range) if isinstance(value_range, list) else value_range,
+        samples=mapped_tensor(mapped, torch.uint8, 0, card.samples),
+        labels=None if labels is None else mapped_tensor(mapped, torch.int64, start, labels),
+        classes=card.classes,
+        source=printable(card.source),
+        digest=card.fingerprint,
+        changes=card.changes,
+        value_range=card.value_range,
+        mapped=mapped,
     )
-    return dataset, card["checksum"]
+    return dataset, card.checksum
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Returns whether the file is of this user or of root, and no other user may write to it."""
+    return not hasattr(os, "geteuid") or (status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022)
 
 
 # --- writing -----------------------------------------------------------------------------------------------------

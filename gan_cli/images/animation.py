@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
+import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +15,12 @@ from PIL import Image, ImageChops
 
 from gan_cli.errors import StorageError, one_line
 from gan_cli.storage.atomic_write import replacing
+from gan_cli.storage.run_files import open_to_read
 
 MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
 GRID_ANIMATION_FPS = 5  # frames per second of that animation
 LAST_FRAME_SECONDS = 1.8  # how much longer its last frame is shown
+MOST_PIXELS, MOST_BYTES = 100_000_000, 1 << 30  # of a grid that is read: 64 images of 1,024 pixels have 68,000,000
 WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
@@ -145,14 +151,40 @@ def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps:
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """Yields the images, shrunk to at most `MAX_FRAME_SIDE` pixels a side, all of the size of the first."""
-    size: tuple[int, int] | None = None
+    """Yields the images, shrunk to at most `MAX_FRAME_SIDE` pixels a side, all of the size of the first.
+
+    Leaves out files that cannot be read, and repeats the last image in their stead. StorageError if none can be read.
+    """
+    image: Image.Image | None = None
+    missing = 0
     for path in grids:
-        with Image.open(path) as opened:
-            image = opened.convert("RGBA" if opened.mode in MODES_WITH_OPACITY else "RGB")
-        image.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
-        size = size or image.size
-        yield image if image.size == size else image.resize(size)
+        try:
+            with open_grid(path) as opened:
+                frame = opened.convert("RGBA" if opened.mode in MODES_WITH_OPACITY else "RGB")
+        except Exception:  # Pillow raises many kinds for invalid files
+            missing += 1
+            continue
+        frame.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
+        image = frame if image is None or frame.size == image.size else frame.resize(image.size)
+        yield image
+    if image is None:
+        raise StorageError(f"{grids[0].parent}: none of its sample grids can be read")
+    yield from [image] * missing
+
+
+@contextlib.contextmanager
+def open_grid(path: Path) -> Iterator[Image.Image]:
+    """Opens a PNG file of a run, which may come from someone else, without decoding its pixels.
+
+    Raises OSError if it is no regular file or too large; Pillow may raise almost anything for an invalid file.
+    """
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(open_to_read(path))
+        opened.enter_context(warnings.catch_warnings(action="ignore"))  # of large images
+        image = opened.enter_context(Image.open(file, formats=["PNG"]))
+        if image.width * image.height > MOST_PIXELS or os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {MOST_PIXELS:,} pixels", str(path))
+        yield image
 
 
 def save_progress_animation(grids: Sequence[Path], path: Path) -> None:

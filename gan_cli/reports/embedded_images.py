@@ -6,14 +6,14 @@ import base64
 import io
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from gan_cli.images.animation import remove_opacity
+from gan_cli.images.animation import open_grid, remove_opacity
+from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import SAMPLES
 
 MOST_FRAMES = 60
@@ -21,7 +21,6 @@ LARGEST_SIDE = 1280  # pixels of an embedded image
 MOST_PIXELS = 200_000_000  # decoded for a page, which takes some seconds: 46 grids of 64 images of 256 pixels
 FEWEST_FRAMES = 8  # number of frames that are shown even if they have more than MOST_PIXELS
 LARGEST_FRAME = 400_000  # bytes
-LARGEST_SOURCE = 2**30
 WEBP_QUALITY, TRIES = 80, 6  # WebP quality, and how often an image is reduced to fit
 
 
@@ -44,19 +43,25 @@ def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
 
 def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:
     """Returns evenly spaced grids as embedded images, with the first and the last, in at most `budget` bytes."""
-    count = min(len(grids), MOST_FRAMES, max(FEWEST_FRAMES, MOST_PIXELS // max(1, _pixels(grids))))
-    if not count or not budget:
+    if not grids or not budget:
         return []
-    chosen = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
+    chosen = _evenly_spaced(grids, MOST_FRAMES)
+    count = min(len(chosen), max(FEWEST_FRAMES, MOST_PIXELS // max(1, *(_pixels(path) for _, path in chosen))))
+    chosen = _evenly_spaced(grids, count)
     most = min(LARGEST_FRAME, budget // count)
     images = (embed_image(path, most, step=step) for step, path in chosen)
     return [image for image in images if image is not None]
 
 
-def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
-    """Returns the number of pixels of the last grid, or 0 if it cannot be read."""
+def _evenly_spaced(grids: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Path]]:
+    count = min(len(grids), most)
+    return [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
+
+
+def _pixels(path: Path) -> int:
+    """Returns the number of pixels of a grid, or 0 if it cannot be read."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(grids[-1][1]) as image:
+        with open_grid(path) as image:
             return image.width * image.height
     except Exception:
         return 0
@@ -69,13 +74,10 @@ def embed_image(path: Path, most: int, side: int = LARGEST_SIDE, step: int = 0) 
     """
     most = most * 3 // 4  # base64 makes data a third larger
     try:
-        if not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
-            return None
-        # Pillow warns of large images. Above twice its limit it still raises an error.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
+        with open_grid(path) as image:
             width, height = image.size
             if max(width, height) <= side and path.stat().st_size <= most:
-                return EmbeddedImage(_uri("png", path.read_bytes()), width, height, step)
+                return EmbeddedImage(_uri("png", read_bytes(path, most)), width, height, step)
             image.thumbnail((side, side))
             shrunk = _shrink(remove_opacity(image), most)
     except Exception:  # Pillow raises many kinds for invalid files, and none of them may stop the report

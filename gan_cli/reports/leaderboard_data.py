@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, OnErrorOmit, PrivateAttr
 
 from gan_cli.config.validation import format_value
 from gan_cli.reports.safe_values import inside
-from gan_cli.storage.json_files import FileModel, Number, Whole, at, first, line, read_as
+from gan_cli.storage.json_files import LARGEST_OF_SWEEP, FileModel, Number, Whole, at, first, line, read_as
 from gan_cli.storage.run_folder import JOB_OUTCOME, LEADERBOARD
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
@@ -96,7 +96,7 @@ class Board(FileModel):
 
 def read_board(sweep: Path) -> Board:
     """Returns the leaderboard of a sweep's folder. Invalid values in the files are left out and raise no error."""
-    return read_as(Board, sweep / LEADERBOARD, context=sweep) or _from_outcomes(sweep)
+    return read_as(Board, sweep / LEADERBOARD, LARGEST_OF_SWEEP, context=sweep) or _from_outcomes(sweep)
 
 
 class _Outcome(Failure):

@@ -16,13 +16,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import one_line
+from gan_cli.errors import one_line, printable
 from gan_cli.runs.trackers import OPENERS, Tracker
+from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.json_files import MAX_VALUE
-from gan_cli.storage.run_folder import BUDGET, LOG, METRICS, write_text
-from gan_cli.storage.symlinks import open_without_symlink
+from gan_cli.storage.run_files import open_to_append, read_lines
+from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
 
 MOST_STEPS = 10**12
+MOST_BYTES = 64 << 20  # of a log that are read: about 150,000 lines of metrics
 AFTER_STEP = -1  # stands for the number of D's updates in a Position: the moment right after the step
 Position = tuple[int, int]  # a point of a run: the number of steps done, and the number of D's updates done
 PLAIN_SECONDS = 2.0  # the shortest time between two printed lines of metrics if the output is not a terminal
@@ -38,7 +40,7 @@ class RunLog:
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
         self._folder = folder
-        self._metrics, self._log = open_without_symlink(folder / METRICS, "a"), open_without_symlink(folder / LOG, "a")
+        self._metrics, self._log = open_to_append(folder / METRICS), open_to_append(folder / LOG)
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
@@ -69,7 +71,11 @@ class RunLog:
             self._call_trackers(lambda tracker: tracker.image(step, path))
 
     def info(self, text: str, *, console: bool = True) -> None:
-        """Writes a line with the time to `train.log`, and prints the line on the console unless `console` is False."""
+        """Writes a line with the time to `train.log`, and prints the line on the console unless `console` is False.
+
+        Unprintable characters of the text become spaces, so that no text can forge a line or control the terminal.
+        """
+        text = printable(text)
         self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
         if console:
             self._print(text)
@@ -103,7 +109,7 @@ class RunLog:
         then; by default, the decision was taken right after the step.
         """
         done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
-        with contextlib.suppress(OSError), open_without_symlink(self._folder / BUDGET, "a") as file:
+        with contextlib.suppress(OSError), open_to_append(self._folder / BUDGET) as file:
             line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
             self._append(file, json.dumps(line))
 
@@ -112,7 +118,7 @@ class RunLog:
         with contextlib.suppress(OSError):
             self._metrics.close()
         truncate_metrics(self._folder, step)
-        self._metrics = open_without_symlink(self._folder / METRICS, "a")
+        self._metrics = open_to_append(self._folder / METRICS)
         self._call_trackers(lambda tracker: tracker.truncate(step))
 
     def show_progress(self, step: int, total_steps: int | None) -> None:
@@ -159,7 +165,7 @@ class RunLog:
         except (OSError, ValueError) as error:
             if not self._write_failed:
                 self._write_failed = True
-                self._print(f"warning: {file.name} cannot be written ({error}); going on without it")
+                self._print(printable(f"warning: {file.name} cannot be written ({error}); going on without it"))
 
     def _print(self, text: str) -> None:
         if self.console.is_terminal:
@@ -188,13 +194,17 @@ def truncate_metrics(folder: Path, step: int) -> None:
     """Removes from `metrics.jsonl` and `budget.jsonl` all lines of steps after `step`, and incomplete lines."""
     for path in (folder / METRICS, folder / BUDGET):
         if path.exists():
-            write_text(path, "".join(f"{line}\n" for line, entry in _read_lines(path) if entry["step"] <= step))
+            with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line, entry in _read_lines(path, None) if entry["step"] <= step)
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields each line of `metrics.jsonl` that has a step, as a dict. Leaves out invalid entries; the file may miss."""
+    """Yields each line of `metrics.jsonl` that has a step, as a dict. Leaves out invalid entries; the file may miss.
+
+    Of a file of more than MOST_BYTES, yields the lines of the last MOST_BYTES.
+    """
     for _, entry in _read_lines(folder / METRICS):
-        yield {key: value for key, value in entry.items() if _is_valid_entry(key, value)}
+        yield {sys.intern(key): value for key, value in entry.items() if _is_valid_entry(key, value)}
 
 
 def read_planned_ends(path: Path) -> dict[Position, int | None]:
@@ -212,15 +222,19 @@ def read_planned_ends(path: Path) -> dict[Position, int | None]:
     return found
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each line of a file of JSON objects as text and as a dict. Skips lines without a valid step."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+def _read_lines(path: Path, most_bytes: int | None = MOST_BYTES) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each line of a file of JSON objects as text and as a dict. Skips lines without a valid step.
+
+    Of a larger file, reads only the last `most_bytes`. Reads nothing from a link or a file that is not regular.
+    """
+    for line in read_lines(path, most_bytes) if path.is_file() and not path.is_symlink() else ():
+        text = line.decode("utf-8", errors="replace").rstrip("\r\n")
         try:
-            entry = json.loads(line)
+            entry = json.loads(text)
         except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and _is_number(entry.get("step")):
-            yield line, entry
+            yield text, entry
 
 
 def _is_valid_entry(key: str, value: Any) -> bool:

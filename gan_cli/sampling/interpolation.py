@@ -24,7 +24,7 @@ from gan_cli.extras import require_extra
 from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of_grids
 from gan_cli.images.grid import draw_grid_or_scatter
 from gan_cli.models.generate import latents_from_seeds, run_generator
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
 
 DEFAULT_FRAMES, DEFAULT_FPS = 24, 24  # frames from one keyframe to the next, and frames a second
@@ -249,7 +249,7 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
             run_generator(generator.network, latents[batch], None if conditions is None else conditions[batch])
             for batch in batches
         ]
-        for frame_samples in to_uint8(torch.cat(samples)).split(rows * tiles):
+        for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
             factor = MIN_FRAME_SIDE // max(image.size)
             yield ImageOps.scale(image, max(factor, 1), Image.Resampling.NEAREST)

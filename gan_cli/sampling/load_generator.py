@@ -45,6 +45,7 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, find_card, locate
+from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 
@@ -83,9 +84,7 @@ def read_card(path: Path) -> Card:
     Raises CheckpointError if the file cannot be read or its values are invalid.
     """
     try:
-        if path.stat().st_size > MAX_CARD_BYTES:
-            raise CheckpointError(f"{path}: larger than {MAX_CARD_BYTES >> 20} MiB, not written by gan-export")
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_bytes(path, MAX_CARD_BYTES, follow=True))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error, 200)})") from error
     if not isinstance(data, dict):
@@ -235,7 +234,14 @@ def sample(
     requested = requested_classes(generator.classes, labels, len(seeds))
     conditions = build_conditions(generator.classes, requested, seeds) if requested else None
     batches = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
-    return batches[0] if len(batches) == 1 else torch.cat(batches)
+    return require_finite(generator, batches[0] if len(batches) == 1 else torch.cat(batches))
+
+
+def require_finite(generator: LoadedGenerator, samples: Tensor) -> Tensor:
+    """Returns the samples. Raises CheckpointError if a value is NaN or infinite, as finite weights can produce."""
+    if not samples.isfinite().all():
+        raise CheckpointError(f"{generator.path}: its generator makes samples that are not finite")
+    return samples
 
 
 def _seed(seed: Any) -> int:

@@ -18,6 +18,7 @@ from gan_cli.storage.checksummed_file import (
     decode_checksummed,
     parse_metadata,
 )
+from gan_cli.storage.run_files import open_to_read
 
 MOST_BYTES = 16 << 30
 READ_AT_ONCE = 64 << 20  # bytes; of a larger file the size is checked before it is read
@@ -37,7 +38,7 @@ def read_checkpoint_file(
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
-        with open(path, "rb") as file:
+        with open_to_read(path, follow=True) as file:
             _check_size(path, file, layout_of)
             return decode_checksummed(file.read())
     except OSError as error:

@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
+from gan_cli.storage.run_files import read_bytes
+
 METADATA_KEY = "gan-cli"
 NO_DIGEST = "0" * 64
 MAX_HEADER_BYTES = 4 << 20
@@ -56,11 +58,9 @@ def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any
 def load_cached(path: Path, most_bytes: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Returns tensors and metadata of a file; None if it is missing, damaged or larger than `most_bytes`."""
     try:
-        if path.is_file() and path.stat().st_size <= most_bytes:
-            return decode_checksummed(path.read_bytes())[:2]
+        return decode_checksummed(read_bytes(path, most_bytes))[:2]
     except (OSError, ChecksummedFileError):
-        pass
-    return None
+        return None
 
 
 def parse_metadata(content: bytes) -> dict[str, Any]:

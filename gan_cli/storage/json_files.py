@@ -22,8 +22,9 @@ from pydantic import (
 )
 
 from gan_cli.errors import one_line
+from gan_cli.storage.run_files import read_bytes
 
-LARGEST_FILE = 64 << 20  # bytes
+LARGEST_FILE, LARGEST_OF_SWEEP = 4 << 20, 16 << 20  # bytes of a file of a run, and of a sweep of many runs
 MAX_VALUE = 1e300
 Content = TypeVar("Content")
 
@@ -83,11 +84,9 @@ class FileModel(BaseModel):
 
 
 def load_json(path: Path, most_bytes: int = LARGEST_FILE) -> Any:
-    """Returns the content of a JSON file; None if it is missing, larger than `most_bytes`, or not JSON."""
+    """Returns the content of a JSON file; None if it is missing, a link, larger than `most_bytes`, or not JSON."""
     try:
-        if not path.is_file() or path.stat().st_size > most_bytes:
-            return None
-        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        return json.loads(read_bytes(path, most_bytes).decode("utf-8", errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
 

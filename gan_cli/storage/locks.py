@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import ModuleType
 from typing import IO
 
@@ -31,3 +33,19 @@ def lock_file(file: int | IO, *, wait: bool = False) -> None:
     if fcntl is None:
         raise OSError("no file locks on this system")
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def lock_folder(folder: Path) -> int:
+    """Locks a folder for this process until the returned descriptor is closed.
+
+    Raises BlockingIOError if another process holds the lock. On file systems that lock no folders, it is not locked.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock_file(descriptor)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        pass
+    return descriptor

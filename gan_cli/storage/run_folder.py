@@ -11,13 +11,14 @@ import socket
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.json_files import load_json
-from gan_cli.storage.locks import lock_file
-from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink
+from gan_cli.storage.locks import lock_file, lock_folder
+from gan_cli.storage.run_files import open_to_append, refuse_unsafe
+from gan_cli.storage.symlinks import refuse_symlink
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
@@ -26,7 +27,7 @@ SWEEP_PREFIX, JOB_OUTCOME = "sweep_", "outcome.json"  # start of a sweep folder'
 SWEEP_RECORD, LEADERBOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
 STOP_FILE = ".stopped"  # in a sweep's folder; while it exists, a launcher's processes start no more jobs
 WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
-# These must not be symbolic links, since we write to the existing file or folder. All other files are replaced.
+# These must be no links, since we write to the existing file or folder. All other files are replaced.
 NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
 JOB_FOLDER = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
 DATE_FORMAT = "%Y-%m-%d_%H%M%S"
@@ -78,34 +79,36 @@ def removed_if_not_begun(folder: Path) -> Iterator[None]:
         raise
 
 
-def lock(folder: Path) -> IO[str]:
-    """Locks the folder for this process until the returned file is closed.
+def lock(folder: Path) -> contextlib.ExitStack:
+    """Locks the folder for this process until the returned object is closed.
 
-    Raises StorageError if another process holds the lock, and names that process. Raises SymlinkError if one of the
-    files in NO_LINKS is a symbolic link, because another user may have made the folder to redirect our writing.
+    Locks the file `.lock`, as all versions do, and the folder itself, so that the lock holds if `.lock` is removed.
+    Raises StorageError if another process holds the lock, and names that process. Raises UnsafeFileError if one of the
+    files in NO_LINKS could redirect our writing, because another user may have made the folder.
     """
-    try:
-        refuse_links(folder)
-        handle = open_without_symlink(folder / LOCK, "a+")
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
-    try:
-        lock_file(handle)
-    except OSError as error:
-        handle.seek(0)
-        holder = one_line(handle.read(200)) or "another process"
-        handle.close()
-        raise StorageError(f"{folder}: in use by {holder}") from error
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-    handle.flush()
-    return handle
+    with contextlib.ExitStack() as held:
+        try:
+            refuse_links(folder)
+            handle = held.enter_context(open_to_append(folder / LOCK))
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
+        try:
+            lock_file(handle)
+            held.callback(os.close, lock_folder(folder))
+        except OSError as error:
+            handle.seek(0)
+            holder = one_line(handle.read(200)) or "another process"
+            raise StorageError(f"{folder}: in use by {holder}") from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+        return held.pop_all()
 
 
 def refuse_links(folder: Path) -> None:
-    """Raises SymlinkError if a file or folder of NO_LINKS, or a job's folder, is a symbolic link in this folder."""
+    """Raises UnsafeFileError if one of NO_LINKS is a link or no regular file, or if a job's folder is a link."""
     for name in NO_LINKS:
-        refuse_symlink(folder / name)
+        refuse_unsafe(folder / name)
     for path in folder.iterdir():
         if JOB_FOLDER.fullmatch(path.name):
             refuse_symlink(path)

@@ -23,7 +23,7 @@ from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
 from gan_cli.stop_signals import handling, is_same_request
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
-from gan_cli.storage.symlinks import SymlinkError
+from gan_cli.storage.symlinks import UnsafeFileError
 from gan_cli.sweeps.outcomes import (
     FINAL,
     Job,
@@ -153,7 +153,7 @@ def _wait_until_free(folder: Path) -> None:
     while time.monotonic() < until:
         try:
             return lock(folder).close()
-        except SymlinkError:  # the job will report this error
+        except UnsafeFileError:  # the job will report this error
             return
         except StorageError:
             time.sleep(0.1)

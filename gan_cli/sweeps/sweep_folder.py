@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.storage.json_files import FileModel, read_as
+from gan_cli.storage.json_files import LARGEST_OF_SWEEP, FileModel, read_as
 from gan_cli.storage.locks import lock_file, require_file_locks
 from gan_cli.storage.run_folder import SWEEP_PREFIX, SWEEP_RECORD, create_dated_folder, lock, sweeps_in, write_json
 from gan_cli.sweeps.outcomes import Job, Sweep, last_attempts
@@ -102,4 +102,4 @@ def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:
 
 def read_sweep(folder: Path) -> SweepRecord | None:
     """Returns a sweep's record; None if the record is missing or damaged."""
-    return read_as(SweepRecord, folder / SWEEP_RECORD)
+    return read_as(SweepRecord, folder / SWEEP_RECORD, LARGEST_OF_SWEEP)

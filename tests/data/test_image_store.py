@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -17,9 +19,9 @@ import torch
 from PIL import Image
 
 from gan_cli.data import folder, image_store, mapped_file
-from gan_cli.data.dataset import Dataset
+from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.selection import Selection
-from gan_cli.errors import UsageError
+from gan_cli.errors import StorageError, UsageError
 from support.configs import TINY_IMAGES, without
 from support.image_folders import load_folder
 from support.images import write_class_folders, write_image, zip_folder
@@ -305,6 +307,84 @@ def test_of_many_pictures_some_are_checked(
         assert found(pets) == expected
     file.write_bytes(bytes(40 * each) + good[40 * each :])  # as after a copy that lost its pages
     assert not found(pets)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_that_others_may_change_is_not_used(
+    pets: Path, cache: Path, found: Callable[..., bool], mode: int
+) -> None:
+    load_folder(pets, cache=cache)
+    (file,) = files(cache)
+    file.chmod(0o644)
+    assert found(pets)
+    file.chmod(mode)
+    assert not found(pets)
+
+
+def test_nor_is_one_of_another_user_or_behind_a_link(
+    pets: Path, cache: Path, found: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_folder(pets, cache=cache)
+    (file,) = files(cache)
+    with monkeypatch.context() as patched:
+        status = os.stat_result((0o100600, 0, 0, 1, os.geteuid() + 1, 0, 0, 0, 0, 0))
+        patched.setattr(os, "fstat", lambda _: status)
+        assert not found(pets)
+    assert found(pets)
+    file.symlink_to(file.rename(cache / "elsewhere"))
+    assert not found(pets)
+    file.unlink()
+    os.mkfifo(file)
+    assert not found(pets)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"samples": [-40, -3, 8, 8]},
+        {"samples": [40, 3, 64]},
+        {"samples": "40"},
+        {"labels": [40.5]},
+        {"classes": [1]},
+        {"source": ["a"]},
+        {"fingerprint": "f"},
+        {"changes": []},
+        {"value_range": [0]},
+    ],
+    ids=str,
+)
+def test_a_card_with_invalid_values_is_refused(
+    pets: Path, cache: Path, found: Callable[..., bool], changes: dict[str, object]
+) -> None:
+    load_folder(pets, cache=cache)
+    rewrite_card(files(cache)[0], changes)
+    assert not found(pets)
+
+
+def test_the_text_of_a_card_cannot_control_the_terminal(pets: Path, cache: Path) -> None:
+    load_folder(pets, cache=cache)
+    rewrite_card(files(cache)[0], {"source": "pets\x1b]0;title\x07\ndone: all is well"})
+    assert load_folder(pets, cache=cache).source == "pets ]0;title  done: all is well"
+
+
+def rewrite_card(file: Path, changes: dict[str, object]) -> None:
+    """Changes entries of a cache file's card, and the checksum of labels and card."""
+    content = file.read_bytes()
+    body, trailer = content[: -mapped_file.TRAILER.size], content[-mapped_file.TRAILER.size :]
+    _, length, magic = mapped_file.TRAILER.unpack(trailer)
+    before, card = body[:-length], json.dumps({**json.loads(body[-length:]), **changes}).encode()
+    digest = hashlib.sha256(before[40 * 3 * 8 * 8 :] + card).digest()
+    file.write_bytes(before + card + mapped_file.TRAILER.pack(digest, len(card), magic))
+
+
+def test_a_file_that_is_cut_off_while_in_use_is_an_error_and_not_a_crash(pets: Path, cache: Path) -> None:
+    written, mapped = load_folder(pets, cache=cache), load_folder(pets, cache=cache)
+    for dataset in (written, mapped):
+        Batches(dataset, 0, 4, torch.device("cpu")).draw(0)
+    os.truncate(files(cache)[0], 100)
+    for dataset in (written, mapped):
+        with pytest.raises(StorageError, match="was cut off while in use"):
+            Batches(dataset, 0, 4, torch.device("cpu")).draw(1)
 
 
 # --- a disk that does not want it --------------------------------------------------------------------------------

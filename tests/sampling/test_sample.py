@@ -24,9 +24,11 @@ from gan_cli.images.grid import draw_grid, draw_scatter
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.latents import LatentDistribution
+from gan_cli.models.subpixel import SubpixelGenerator
 from gan_cli.sampling.sample import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
 from gan_cli.state.train_state import build_state, load_state_tensors
+from support.commands import error_line
 from support.configs import TINY_IMAGES, without
 from support.preloaded_python import preloaded_python
 
@@ -282,3 +284,16 @@ def test_a_film_is_bounded(tmp_path: Path) -> None:
         assert film.n_frames == 120  # type: ignore[attr-defined]
     save_progress_animation([], tmp_path / "none.webp")
     assert not (tmp_path / "none.webp").exists()
+
+
+@pytest.mark.parametrize("format", ["grid", "images", "npz", "interpolate", "walk"])
+def test_samples_that_are_not_finite_are_refused(
+    run: Path, here: Path, format: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        SubpixelGenerator, "forward", lambda self, latents, _: torch.full((len(latents), 1, 16, 16), torch.inf)
+    )
+    few = ["n=2"] if format in ("grid", "images", "npz") else ["n=2", "frames=1"]
+    error = error_line(capsys, "sample", f"ckpt={run}", f"format={format}", *few, "out=made", code=3)
+    assert "makes samples that are not finite" in error
+    assert list((here / "made").iterdir()) == []

@@ -17,10 +17,11 @@ from gan_cli.images.grid import save_png
 from gan_cli.reports.html_page import write_page
 from gan_cli.runs.log import RunLog, truncate_metrics
 from gan_cli.state.checkpoint import _write
-from gan_cli.storage import symlinks
+from gan_cli.storage import run_files
 from gan_cli.storage.atomic_write import temporary_path
+from gan_cli.storage.run_files import open_to_append
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
-from gan_cli.storage.symlinks import SymlinkError, open_without_symlink
+from gan_cli.storage.symlinks import UnsafeFileError
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.runs import last_checkpoint
@@ -186,24 +187,24 @@ def test_a_job_does_not_wait_for_a_run_that_is_linked(tmp_path: Path, monkeypatc
     jobs._wait_until_free(folder)
 
 
-@pytest.mark.parametrize("flag", [symlinks.NO_FOLLOW, 0])
+@pytest.mark.parametrize("flag", [run_files.NO_FOLLOW, 0])
 def test_a_log_is_opened_itself(tmp_path: Path, flag: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the flag of POSIX, and by a look beforehand where there is none."""
-    monkeypatch.setattr(symlinks, "NO_FOLLOW", flag)
+    monkeypatch.setattr(run_files, "NO_FOLLOW", flag)
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "bashrc")
-    with pytest.raises(SymlinkError, match="is a link"):
+    with pytest.raises(UnsafeFileError, match="is a link"):
         RunLog(tmp_path)
     assert not (tmp_path / "bashrc").exists()
-    with open_without_symlink(tmp_path / "plain.log", "a") as file:
+    with open_to_append(tmp_path / "plain.log") as file:
         file.write("é\udcff\n")
     assert (tmp_path / "plain.log").read_text(encoding="utf-8") == "é\\udcff\n"
-    assert issubclass(SymlinkError, StorageError)
+    assert issubclass(UnsafeFileError, StorageError)
 
 
 def test_one_that_becomes_a_link_is_not_followed_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.log").symlink_to(tmp_path / "bashrc")
     looks = iter([False, True])
     monkeypatch.setattr(Path, "is_symlink", lambda path: next(looks))
-    with pytest.raises(SymlinkError):
-        open_without_symlink(tmp_path / "train.log", "a")
+    with pytest.raises(UnsafeFileError):
+        open_to_append(tmp_path / "train.log")
     assert not (tmp_path / "bashrc").exists()
