@@ -10,6 +10,7 @@ outputs/torture/<commit>/<set>-<seed>; what is done there is not done again. A f
 `failures` beside them. Exits with 1 if a trial failed, or if one is missing in a report.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse

@@ -1,1 +1,1 @@
-"""Breaks commands on purpose: kills, failing writes, power cuts, signals, hostile files. Run by `make torture-quick`."""
+"""Breaks commands on purpose: kills, failing writes, power cuts, signals, hostile files. See `make torture-quick`."""

@@ -15,13 +15,13 @@ from torture.worker import Trial
 
 STEPS = 6
 GROUPS = ("loss", "regularizer", "conditioning", "optimizer", "architecture/generator", "architecture/discriminator")
-# Values of keys beside those of the groups. Each is tried at least once, with random others.
+# Values of keys beside those of the groups, some with overrides that they need. Each is tried, with random others.
 KEYS = {
     "training.n_critic": (2, 3),
     "training.generator_updates": (2,),
     "training.accumulate": (2, 4),
     "training.augment": ("[color,translation,cutout]",),
-    "training.ada_target": (0.6,),
+    "training.ada_target": ("0.6 training.augment=[color]",),
     "training.lr_schedule": ("cosine", "linear"),
     "training.ema_decay": (0, 0.9),
     "training.clip_grad_norm": (0.5,),
@@ -29,18 +29,18 @@ KEYS = {
     "training.label_smoothing": (0.1,),
     "training.pack": (2,),
     "training.top_k": (0.5,),
-    "training.unroll_steps": (2,),
+    "training.unroll_steps": ("2 regularizer=none loss=minimax",),
     "training.critic_warmup": (2,),
     "training.alternate": ("epoch",),
     "training.reuse_fakes": ("false",),
     "precision": ("bf16",),
     "dataset.flip": ("true",),
-    "dataset": ("ring", "grid", "swiss_roll"),
+    "dataset": tuple(f"{name} architecture=mlp" for name in ("ring", "grid", "swiss_roll")),
     "architecture.generator.latent": ("uniform",),
     "architecture.generator.dropout": (0.3,),
-    "architecture.discriminator.normalization": ("batch", "spectral", "none"),
+    "architecture.discriminator.normalization": ("batch regularizer=none", "spectral", "none"),
     "architecture.discriminator.minibatch": ("stddev", "discrimination", "none"),
-    "evaluation.every": (2,),
+    "training.evaluate_every": (2,),
 }
 
 
@@ -62,10 +62,10 @@ def options_of(index: int) -> list[str]:
     chosen, random = choices()[index % len(choices())], Random(index)
     others = [each for each in random.sample(choices(), 2) if each[0] != chosen[0]]
     for kept in ([chosen, *others], [chosen, *others[:1]], [chosen]):
-        overrides = [*_base(chosen), *(f"{key}={value}" for key, value in kept)]
+        overrides = [*_base(chosen), *(word for key, value in kept for word in f"{key}={value}".split())]
         if _is_valid(overrides):
             return overrides
-    return list(TINY)
+    raise ValueError(f"{chosen[0]}={chosen[1]} does not fit the base config")
 
 
 def _base(chosen: tuple[str, str]) -> list[str]:

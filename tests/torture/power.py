@@ -83,7 +83,7 @@ class Disk:
             _set(self.synced, path, number)
 
     def write_cut(self, folder: Path, random: Random) -> None:
-        """Writes a state that a power cut may leave. A rename may be kept in one half, so a name is never lost twice."""
+        """Writes a state that a power cut may leave."""
         names = dict(self.synced)
         for changes in self.changes.values():
             kept = changes[: random.randint(0, len(changes))]

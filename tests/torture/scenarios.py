@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import marshal
 import shutil
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from torture.shim import Event, Shim, recording
@@ -38,7 +38,7 @@ SCENARIOS = {
     "export": Scenario("export", ("{run}",)),
     "eval": Scenario("eval", ("{run}", "metrics=[frechet]", "extractor=pixels", "n=20", "resamples=0")),
     "report": Scenario("report", ("{run}",)),
-    "sweep": Scenario("train", ("-m", *TINY, f"name={NAME}", "steps=3", "seed=0,1")),
+    "sweep": Scenario("train", ("-m", *TINY, f"name={NAME}", "steps=3", "seed=0,1", "evaluation.extractor=pixels")),
 }
 
 
@@ -110,7 +110,7 @@ def reference(trial: Trial, name: str, scenario: Scenario) -> Reference:
             from gan_cli.cli.main import run_command
 
             code = run_command(scenario.command, arguments)
-            log.write_bytes(pickle.dumps(events))
+            log.write_bytes(marshal.dumps([astuple(event) for event in events]))
             return code
 
         ended = shared.call(command, record)
@@ -119,7 +119,8 @@ def reference(trial: Trial, name: str, scenario: Scenario) -> Reference:
         states = [state_of(made_folder(shared))]
         again = shared.run(scenario.command, *arguments_of(scenario, shared, True))
         states += [state_of(made_folder(shared))] if again.code == 0 else []
-        return Reference(pickle.loads(log.read_bytes()), ended.cpu, ended.memory, states)
+        recorded = [Event(*each) for each in marshal.loads(log.read_bytes())]
+        return Reference(recorded, ended.cpu, ended.memory, states)
 
     return trial.bench.once(("reference", name), make)
 
@@ -131,6 +132,8 @@ def complete(trial: Trial, name: str, scenario: Scenario, older: bool = True) ->
     if ended.code != 0:
         trial.fault("wrong", f"the same command again: exit code {ended.code}, {ended.last_line}")
     found = state_of(made_folder(trial))
-    trial.faults += min((differences(found, each, older) for each in expected), key=len)
+    faults = min((differences(found, each, older) for each in expected), key=len)
+    said = "metrics.jsonl" in ended.output + ended.error  # a hole must be announced
+    trial.faults += [each for each in faults if not (said and each.text.startswith("metrics.jsonl"))]
     trial.faults += stray_files(trial.folder)
     return ended

@@ -62,6 +62,9 @@ def prepare() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
+    from gan_cli.evaluation.metrics import classifier
+
+    classifier.STEPS = 60  # else its training takes longer than all else
     torch.set_num_threads(1)
     for name in MODULES:
         __import__(name)
