@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torture import boundaries, damage, kills, power
+from torture import boundaries, damage, hostile, kills, power, signals
 from torture.worker import Trial
 
 
@@ -28,4 +28,6 @@ PARTS = {
         "flipped bits and truncations of a checkpoint, 50 a trial", 500 // damage.BATCH, 50, damage.damaged_checkpoint
     ),
     "boundary": Part("resume after a random update, each option in turn", 24, 480, boundaries.boundary),
+    "signal": Part("signals at random instants, ignored, twice, in a row", 20, 400, signals.signalled),
+    "hostile": Part("hostile run folders, checkpoints, pictures, archives, YAML", 60, 400, hostile.hostile_input),
 }
