@@ -128,6 +128,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="*", default=[], choices=[*PARTS], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--key", help="run this trial alone, even if it was run")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all trials")
+    parser.add_argument("--complete", action="store_true", help="exit with 1 if trials are left at the end")
     parser.add_argument("--report", action="store_true", help="run nothing, print the report")
     arguments = parser.parse_args()
     chosen = "full" if arguments.full else "quick"
@@ -145,7 +146,8 @@ def main() -> int:
     missing = len(wanted - found.keys())
     if missing:
         print(f"{missing} of {len(wanted)} trials have not been run")
-    return bool((missing and arguments.report) or any(found[key]["faults"] for key in wanted & found.keys()))
+    left = missing and (arguments.report or arguments.complete)
+    return bool(left or any(found[key]["faults"] for key in wanted & found.keys()))
 
 
 if __name__ == "__main__":

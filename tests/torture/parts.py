@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torture import boundaries, damage, hostile, kills, power, signals
+from torture import boundaries, configs, damage, hostile, kills, pairs, power, signals
 from torture.worker import Trial
 
 
@@ -30,4 +30,6 @@ PARTS = {
     "boundary": Part("resume after a random update, each option in turn", 24, 480, boundaries.boundary),
     "signal": Part("signals at random instants, ignored, twice, in a row", 20, 400, signals.signalled),
     "hostile": Part("hostile run folders, checkpoints, pictures, archives, YAML", 60, 400, hostile.hostile_input),
+    "pair": Part("two commands at once on one run", 12, 112, pairs.two_at_once),
+    "config": Part("random configs train 2 steps or are refused, 10 a trial", 10, 300, configs.random_configs),
 }

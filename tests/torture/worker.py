@@ -94,6 +94,7 @@ class Trial:
     cpu: float = 0.0
     memory: float = 0.0
     note: str = ""  # what was drawn
+    trained: int = 0  # of random configs
 
     def __post_init__(self) -> None:
         self.random = Random(f"{self.seed}/{self.key}")
