@@ -2,7 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all test-gpu coverage lab lab-full bench docs lint typecheck schemas format clean
+SEED := 1
+SHARD := 0/1
+
+.PHONY: help install demo test test-all test-gpu torture-quick torture torture-report coverage lab lab-full bench docs lint typecheck schemas format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +29,15 @@ test-all: install  ## also the slow ones: the failures and cures of the lab, ten
 
 test-gpu: install  ## the tests that need an NVIDIA GPU, which the others skip without one
 	$(BIN)/python -m pytest -m gpu
+
+torture-quick: install  ## kills, failing writes, power cuts, signals, hostile files: 5 minutes of two cores
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture.py --seed $(SEED) --minutes 5 --complete
+
+torture: install  ## the full set by SEED, a SHARD of it as 0/4, 75 minutes at a time; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture.py --full --seed $(SEED) --shard $(SHARD)
+
+torture-report: install  ## both tables of the shards of make torture that have run
+	$(BIN)/python benchmarks/torture.py --full --seed $(SEED) --report
 
 coverage: install  ## make test, and the share of lines of gan_cli that it runs, by file
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term

@@ -1,0 +1,122 @@
+"""Random configs, drawn by hypothesis from the options of `gan-train` and the JSON Schema of its keys.
+
+Each trains two steps, or is refused by one line before anything is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from torture.boundaries import GROUPS
+from torture.scenarios import TINY
+from torture.worker import Trial
+
+BATCH = 10  # examples of a trial
+SECTIONS = ("training", "evaluation", "health")
+# Keys that name files, start other programs, or only make a run long.
+LEFT_OUT = (
+    "budget", "compile", "data", "defaults", "device", "dry_run", "extra_steps", "fresh", "hydra", "init_from", "jobs",
+    "logger", "name", "output", "plugins", "recipe_used", "replay", "resume", "steps", "threads", "evaluation.n",
+)  # fmt: skip
+LARGEST = 24  # of whole numbers, so that a config trains in seconds
+ODD = ("null", "nan", "inf", "-1", "0", "1e400", "[]", "[1,2]", "{}", "''", "x", "true", "${name}", "9" * 400, "é")
+CODES = (0, 2, 3, 4, 5)
+REFUSED_CPU = 5  # seconds
+
+
+@cache
+def keys() -> dict[str, dict[str, Any]]:
+    """Returns the schema of each single key."""
+    from gan_cli.cli.json_schema import command_schema
+
+    schema = command_schema("train")
+    found = {key: value for key, value in schema["properties"].items() if "anyOf" in value and "description" in value}
+    for section in SECTIONS:
+        name = schema["properties"][section]["$ref"].rpartition("/")[2]
+        found |= {f"{section}.{key}": value for key, value in schema["$defs"][name]["properties"].items()}
+    known = (*LEFT_OUT, "dataset", "architecture", "conditioning", "loss", "regularizer", "optimizer")
+    return {key: value for key, value in found.items() if key not in known}
+
+
+def values(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    """Returns a strategy of values of a key, written as on the command line; most are valid."""
+    kinds = [each for each in map(values_of_type, schema.get("anyOf", [schema])) if each is not None]
+    valid = st.one_of(*kinds) if kinds else st.sampled_from(ODD)
+    return st.one_of(valid, valid, valid, st.sampled_from(ODD))
+
+
+def values_of_type(schema: dict[str, Any]) -> st.SearchStrategy[str] | None:
+    """Returns a strategy of the values that one type of a schema allows, without large ones; None for other types."""
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from([str(each) for each in schema.get("enum", [schema.get("const")])])
+    least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+    most = schema.get("maximum", schema.get("exclusiveMaximum", max(least, 1)))
+    match schema.get("type"):
+        case "boolean":
+            return st.sampled_from(["true", "false"])
+        case "integer":
+            return st.integers(least, min(most, max(LARGEST, least))).map(str)
+        case "number":
+            return st.floats(least, min(most, max(least, 10)), width=16).map(str)
+        case "array":
+            inner = values_of_type(schema.get("items", {}))
+            return None if inner is None else st.lists(inner, max_size=3).map(lambda found: f"[{','.join(found)}]")
+    return None
+
+
+@cache
+def overrides() -> st.SearchStrategy[list[str]]:
+    """Returns a strategy of overrides: an option of some groups, and values of some keys."""
+    from gan_cli.config.compose import groups
+
+    known = groups("train")
+    options = [f"{group}={option}" for group in GROUPS for option in known[group]]
+    pair = st.sampled_from(sorted(keys())).flatmap(lambda key: values(keys()[key]).map(lambda value: f"{key}={value}"))
+    return st.tuples(
+        st.lists(st.sampled_from(options), max_size=3, unique_by=lambda each: each.partition("=")[0]),
+        st.lists(pair, min_size=1, max_size=5, unique_by=lambda each: each.partition("=")[0]),
+    ).map(lambda parts: [*parts[0], *parts[1]])
+
+
+def random_configs(trial: Trial) -> None:
+    """Tries some configs, each in its own process."""
+    trial.cases = BATCH
+
+    @seed(f"{trial.seed}/{trial.key}")
+    @settings(
+        max_examples=BATCH, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]
+    )
+    @given(overrides())
+    def trains_or_is_refused(chosen: list[str]) -> None:
+        _try(trial, chosen)
+
+    trains_or_is_refused()
+    trial.note = f"{trial.trained} of {BATCH} trained"
+
+
+def _try(trial: Trial, chosen: list[str]) -> None:
+    named = {each.partition("=")[0] for each in chosen}
+    mlp = any(each.endswith("=mlp") for each in chosen)
+    base = [each for each in TINY if each.partition("=")[0] not in named and not (mlp and "base_channels" in each)]
+    outputs = trial.here / "outputs"
+    shutil.rmtree(outputs, ignore_errors=True)
+    before = len(trial.faults)
+    ended = trial.run("train", *base, "steps=2", "name=r", *chosen)
+    trial.trained += ended.code == 0
+    lines = [line for line in ended.error.splitlines() if line.startswith("gan-train: ")]
+    if ended.code not in CODES:
+        trial.fault("wrong", f"exit code {ended.code}: {ended.last_line}")
+    elif ended.code and len(lines) != 1:
+        trial.fault("wrong", f"{len(lines)} lines of error: {ended.error[-200:]!r}")
+    elif ended.code == 2 and outputs.exists():
+        trial.fault("wrong", f"refused, but written: {lines[0][:150]}")
+    elif ended.code == 2 and ended.cpu > REFUSED_CPU:
+        trial.fault("limit", f"refused after {ended.cpu:.1f} s of CPU: {lines[0][:150]}")
+    if len(trial.faults) > before:
+        kind, text = trial.faults[before]
+        trial.faults[before] = type(trial.faults[before])(kind, f"{' '.join(chosen)}: {text}")

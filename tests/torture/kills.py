@@ -1,0 +1,116 @@
+"""Kills commands: at random instants, before each call of a save, and in the middle of writes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TypeVar
+
+from torture.scenarios import SCENARIOS, Reference, Scenario, arguments_of, complete, reference
+from torture.shim import FAILS, Shim, failing, kill_after_cpu, killing
+from torture.verify import differences, state_of
+from torture.worker import Trial
+
+Case = TypeVar("Case")
+STRIDE = 7919  # a prime: multiples of it visit all numbers below another, spread evenly from the first on
+RANDOM = (*SCENARIOS,)
+SAVES = "resume"
+
+
+def nth(trial: Trial, index: int, cases: list[Case]) -> Case | None:
+    """Returns the case that a trial of this index tries; None, and no case counted, once all were tried."""
+    if index < len(cases):
+        return cases[index * STRIDE % len(cases)]
+    trial.cases = 0
+    return None
+
+
+def random_kill(trial: Trial) -> None:
+    """Kills a command once it has used a random share of its CPU time, or at a random call that changes files."""
+    name = RANDOM[trial.index % len(RANDOM)]
+    scenario = SCENARIOS[name]
+    whole = reference(trial, name, scenario)
+    by_call = trial.random.random() < 0.5
+    if by_call:
+        n, torn = trial.random.randint(1, len(whole.events)), trial.random.random() < 0.3
+        before = _install(trial, killing(n, trial.folder / "point", torn))
+        trial.note = f"{name}, call {n} of {len(whole.events)}{', half written' if torn else ''}"
+    else:
+        seconds = trial.random.uniform(0.02, whole.cpu)
+        before = partial(kill_after_cpu, seconds)
+        trial.note = f"{name}, after {seconds:.3f} s of CPU"
+    _kill_and_complete(trial, name, scenario, before)
+
+
+def kill_at_call(trial: Trial) -> None:
+    """Kills a resumed run before the n-th call that changes files: the trials of all indices visit all calls."""
+    scenario = SCENARIOS[SAVES]
+    events = reference(trial, SAVES, scenario).events
+    cases = [(n, event, torn) for n, event in enumerate(events, 1) for torn in (False, event.name == "write")]
+    case = nth(trial, trial.index, list(dict.fromkeys(cases)))
+    if case is None:
+        return
+    call, event, torn = case
+    trial.note = f"call {call}: {event.name} {event.path}{', half written' if torn else ''}"
+    _kill_and_complete(trial, SAVES, scenario, _install(trial, killing(call, trial.folder / "point", torn)))
+
+
+def _install(trial: Trial, act: object) -> object:
+    return Shim(trial.here, act).install  # type: ignore[arg-type]
+
+
+def _kill_and_complete(trial: Trial, name: str, scenario: Scenario, before: object) -> None:
+    arguments = arguments_of(scenario, trial)
+    ended = trial.run(scenario.command, *arguments, before=before)  # type: ignore[arg-type]
+    if ended.code not in (-9, -27, 0):
+        trial.fault("wrong", f"not killed: exit code {ended.code}, {ended.last_line}")
+    complete(trial, name, scenario)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def failing_call(trial: Trial) -> None:
+    """Lets the n-th call of a command fail, once or from then on, with each errno; then the command is given again.
+
+    The command must end with its documented exit code and one line, must not report what it has not written, and may
+    lack older checkpoints only.
+    """
+    names = ("resume", "train", "images", "grid", "export", "eval")
+    name = names[trial.index % len(names)]
+    scenario = SCENARIOS[name]
+    whole = reference(trial, name, scenario)
+    cases = [
+        (n, event, number, forever)
+        for n, event in enumerate(whole.events, 1)
+        for number in FAILS
+        for forever in (False, True)
+        if event.name in FAILS[number]
+    ]
+    case = nth(trial, trial.index // len(names), cases)
+    if case is None:
+        return
+    call, event, number, forever = case
+    times = "for ever" if forever else "once"
+    trial.note = f"{name}, {os.strerror(number)} {times} at call {call}: {event.name} {event.path}"
+    before = Shim(trial.here, failing(call, number, forever, trial.folder / "point")).install
+    ended = trial.run(scenario.command, *arguments_of(scenario, trial), before=before)
+    if ended.code not in (0, 5):
+        trial.fault("wrong", f"exit code {ended.code}: {ended.last_line}")
+    if ended.code == 5 and len(ended.error.strip().splitlines()) != 1:
+        trial.fault("wrong", f"not one line of error: {ended.error[-300:]!r}")
+    if ended.code == 5 and "/" not in ended.last_line:
+        trial.fault("wrong", f"names no path: {ended.last_line}")
+    if ended.code == 0:
+        _check_success(trial, name, whole)
+    complete(trial, name, scenario, older=False)
+
+
+def _check_success(trial: Trial, name: str, whole: Reference) -> None:
+    """A command that reports success must have made what it makes, or a run must have warned."""
+    from torture.scenarios import made_folder
+
+    missing = differences(state_of(made_folder(trial)), whole.states[0], older=False)
+    lost = [each for each in missing if each.kind in ("lost", "corrupt")]
+    if lost and name not in ("train", "resume"):
+        trial.fault("lost", f"exit code 0, but {lost[0].text}")
