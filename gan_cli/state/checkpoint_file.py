@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from torch import Tensor
 
@@ -47,7 +47,7 @@ def read_checkpoint_file(
         raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
 
 
-def _check_size(path: Path, file: BinaryIO, layout_of: Callable[[dict[str, Any]], Layout]) -> None:
+def _check_size(path: Path, file: IO[bytes], layout_of: Callable[[dict[str, Any]], Layout]) -> None:
     """Raises CheckpointError if a large file has more bytes than its tensors need. Leaves `file` at its start."""
     size = os.fstat(file.fileno()).st_size
     if size > MOST_BYTES:
