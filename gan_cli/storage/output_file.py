@@ -113,3 +113,4 @@ def claim_unused(part: Path, folder: Path, stem: str, ending: str, sidecar: Path
         except FileExistsError:
             if sidecar is not None:
                 note.replace(sidecar)
+                note.unlink(missing_ok=True)  # renaming a file to another link of itself leaves both names

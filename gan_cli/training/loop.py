@@ -157,6 +157,7 @@ def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, fin
         ended=finished,
     )
     if checkpoint_due or due.sample or due.evaluate:
+        run.log.sync()
         keep_due(run.folder, due)
     return due
 
