@@ -44,8 +44,8 @@ def _create_locked(parent: Path) -> tuple[Path, int | None]:
             return folder, None
         with contextlib.suppress(FileNotFoundError):  # another process removed it before it was locked
             handle = os.open(folder, os.O_RDONLY)
-            with contextlib.suppress(OSError):  # another process is removing it, or there are no locks
-                locks.lock_file(handle)
+            with contextlib.suppress(OSError):  # the file system has no locks
+                locks.lock_file(handle, wait=True)  # another process may be removing it
             if folder.exists():
                 return folder, handle
             os.close(handle)
