@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,11 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
+from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
+from gan_cli.storage.output_file import check_overwrite, claim_unused, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import write_json
 from gan_cli.storage.symlinks import remove_symlink
 
@@ -61,11 +61,14 @@ def export(config: ExportConfig) -> int:
     parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
     with writing_to(parent), create_folder_or_undo(parent):
         target = named or unused_path(parent, f"{generator.path.stem}_{config.format}", "")
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".part-") as temporary:
-            part = Path(temporary) / "export"
+        with temporary_folder(parent) as temporary:
+            part = temporary / "export"
             part.mkdir()
             parity = _write(generator, config.format, part, target.name)
-            part.rename(target) if named is None else _keep_file(part, file, named)
+            if named is None:
+                target = claim_unused(part, parent, f"{generator.path.stem}_{config.format}", "")
+            else:
+                _keep_file(part, file, named)
     for batch, difference in parity["differences"].items():
         largest = f"largest difference from the checkpoint {format_number(difference, 2)}"
         print(f"batch {batch}: {largest}, run by {parity['run_by']}")

@@ -121,6 +121,11 @@ class RunLog:
         self._metrics = open_to_append(self._folder / METRICS)
         self._call_trackers(lambda tracker: tracker.truncate(step))
 
+    def sync(self) -> None:
+        """Waits until the lines of `metrics.jsonl` are on the disk. Called before a checkpoint is saved."""
+        with contextlib.suppress(OSError, ValueError):  # a failed write was already reported
+            os.fsync(self._metrics.fileno())
+
     def show_progress(self, step: int, total_steps: int | None) -> None:
         """Moves the progress bar of a terminal to `step`; does nothing on other outputs."""
         if self.console.is_terminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections import Counter
@@ -31,8 +32,8 @@ from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
-from gan_cli.storage.atomic_write import replacing
-from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
+from gan_cli.storage.atomic_write import claim, temporary_folder
+from gan_cli.storage.output_file import check_overwrite, claim_unused, output_file, writing_to
 from gan_cli.storage.run_folder import write_json
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
@@ -73,13 +74,19 @@ def sample(config: SampleConfig) -> int:
     folder, stem = _default_name(config, generator, seeds) if named is None else (named.parent, "")
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        target = named or unused_path(folder, stem, suffix, [".json"])
-        with replacing(target) as part:
+        with temporary_folder(folder) as temporary:
+            part, sidecar = temporary / f"part{suffix}", temporary / "sidecar.json"
             if animation is not None:
                 write_animation(animation, part)
             else:
                 _write(config, generator, requested, seeds, part)
-        _write_sidecar(config, generator, requested, seeds, sidecar_fields, target)
+            _write_sidecar(config, generator, requested, seeds, sidecar_fields, sidecar)
+            if named is None:
+                target = claim_unused(part, folder, stem, suffix, sidecar)
+            else:
+                target, move = named, os.replace if config.overwrite else claim
+                move(sidecar, named.with_suffix(".json"))
+                move(part, named)
     print(target)
     return 0
 
@@ -189,9 +196,9 @@ def _write_sidecar(
     requested: Sequence[RequestedCondition],
     seeds: Sequence[int],
     more: dict[str, Any],
-    target: Path,
+    path: Path,
 ) -> None:
-    """Writes the JSON file next to `target` that describes the samples. `more` holds the fields of an animation."""
+    """Writes the JSON file `path` that describes the samples. `more` holds the fields of an animation."""
     sidecar = {
         "checkpoint": str(generator.path.absolute()),
         "sha256": generator.sha256,
@@ -206,8 +213,7 @@ def _write_sidecar(
         "gan_cli": generator.card.gan_cli,
         **more,
     }
-    stem = target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
-    write_json(target.with_name(f"{stem}.json"), sidecar)
+    write_json(path, sidecar)
 
 
 def _write_images(

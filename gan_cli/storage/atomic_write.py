@@ -1,33 +1,88 @@
-"""Writes files and folders so that a reader sees either the old or the new one, never a part of it."""
+"""Writes files and folders so that a reader sees either the old or the new one, never a part of it.
+
+A file is written in a hidden temporary folder with a random name, which its process locks. The next command that
+writes to the same place removes the temporary folders that no process has locked: those of killed commands.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage import locks
+
+PREFIX = ".tmp-"
 
 
 def temporary_path(path: Path) -> Path:
     """Returns a hidden path next to `path`, with the same suffix. Each process has its own."""
-    return path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    return path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yields a new locked folder in `parent`, and removes it at the end. Also removes those of killed commands."""
+    remove_unlocked(parent)
+    folder, handle = _create_locked(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _create_locked(parent: Path) -> tuple[Path, int | None]:
+    """Returns a new folder and the descriptor that locks it; None on a system without file locks."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        if locks.fcntl is None:
+            return folder, None
+        with contextlib.suppress(FileNotFoundError):  # another process removed it before it was locked
+            handle = os.open(folder, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # the file system has no locks
+                locks.lock_file(handle, wait=True)  # another process may be removing it
+            if folder.exists():
+                return folder, handle
+            os.close(handle)
+
+
+def remove_unlocked(parent: Path) -> None:
+    """Removes the temporary folders in `parent` whose process has ended. Follows no symbolic links."""
+    if locks.fcntl is None:
+        return
+    for folder in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                locks.lock_file(handle)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write a file or folder to. At the end, it replaces `path`; after an error, removes it.
+    """Yields a temporary path to write a file or folder to. At the end, it replaces `path`."""
+    with temporary_folder(path.parent) as folder:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
 
-    A symbolic link at the temporary path is removed first, because writing would follow it.
-    """
-    temporary = remove_symlink(temporary_path(path))
+
+def claim(part: Path, path: Path) -> None:
+    """Gives a complete file or folder its final name. Raises FileExistsError if the name is in use, even just now."""
+    if part.is_dir():
+        path.mkdir()  # fails if another command has the name; an empty folder can be replaced
+        os.replace(part, path)
+        return
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the first error says more
-            temporary.unlink(missing_ok=True)
+        os.link(part, path)
+    except FileExistsError:
         raise
+    except OSError:  # no hard links here
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(part, path)

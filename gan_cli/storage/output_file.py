@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gan_cli.errors import StorageError, UsageError
+from gan_cli.storage.atomic_write import claim
 from gan_cli.storage.json_files import load_json
 
 # Endings that mean a file. Any other ending may be part of a folder's name, for example runs.v2.
@@ -90,3 +91,26 @@ def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[st
         if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *other_endings)):
             return folder / f"{name}{ending}"
     raise StorageError(f"{folder}: holds 100,000 of these already")
+
+
+def claim_unused(part: Path, folder: Path, stem: str, ending: str, sidecar: Path | None = None) -> Path:
+    """Moves a complete file or folder to the first unused name in `folder`, as `unused_path` counts. Returns its path.
+
+    `sidecar` is a complete JSON file that gets the same name with `.json`, first. Several commands at once each get
+    names of their own.
+    """
+    while True:
+        path = unused_path(folder, stem, ending, [".json"] if sidecar else [])
+        note = folder / f"{path.name.removesuffix(ending)}.json"
+        try:
+            if sidecar is not None:
+                claim(sidecar, note)
+        except FileExistsError:
+            continue
+        try:
+            claim(part, path)
+            return path
+        except FileExistsError:
+            if sidecar is not None:
+                note.replace(sidecar)
+                note.unlink(missing_ok=True)  # renaming a file to another link of itself leaves both names

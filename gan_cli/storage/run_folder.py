@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.atomic_write import replacing
+from gan_cli.storage.atomic_write import remove_unlocked, replacing
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file, lock_folder
 from gan_cli.storage.run_files import open_to_append, refuse_unsafe
@@ -115,10 +115,12 @@ def refuse_links(folder: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes temporary files of a killed process. The caller must hold the lock: other processes may be writing."""
+    """Removes temporary files of killed processes, not of live ones. The caller must hold the folder's lock."""
     for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
+        remove_unlocked(part)
         for path in part.glob(".*"):
-            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # also names of earlier versions
+            old_name = path.name.endswith(".tmp") or path.name.startswith(".tmp")  # of an earlier version
+            if old_name and (path.is_symlink() or not path.is_dir()):
                 path.unlink(missing_ok=True)
 
 
@@ -153,9 +155,11 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that readers never see a part of it, even if several processes write it."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    """Writes a text file so that readers never see a part of it, even after a power cut."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -131,15 +131,21 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
             discriminator_step(state, objective, batches)
         timer.update_done()
         if step_done:
-            if state.compiled and counters.step == 1:
-                run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
-                state.budget_start = state.seconds
-            run.log.show_progress(counters.step, counters.total_steps)
+            _show_step(run)
         _update_total_steps(run, budget, step_done)
     ended = finished or stopping_finding is not None
     # a run that has collapsed may be resumed, and must not stop by the same finding again
     _save_at_stop(run, saved, due if finished and stopping_finding is None else run.due, step_done, ended=ended)
     return stopping_finding
+
+
+def _show_step(run: Run) -> None:
+    """Shows the progress after a step. The first step of compiled networks, which takes long, is not in the budget."""
+    state, counters = run.state, run.state.counters
+    if state.compiled and counters.step == 1:
+        run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
+        state.budget_start = state.seconds
+    run.log.show_progress(counters.step, counters.total_steps)
 
 
 def _reseeded(run: Run) -> tuple[Objective, Batches]:

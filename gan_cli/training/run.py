@@ -70,6 +70,7 @@ class Run:
         Raises DivergedError if the state has NaN or infinite values, StorageError if the file cannot be written.
         """
         require_finite(self.state, state_tensors(self.state))
+        self.log.sync()
         folder, provenance = self.folder / CHECKPOINTS, self.current_provenance()
         work = None if due is None else dataclasses.asdict(due)
         checkpoint.save(self.state, self.config, folder, provenance, metrics, due=work, paused=paused)

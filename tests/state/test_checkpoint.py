@@ -399,7 +399,7 @@ def test_the_order_of_a_save_survives_a_power_cut(tmp_path: Path, monkeypatch: p
     save(state, config, tmp_path, PROVENANCE)
     folder, target = f"sync {tmp_path.name}", "step_00000002.safetensors"
     assert events == [
-        f"sync .tmp-{os.getpid()}-{target}",
+        f"sync {target}",
         f"name {target}",
         folder,
         f"name {LAST}",

@@ -1,0 +1,57 @@
+"""Files and folders appear whole, under a name of their own, and nothing of a killed command stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gan_cli.storage import output_file
+from gan_cli.storage.atomic_write import claim, replacing, temporary_folder
+from gan_cli.storage.output_file import claim_unused
+from gan_cli.storage.run_folder import clear_leftovers
+
+
+def test_parts_of_killed_commands_go_and_those_of_live_ones_stay(tmp_path: Path) -> None:
+    dead = tmp_path / ".tmp-1-x"
+    dead.mkdir()
+    (dead / "half").write_text("half")
+    with temporary_folder(tmp_path) as live, replacing(tmp_path / "x") as part:
+        part.write_text("whole")
+        clear_leftovers(tmp_path)
+        assert live.is_dir()
+        assert part.is_file()
+        assert not dead.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command takes the name between its choice and its claim."""
+    choose, taken = output_file.unused_path, []
+
+    def choose_late(folder: Path, stem: str, ending: str, others: list[str]) -> Path:
+        path = choose(folder, stem, ending, others)
+        if not taken:
+            taken.append(path)
+            claim(make("other"), path)
+        return path
+
+    def make(name: str) -> Path:
+        part = tmp_path / f".{name}"
+        if kind == "folder":
+            part.mkdir()
+            part /= "content"
+        part.write_text(name)
+        return tmp_path / f".{name}"
+
+    def read(path: Path) -> str:
+        return (path / "content" if kind == "folder" else path).read_text()
+
+    monkeypatch.setattr(output_file, "unused_path", choose_late)
+    note = tmp_path / ".note"
+    note.write_text("{}")
+    target = claim_unused(make("mine"), tmp_path, "x", "", note)
+    assert (target.name, read(target), read(taken[0])) == ("x-2", "mine", "other")
+    assert (tmp_path / "x-2.json").is_file()
+    assert not (tmp_path / "x.json").exists()
