@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import torch
 from gan_cli import device
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation.metrics import classifier
+from gan_cli.stop_signals import STOP_CODES
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.composition_cache import keep_compositions
@@ -30,6 +32,9 @@ LONGEST = ("test_readme", "test_export", "test_lab", "test_demo", "test_isolated
 
 torch.set_num_threads(1)
 keep_compositions()
+for number in STOP_CODES:  # a shell that starts the tests in the background, or nohup, has some of them ignored
+    if signal.getsignal(number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 device.git_state = cache(device.git_state)  # else each run starts three processes of git
 
 
