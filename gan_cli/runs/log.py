@@ -112,6 +112,7 @@ class RunLog:
         with contextlib.suppress(OSError), open_to_append(self._folder / BUDGET) as file:
             line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
             self._append(file, json.dumps(line))
+            os.fsync(file.fileno())
 
     def truncate(self, step: int) -> None:
         """Removes the metrics of all steps after `step`, because the run was rolled back to `step`."""

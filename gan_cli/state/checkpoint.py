@@ -25,7 +25,7 @@ from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, format_number, one_line
 from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, Layout, TrainState, expected_layout, state_tensors
-from gan_cli.storage.atomic_write import replacing, temporary_path
+from gan_cli.storage.atomic_write import replacing, sync, temporary_folder
 from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST, PAUSED
@@ -146,27 +146,20 @@ def _content(
 
 
 def _write(target: Path, content: bytearray) -> None:
-    """Writes a temporary file, syncs it to the disk and renames it to `target`."""
-    with replacing(target) as temporary, open(temporary, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    _sync_folder(target.parent)
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
 
 
 def _point_last(folder: Path, target: Path, content: bytearray) -> None:
     """Makes `last.safetensors` a hard link to `target`, or a copy where the file system has no hard links."""
-    temporary = temporary_path(folder / LAST)
-    try:
-        temporary.unlink(missing_ok=True)
-        os.link(target, temporary)
-    except OSError:
-        _write(folder / LAST, content)
-        return
-    os.replace(temporary, folder / LAST)
-    with contextlib.suppress(OSError):  # renaming a file to another link of itself leaves both names
-        temporary.unlink()
-    _sync_folder(folder)
+    with temporary_folder(folder) as inside:
+        try:
+            os.link(target, inside / LAST)
+        except OSError:
+            (inside / LAST).write_bytes(content)
+            sync(inside / LAST)
+        os.replace(inside / LAST, folder / LAST)
+    sync(folder)
 
 
 def prune(folder: Path, keep: int, spare: Path) -> None:
@@ -186,14 +179,6 @@ def _step_of(path: Path) -> int:
     """Returns the number in the name of a `step_*` file, -1 without a number."""
     number = path.stem.removeprefix("step_")
     return int(number) if number.isdecimal() else -1
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- reading -----------------------------------------------------------------------------------------------------

@@ -18,11 +18,6 @@ from gan_cli.storage import locks
 PREFIX = ".tmp-"
 
 
-def temporary_path(path: Path) -> Path:
-    """Returns a hidden path next to `path`, with the same suffix. Each process has its own."""
-    return path.with_name(f"{PREFIX}{os.getpid()}-{path.name}")
-
-
 @contextlib.contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Yields a new locked folder in `parent`, and removes it at the end. Also removes those of killed commands."""
@@ -67,10 +62,26 @@ def remove_unlocked(parent: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write a file or folder to. At the end, it replaces `path`."""
+    """Yields a temporary path to write a file or folder to. At the end, it replaces `path`.
+
+    A file is on the disk before it has its name, and the name before this returns, so that it survives a power cut.
+    """
     with temporary_folder(path.parent) as folder:
-        yield folder / path.name
-        os.replace(folder / path.name, path)
+        part = folder / path.name
+        yield part
+        if part.is_file():
+            sync(part)
+        os.replace(part, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def claim(part: Path, path: Path) -> None:

@@ -158,8 +158,6 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file so that readers never see a part of it, even after a power cut."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_record(folder: Path) -> dict[str, Any]:

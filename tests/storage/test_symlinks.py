@@ -14,10 +14,9 @@ from gan_cli.errors import StorageError
 from gan_cli.images import animation
 from gan_cli.images.grid import save_png
 from gan_cli.reports.html_page import write_page
-from gan_cli.runs.log import RunLog, truncate_metrics
+from gan_cli.runs.log import RunLog
 from gan_cli.state.checkpoint import _write
 from gan_cli.storage import run_files
-from gan_cli.storage.atomic_write import temporary_path
 from gan_cli.storage.run_files import open_to_append
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
 from gan_cli.storage.symlinks import UnsafeFileError
@@ -130,7 +129,6 @@ def test_a_link_in_the_folder_of_samples(run: Path, victim: Path, name: str) -> 
 PICTURE = Image.new("RGB", (8, 8))
 WRITERS: dict[str, Callable[[Path], object]] = {
     "config.json": lambda path: write_text(path, "{}"),
-    "metrics.jsonl": lambda path: truncate_metrics(path.parent, 1),
     "report.html": lambda path: write_page(b"page", path),
     "found.json": lambda path: save_evaluation(EvaluationResult((), {}), path),
     "grid.png": lambda path: save_png(PICTURE, path),
@@ -140,12 +138,11 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_link_where_a_part_is_written_is_removed(name: str, tmp_path: Path) -> None:
-    for needed in ("frame.png", "metrics.jsonl"):
-        PICTURE.save(tmp_path / needed, format="PNG")
+def test_a_link_where_a_file_is_written_is_replaced(name: str, tmp_path: Path) -> None:
+    PICTURE.save(tmp_path / "frame.png", format="PNG")
     victim = tmp_path / "bashrc"
     victim.write_text(VICTIM)
-    temporary_path(tmp_path / name).symlink_to(victim)
+    (tmp_path / name).symlink_to(victim)
     WRITERS[name](tmp_path / name)
     assert victim.read_text() == VICTIM
     assert (tmp_path / name).is_file()
