@@ -18,7 +18,7 @@ from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.device import build_device, configure_process, describe_device, environment, limit_threads
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
 from gan_cli.launch.dry_run import preview
@@ -237,6 +237,12 @@ def _resume(request: Request, folder: Path) -> RunResult:
         with RunLog(folder) as log:
             for line in damaged:
                 log.info(f"warning: {line}")
+            lost = (saved.provenance.lines or 0) - log.lines_before(saved.counters.step)
+            if lost > 0:
+                log.info(
+                    f"warning: metrics.jsonl lacks {count_noun(lost, 'line')} (cut off or edited): the health monitor"
+                    " and evaluation.patience judge without"
+                )
             resume.log_resumed(folder, resumed, saved, request.command, log)
             if missing:
                 log.info(f"{done} done; completing the end of the run: {', '.join(missing)}")

@@ -41,6 +41,7 @@ class RunLog:
         self.console = console or Console(soft_wrap=True)
         self._folder = folder
         self._metrics, self._log = open_to_append(folder / METRICS), open_to_append(folder / LOG)
+        self._count_all()
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
@@ -83,6 +84,7 @@ class RunLog:
     def event(self, step: int, finding: str, text: str) -> None:
         """Writes a line to `metrics.jsonl` that holds a health finding (its name and its text) and no metrics."""
         self._append(self._metrics, json.dumps({"step": step, "findings": [finding], "text": text}))
+        self._count(step)
 
     def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
         """Writes a line of metrics with the names of the health `findings`, and passes the metrics to the trackers.
@@ -90,6 +92,7 @@ class RunLog:
         Also updates the progress bar of a terminal; on other outputs, prints a line at most every PLAIN_SECONDS.
         """
         self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
+        self._count(int(values["step"]))
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
         self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
         names = {"loss/discriminator": "D", "loss/generator": "G"}
@@ -119,8 +122,23 @@ class RunLog:
         with contextlib.suppress(OSError):
             self._metrics.close()
         truncate_metrics(self._folder, step)
+        self._count_all()
         self._metrics = open_to_append(self._folder / METRICS)
         self._call_trackers(lambda tracker: tracker.truncate(step))
+
+    def lines_before(self, step: int) -> int:
+        """Returns how many lines of `metrics.jsonl` are of earlier steps than `step`, the last one."""
+        return self._before if step == self._step else self._lines
+
+    def _count_all(self) -> None:
+        self._lines, self._step, self._before = 0, -1, 0
+        for _, entry in _read_lines(self._folder / METRICS, None):
+            self._count(entry["step"])
+
+    def _count(self, step: int) -> None:
+        if step != self._step:
+            self._step, self._before = step, self._lines
+        self._lines += 1
 
     def sync(self) -> None:
         """Waits until the lines of `metrics.jsonl` are on the disk. Called before a checkpoint is saved."""

@@ -45,6 +45,7 @@ class Provenance:
     fingerprint: Text = Field(description="of the data")
     seconds: Number = Field(ge=0, description="spent training")
     budget_start: Number = Field(ge=0, description="seconds at which a time budget began")
+    lines: Integer | None = Field(default=None, ge=0, description="lines of metrics.jsonl of earlier steps")
     figure: Text | None = Field(default=None, description="of best.safetensors: the metric by which it is the best")
     value: Number | None = Field(default=None, description="of best.safetensors: the value of that metric")
 

@@ -77,8 +77,9 @@ class Run:
 
     def current_provenance(self, **best: Any) -> Provenance:
         """Returns what a checkpoint that is saved now records about its origin. `best` are fields of the best one."""
-        seconds, budget_start = self.state.seconds, self.state.budget_start
-        return dataclasses.replace(self.provenance, seconds=seconds, budget_start=budget_start, **best)
+        state, lines = self.state, self.log.lines_before(self.state.counters.step)
+        current = dataclasses.replace(self.provenance, seconds=state.seconds, lines=lines, **best)
+        return dataclasses.replace(current, budget_start=state.budget_start)
 
     def generate(self, seeds: range, batch_size: int, most_classes: int | None = None) -> Tensor:
         """Generates a sample for each seed, of each class about equally often, or of the first `most_classes`."""

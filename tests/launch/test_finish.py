@@ -160,4 +160,23 @@ def test_no_image_fails_a_run(train: Callable[..., Path], trained: Callable[...,
     (run / "samples" / "step_00000001.png").write_bytes(bomb)
     train(f"resume={run}", "extra_steps=1")
     ended = json.loads((run / "config.json").read_text())["ended"]
-    assert (ended["status"], ended["missing"]) == ("done", ["progress.webp"])
+    assert (ended["status"], ended.get("missing")) == ("done", None)  # the animation is of the other grids
+    assert (run / "progress.webp").is_file()
+
+
+@pytest.mark.parametrize(("lines", "words"), [(slice(None), None), (slice(1), "2 lines"), (slice(1, None), "1 line")])
+def test_lines_of_metrics_that_are_lost_are_said(
+    train: Callable[..., Path],
+    trained: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    lines: slice,
+    words: str | None,
+) -> None:
+    run = trained(*without(TINY_IMAGES, "training.checkpoint_every"), "steps=4", "training.checkpoint_every=0")
+    kept = (run / "metrics.jsonl").read_text().splitlines(keepends=True)[lines]
+    (run / "metrics.jsonl").write_text("".join(kept))
+    capsys.readouterr()
+    train(f"resume={run}", "extra_steps=1")
+    said = [line for line in capsys.readouterr().out.splitlines() if "metrics.jsonl lacks" in line]
+    assert len(said) == (words is not None)
+    assert words is None or f"lacks {words} (cut off or edited)" in said[0]
