@@ -49,7 +49,10 @@ def tolerant_streams() -> Iterator[None]:
 def _tolerant(stream: TextIO | None, number: int) -> TextIO:
     """Returns a stream that writes as `stream` does, or to the file descriptor `number`, and does not fail."""
     if stream is not None:
-        if type(stream) is not io.TextIOWrapper or not isinstance(_file_of(stream), io.FileIO):
+        if type(stream) is not io.TextIOWrapper:
+            return stream
+        if not isinstance(_file_of(stream), io.FileIO):
+            stream.reconfigure(errors="backslashreplace")
             return stream
         number = stream.fileno()
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import gc
 import importlib
@@ -11,6 +12,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,10 +71,21 @@ def _describe_error(error: BaseException) -> tuple[str, int]:
         number = error.args[0] if isinstance(error, Interrupted) else signal.SIGINT
         return f"stopped by {number.name}", STOP_CODES[number]
     if isinstance(error, OSError):
-        return one_line(error), StorageError.exit_code
+        return _describe_os_error(error), StorageError.exit_code
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
         return "out of memory: choose a smaller batch_size, image_size or network", UsageError.exit_code
     raise error
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Returns one line with the file and, if a disk is full, the bytes that are free there."""
+    if error.filename is None:
+        return one_line(error)
+    free = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with contextlib.suppress(OSError):
+            free = f", {shutil.disk_usage(Path(os.fsdecode(error.filename)).parent).free:,} bytes free"
+    return one_line(f"{os.fsdecode(error.filename)}: {error.strerror}{free}")
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:

@@ -120,7 +120,7 @@ def _named_errors(target: Path, needed: int) -> Iterator[None]:
         with contextlib.suppress(OSError):
             free = f"{shutil.disk_usage(target.parent).free:,} bytes free"
         raise StorageError(
-            f"{target}: cannot be written ({one_line(error)}); needs {needed:,} bytes, {free}"
+            f"{target}: cannot be written ({one_line(error.strerror or error)}); needs {needed:,} bytes, {free}"
         ) from error
 
 

@@ -66,13 +66,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A file is on the disk before it has its name, and the name before this returns, so that it survives a power cut.
     """
-    with temporary_folder(path.parent) as folder:
+    with naming_errors(path), temporary_folder(path.parent) as folder:
         part = folder / path.name
         yield part
         if part.is_file():
             sync(part)
         os.replace(part, path)
-    sync(path.parent)
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def naming_errors(path: Path) -> Iterator[None]:
+    """While entered, gives an OSError that names no file this path, as that of a write to a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gan_cli import __version__
+from gan_cli.cli import main
 from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
@@ -305,3 +307,15 @@ def test_an_interrupt_while_options_are_read_ends_the_command(monkeypatch: pytes
             run_command(command, [])
         assert ended.value.code == 130
         assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_full_disk_is_named_with_the_bytes_that_are_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a.json"))
+
+    monkeypatch.setattr(main, "_dispatch", fail)
+    assert run_command("report", ["x"]) == 5
+    line = capsys.readouterr().err
+    assert re.fullmatch(rf"gan-report: {tmp_path}/a.json: No space left on device, [\d,]+ bytes free\n", line)

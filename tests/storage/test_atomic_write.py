@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,10 @@ def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path, kind: str, mo
     assert (target.name, read(target), read(taken[0])) == ("x-2", "mine", "other")
     assert (tmp_path / "x-2.json").is_file()
     assert not (tmp_path / "x.json").exists()
+
+
+def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as raised, replacing(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
