@@ -19,7 +19,7 @@ from PIL import Image
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.errors import StorageError
-from gan_cli.launch import run_training
+from gan_cli.launch import finish
 from gan_cli.reports import html_page as pages
 from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.write_report import write_run_report, write_sweep_report
@@ -373,7 +373,7 @@ def test_a_report_that_cannot_be_written_ends_no_run(
     def refuse(run: Path) -> Path:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(run_training, "write_run_report", refuse)
+    monkeypatch.setattr(finish, "write_run_report", refuse)
     run = train(*TINY_IMAGES, "steps=1")
     assert "warning: the report was not written (a bug)" in capsys.readouterr().out
     assert not (run / "report.html").exists()

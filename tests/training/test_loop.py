@@ -222,7 +222,10 @@ def test_logs_on_a_full_disk_end_no_run(
 ) -> None:
     from gan_cli.runs import log as runlog
 
-    monkeypatch.setattr(runlog, "METRICS", "/dev/full")
+    real = runlog.open_to_append
+    monkeypatch.setattr(
+        runlog, "open_to_append", lambda path: open("/dev/full", "a") if path.name == "metrics.jsonl" else real(path)
+    )
     run = train(*TINY_IMAGES, "steps=3")
     assert capsys.readouterr().out.count("/dev/full cannot be written") == 1
     assert last_checkpoint(run).counters.step == 3
