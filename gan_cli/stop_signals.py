@@ -75,6 +75,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         self._outer, StopSignals._innermost = StopSignals._innermost, self
+        if self._outer is not None and self._outer.received is not None:  # whose exception Python may have dropped
+            self.received, self._received_at = self._outer.received, self._outer._received_at
         self._handling = handling(self._receive)
         self._handling.__enter__()
         return self

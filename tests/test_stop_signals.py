@@ -105,3 +105,13 @@ def test_an_interrupt_names_its_signal() -> None:
     with pytest.raises(Interrupted) as raised, StopSignals() as stop, stop.interruptible():
         os.kill(os.getpid(), signal.SIGUSR1)
     assert raised.value.args == (signal.SIGUSR1,)
+
+
+def test_a_signal_whose_exception_was_dropped_still_stops_what_begins_later() -> None:
+    with StopSignals() as outer:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert outer.received == signal.SIGTERM
+        with StopSignals() as inner:
+            assert inner.received == signal.SIGTERM
+            with pytest.raises(Interrupted), inner.interruptible():
+                pass

@@ -65,6 +65,8 @@ class ImageStore:
 
     def add(self, images: np.ndarray) -> None:
         """Adds images uint8 `[n, C, H, W]`."""
+        if len(images) == 0:  # none of a block could be read
+            return
         if self._part is not None:
             try:
                 write_at(self._part.fd, np.ascontiguousarray(images).data.cast("B"), self._count * self._each)

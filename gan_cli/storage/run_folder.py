@@ -88,6 +88,7 @@ def lock(folder: Path) -> contextlib.ExitStack:
     """
     with contextlib.ExitStack() as held:
         try:
+            remove_unlocked(folder)  # after a power cut, a file may be in there as well
             refuse_links(folder)
             handle = held.enter_context(open_to_append(folder / LOCK))
         except OSError as error:

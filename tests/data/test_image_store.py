@@ -22,6 +22,7 @@ from gan_cli.data import folder, image_store, mapped_file
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
+from support.commands import write_text
 from support.configs import TINY_IMAGES, without
 from support.image_folders import load_folder
 from support.images import write_class_folders, write_image, zip_folder
@@ -489,3 +490,11 @@ def test_a_run_says_where_its_pictures_are_kept(train: Callable[..., Path], here
     file.unlink()
     train(f"resume={kept}", "extra_steps=1")
     assert file.exists()
+
+
+def test_a_set_of_which_nothing_can_be_read_is_one_line(tmp_path: Path, cache: Path) -> None:
+    for number in range(3):
+        write_text(tmp_path / "bad" / f"{number}.png", "no image")
+    with pytest.raises(UsageError) as raised:
+        load_folder(tmp_path / "bad", cache=cache, on_bad="skip")
+    assert "0.png" in str(raised.value)
