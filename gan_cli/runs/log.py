@@ -127,7 +127,9 @@ class RunLog:
         self._call_trackers(lambda tracker: tracker.truncate(step))
 
     def lines_before(self, step: int) -> int:
-        """Returns how many lines of `metrics.jsonl` are of earlier steps than `step`, the last one."""
+        """Returns how many lines of `metrics.jsonl` are of earlier steps than `step`."""
+        if step < self._step:  # the run is being rolled back
+            return sum(entry["step"] < step for _, entry in _read_lines(self._folder / METRICS, None))
         return self._before if step == self._step else self._lines
 
     def _count_all(self) -> None:
