@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from functools import cache, partial
 from random import Random
-from typing import Any
+
+import pytest
 
 from torture.scenarios import TINY
 from torture.verify import differences, state_of
@@ -87,21 +85,11 @@ def _is_valid(overrides: list[str]) -> bool:
     return True
 
 
-def stop_after(updates: int, number: int = signal.SIGINT) -> None:
-    """Sends a signal to this process during the update of this number, counted over both networks."""
-    from gan_cli.training import loop
+def stop_after(updates: int) -> None:
+    """Sends SIGINT to this process, which ends after the trial, during the update of this number."""
+    from support import training  # imports torch, which only the process of a trial may do
 
-    done = 0
-
-    def counting(step: Callable[..., Any], *arguments: Any) -> Any:
-        nonlocal done
-        done += 1
-        if done == updates:
-            os.kill(os.getpid(), number)
-        return step(*arguments)
-
-    for name in ("discriminator_step", "generator_step"):
-        setattr(loop, name, partial(counting, getattr(loop, name)))
+    training.stop_after(updates, pytest.MonkeyPatch())
 
 
 def boundary(trial: Trial) -> None:
