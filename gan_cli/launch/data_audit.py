@@ -58,12 +58,14 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
     files: list[ListedFile] = []
     if config.dataset.name == "folder":
         with open_images(config.dataset.path) as reader:
-            files = _used_files(config.dataset, reader)
-            rows += _describe_files(files, dataset, reader, config.sample_shape[1:])
+            listed = _used_files(config.dataset, reader)
+            files = _usable(listed, dataset)
+            rows += [_describe_unreadable(len(listed), dataset), *_describe_files(files, dataset, reader)]
     rows += _describe_classes(dataset)
     if noun == "points":
         return [*rows, _describe_range(dataset.samples)]
-    return [*rows, *_describe_pixels(dataset.samples, _names(files, dataset))]
+    names = [one_line(file.name, 40) for file in files] if len(files) == len(dataset) else []
+    return [*rows, *_describe_pixels(dataset.samples, names)]
 
 
 # --- files -------------------------------------------------------------------------------------------------------
@@ -78,29 +80,33 @@ def _used_files(section: Any, reader: Any) -> list[ListedFile]:
     return [layout.files[index] for index in chosen.tolist()]
 
 
-def _describe_files(
-    files: Sequence[ListedFile], dataset: Dataset, reader: ImageSource, target: tuple[int, ...]
-) -> list[Row]:
-    """Returns rows about unreadable files, and about the sizes and modes of the others."""
-    left_out = dataset.changes.get("left_out", [])
-    bad = len(files) - len(dataset)
-    listed = f" left out: {first_few([one_line(each, 60) for each in left_out], 3)}" if left_out else ""
-    rows = [Row("unreadable", f"{bad:,} of {len(files):,}{listed}" if bad else "none", bad > 0)]
+def _describe_unreadable(count: int, dataset: Dataset) -> Row:
+    """Returns a row about the files, of `count`, that were left out of the data set."""
+    bad = count - len(dataset)
+    if bad <= 0:
+        return Row("unreadable", "none")
+    named = first_few([one_line(each, 60) for each in dataset.changes["left_out"][:bad]], 3)
+    return Row("unreadable", f"{bad:,} of {count:,} left out: {named}", alarming=True)
+
+
+def _describe_files(files: Sequence[ListedFile], dataset: Dataset, reader: ImageSource) -> list[Row]:
+    """Returns rows about the sizes and the modes of usable files, and about how many images were enlarged."""
     headers = _read_headers(files, reader)
     if not headers:
-        return rows
-    part = "" if len(headers) >= len(files) - bad else f" (of {len(headers):,} files)"
+        return []
+    part = "" if len(headers) >= len(files) else f" (of {len(headers):,} files)"
     ordered = sorted((header.sides for header in headers), key=lambda sides: sides[0] * sides[1])
     smallest, median, largest = (
         f"{height:,} x {width:,}" for height, width in (ordered[0], ordered[len(ordered) // 2], ordered[-1])
     )
     sizes = f"all {smallest}" if ordered[0] == ordered[-1] else f"{smallest} to {largest}, median {median}"
-    rows.append(Row("sizes", f"{sizes}{part}"))
-    enlarged = dataset.changes.get("enlarged", 0)
-    share = f"{enlarged:,} of {len(dataset):,}, smaller than {target[0]} x {target[1]}"
-    rows.append(Row("enlarged", share if enlarged else "none", 2 * enlarged > len(dataset)))
-    rows.append(Row("modes", f"{_count_modes(headers)}{part}"))
-    return rows
+    enlarged, target = dataset.changes.get("enlarged", 0), " x ".join(map(str, dataset.samples.shape[2:]))
+    share = f"{enlarged:,} of {len(dataset):,}, smaller than {target}" if enlarged else "none"
+    return [
+        Row("sizes", f"{sizes}{part}"),
+        Row("enlarged", share, alarming=2 * enlarged > len(dataset)),
+        Row("modes", f"{_count_modes(headers)}{part}"),
+    ]
 
 
 def _read_headers(files: Sequence[ListedFile], reader: ImageSource) -> list[Header]:
@@ -140,16 +146,16 @@ def _count_modes(headers: Sequence[Header]) -> str:
     return text + (f"; {deep:,} of more than 8 bits" if deep else "")
 
 
-def _names(files: Sequence[ListedFile], dataset: Dataset) -> list[str]:
-    """Returns the name of the file of each sample; an empty list if they are not known."""
-    names, left_out = [], iter(dataset.changes.get("left_out", []))
+def _usable(files: Sequence[ListedFile], dataset: Dataset) -> list[ListedFile]:
+    """Returns the files without those that were left out, in the order of the samples."""
+    usable, left_out = [], iter(dataset.changes.get("left_out", []))
     unusable = next(left_out, None)
     for file in files:
         if unusable is not None and unusable.startswith(f"{file.name} ("):
             unusable = next(left_out, None)
         else:
-            names.append(one_line(file.name, 40))
-    return names if len(names) == len(dataset) else []
+            usable.append(file)
+    return usable
 
 
 # --- samples -----------------------------------------------------------------------------------------------------

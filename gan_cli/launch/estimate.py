@@ -71,7 +71,7 @@ def _parts(config: Config, costs: Costs, alternation: Alternation, steps: int) -
         Part("grids", grids, grids * costs.grid.seconds, (grids + 1) * costs.grid.size),  # and one of real samples
         Part("checkpoints", checkpoints, checkpoints * costs.checkpoint.seconds, on_disk * costs.checkpoint.size),
         Part("evaluations", evaluations, evaluations * costs.evaluation.seconds),
-        Part("before evaluations", bool(costs.preparation.seconds), costs.preparation.seconds),
+        Part("preparing evaluations", bool(costs.preparation.seconds), costs.preparation.seconds),
         Part("animation", 1, frames * costs.frame.seconds, frames * costs.frame.size),
     ]
 
@@ -91,7 +91,7 @@ def updates_in(steps: int, alternation: Alternation) -> int:
 def _steps_in_budget(config: Config, costs: Costs, alternation: Alternation) -> int:
     """Returns the number of steps of which all parts that the budget counts fit into it, at least 1."""
     assert config.budget is not None
-    outside = ["animation", "before evaluations"]
+    outside = ["animation", "preparing evaluations"]
     if not fits_in_budget(costs.evaluation.seconds, config.budget):
         outside.append("evaluations")
 

@@ -38,7 +38,7 @@ from gan_cli.training.step_metrics import metrics_to_keep, peak_memory, step_met
 from gan_cli.training.steps import discriminator_step, generator_step
 from gan_cli.training.throughput import RunTimer
 
-MOST_SECONDS, MOST_ROUNDS = 3.0, 100  # of updates; there are at least two rounds
+MOST_SECONDS, MOST_ROUNDS = 3.0, 33  # of updates; there are at least two rounds
 MOST_UPDATES = 5  # of each network in a round
 WARMUP_SHARE = 0.1  # of the rounds that are not timed, besides the first
 SAMPLES = 100  # of the metric
@@ -177,7 +177,7 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     reference = build_reference(real, extractor, few, cached=False)
     check_config_metrics(config, reference)
     prepared = time.perf_counter()
-    generator = evaluated_generator(run)
+    generator = evaluated_generator(run) if names else run.state.sampler
     generating = time.perf_counter()
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + few)
     samples = generate_samples(generator, config, dataset, seeds, few)
