@@ -181,9 +181,9 @@ def test_metrics_are_tried_as_the_run_computes_them(
     assert re.search(r"evaluations +3 ", told)
     assert "preparing evaluations" in told
     assert not classifier.CLASSIFIER_CACHE.expanduser().exists()
-    few = [*without(TINY_IMAGES, "dataset.size"), "dataset.size=15"]
+    few = [*without(TINY_IMAGES, "dataset.size"), "dataset.size=8"]
     assert run_command("train", [*few, "evaluation.metrics=[kernel]", "dry_run=true"]) == 2
-    assert "these data have 15 samples, too few to compare with" in capsys.readouterr().err
+    assert "these data have 8 samples, too few to compare with" in capsys.readouterr().err
 
 
 def test_a_budget_gives_the_number_of_steps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

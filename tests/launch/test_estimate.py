@@ -97,7 +97,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch
     (tmp_path / "file").touch()
     assert free_bytes(tmp_path / "not" / "there") > 0
     assert not (tmp_path / "not").exists()
-    with pytest.raises(StorageError, match="cannot hold a run, .*/file is a file"):
+    with pytest.raises(StorageError, match=r"cannot hold a run, .*/file is a file"):
         free_bytes(tmp_path / "file" / "runs")
     monkeypatch.setattr(os, "access", lambda *arguments: False)
     with pytest.raises(StorageError, match="is read-only for this user"):
