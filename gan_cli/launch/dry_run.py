@@ -33,17 +33,17 @@ def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: It
     finite, StorageError if the folder `output` cannot be written or has too little space.
     """
     console, config, dataset = Console(), run.config, run.batches.dataset
-    console.print(_config_table(config, named, implied))
+    console.print(_config_table(config, named, implied), "")
     for table in _network_tables(run):
-        console.print(table)
+        console.print(table, "")
     print(f"data: {dataset.source}, {count_noun(len(dataset), 'sample')}")
     for note in notes:
         print(note)
-    console.print(_pairs_table("data", audit(config, dataset)))
+    console.print("", _pairs_table("data", audit(config, dataset)), "")
     trial = try_everything(run)
-    console.print(_pairs_table("trial", trial.rows))
+    console.print(_pairs_table("trial", trial.rows), "")
     steps, parts = steps_and_parts(config, trial.costs, run.objective.alternation, _planned_steps(run))
-    console.print(_estimate_table(parts, steps))
+    console.print(_estimate_table(parts, steps), "")
     needed, free = sum(part.size for part in parts), free_bytes(Path(config.output))
     shown = one_line(config.output, 60)
     print(f"disk: about {format_bytes(needed)} in {shown} at most, {format_bytes(free)} are free")
@@ -76,10 +76,12 @@ def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str
 
 
 def _pairs_table(title: str, rows: Iterable[Row]) -> Table:
-    """Returns a table of names and texts. Rows that probably show a mistake are bold."""
+    """Returns a table of names and texts. Rows that probably show a mistake are bold and begin with `!`."""
     table = Table(box=None, show_header=False, title=title, title_justify="left")
     for row in rows:
-        table.add_row(row.name, Text(row.text), style="bold" if row.alarming else "")
+        table.add_row(
+            f"{'!' if row.alarming else ' '} {row.name}", Text(row.text), style="bold" if row.alarming else ""
+        )
     return table
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_cli.data.labels import Attribute
 from gan_cli.device import synchronize
-from gan_cli.errors import CheckpointError
+from gan_cli.errors import CheckpointError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
 from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_samples
@@ -60,7 +60,7 @@ def try_everything(run: Run) -> Trial:
     """
     timer = RunTimer(run.state)
     save_real_samples(run)
-    rounds, output, steps_text = _try_steps(run)
+    update_seconds, output, step_text = _try_steps(run)
     require_finite(run.state, state_tensors(run.state))
     with timer.pause("log"):
         values = step_metrics(run, output, timer)
@@ -70,18 +70,21 @@ def try_everything(run: Run) -> Trial:
     with timer.pause("frame"):
         save_progress_animation(run)
     metric_text, preparation, evaluation = _try_metric(run)
-    checkpoint_text, checkpoint_size = _try_checkpoint(run, timer)
-    seconds = timer.pause_seconds
-    grid_size, frame_size = (_size(path) for path in (grid_path(run), run.folder / PROGRESS))
+    with timer.pause("checkpoint"):
+        run.save_checkpoint(metrics_to_keep(run))
+    memory_text = _memory_text(run)  # before the checkpoint is read, because a run does not read its own
+    seconds, saved = timer.pause_seconds, run.folder / CHECKPOINTS / LAST
+    grid_size, frame_size, checkpoint_size = map(_size, (grid_path(run), run.folder / PROGRESS, saved))
+    checkpoint_text = f"{format_bytes(checkpoint_size)}, saved in {format_seconds(seconds['checkpoint'])}"
     rows = [
-        Row("steps", steps_text),
-        Row("grid", f"written in {format_seconds(seconds['grid'])}, {format_bytes(grid_size)}"),
+        Row("step", step_text),
+        Row("grid", f"{format_bytes(grid_size)}, written in {format_seconds(seconds['grid'])}"),
         Row("metric", metric_text),
-        Row("checkpoint", checkpoint_text),
-        Row("peak memory", _memory_text(run)),
+        Row("checkpoint", f"{checkpoint_text}, {_try_reading(run, saved)}"),
+        Row("peak memory", memory_text),
     ]
     costs = Costs(
-        update=Cost(sum(rounds) / len(rounds) / _updates(_short_alternation(run))),
+        update=Cost(update_seconds),
         log=Cost(seconds["log"], len(json.dumps(values)) + 1),
         grid=Cost(seconds["grid"], grid_size),
         frame=Cost(seconds["frame"], frame_size),
@@ -95,24 +98,18 @@ def try_everything(run: Run) -> Trial:
 # --- steps -------------------------------------------------------------------------------------------------------
 
 
-def _short_alternation(run: Run) -> Alternation:
-    """Returns the order of updates in a trial: that of the run with at most MOST_UPDATES of each network in a round."""
-    alternation = run.objective.alternation
-    return Alternation(min(alternation.d_updates, MOST_UPDATES), min(alternation.g_updates, MOST_UPDATES))
+def _try_steps(run: Run) -> tuple[float, GeneratorStepOutput, str]:
+    """Does rounds of updates. Returns the mean seconds of an update after the warm-up, G's last output, and a text.
 
-
-def _updates(alternation: Alternation) -> int:
-    return alternation.d_updates + alternation.g_updates
-
-
-def _try_steps(run: Run) -> tuple[list[float], GeneratorStepOutput, str]:
-    """Does rounds of updates. Returns the seconds of those after the warm-up, G's last output, and a text."""
-    state, alternation = run.state, _short_alternation(run)
+    A mean, since lazy penalties make some updates slower than others.
+    """
+    state, whole = run.state, run.objective.alternation
+    alternation = Alternation(min(whole.d_updates, MOST_UPDATES), min(whole.g_updates, MOST_UPDATES))
     objective = dataclasses.replace(run.objective, alternation=alternation)
     seconds: list[float] = []
     while len(seconds) < 2 or (len(seconds) <= MOST_ROUNDS and sum(seconds) < MOST_SECONDS):
         started = time.perf_counter()
-        for _ in range(_updates(alternation)):
+        for _ in range(alternation.d_updates + alternation.g_updates):
             if next_network(state.counters, alternation) == "generator":
                 output = generator_step(state, objective, run.batches)
             else:
@@ -120,10 +117,12 @@ def _try_steps(run: Run) -> tuple[list[float], GeneratorStepOutput, str]:
         synchronize(state.device)
         seconds.append(time.perf_counter() - started)
     timed = seconds[1 + int(WARMUP_SHARE * (len(seconds) - 1)) :]
-    updates = f"{alternation.d_updates} of D and {alternation.g_updates} of G"
-    mean = sum(timed) / len(timed)
-    text = f"{updates}: {format_seconds(mean)}, the mean of {len(timed):,}; the first {format_seconds(seconds[0])}"
-    return timed, output, text
+    update_seconds = sum(timed) / len(timed) / (alternation.d_updates + alternation.g_updates)
+    step_seconds = update_seconds * (1 + whole.d_updates / whole.g_updates)
+    count = count_noun(alternation.g_updates * len(timed), "step")
+    slow = format_seconds(seconds[0] / alternation.g_updates)
+    text = f"about {format_seconds(step_seconds)}, the mean of {count}; the first took {slow}"
+    return update_seconds, output, text
 
 
 # --- metric ------------------------------------------------------------------------------------------------------
@@ -194,14 +193,11 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
 # --- checkpoint --------------------------------------------------------------------------------------------------
 
 
-def _try_checkpoint(run: Run, timer: RunTimer) -> tuple[str, int]:
-    """Saves a checkpoint and reads it again. Returns a text and the size of the file.
+def _try_reading(run: Run, path: Path) -> str:
+    """Reads the checkpoint that was just saved. Returns a text with the seconds and the number of tensors.
 
-    Raises CheckpointError if the tensors or counters that were read differ from those of the state.
+    Raises CheckpointError if its tensors or counters differ from those of the state.
     """
-    with timer.pause("checkpoint"):
-        run.save_checkpoint(metrics_to_keep(run))
-    path = run.folder / CHECKPOINTS / LAST
     started = time.perf_counter()
     loaded = checkpoint.load(path)
     seconds = time.perf_counter() - started
@@ -209,8 +205,7 @@ def _try_checkpoint(run: Run, timer: RunTimer) -> tuple[str, int]:
     same = loaded.tensors.keys() == state.keys() and loaded.counters == run.state.counters
     if not same or not all(torch.equal(loaded.tensors[name], tensor) for name, tensor in state.items()):
         raise CheckpointError("a checkpoint of the trial was read with other tensors or counters than were saved")
-    saved = f"{format_bytes(_size(path))}, saved in {format_seconds(timer.pause_seconds['checkpoint'])}"
-    return f"{saved}, read in {format_seconds(seconds)}: all {len(state)} tensors are equal", _size(path)
+    return f"read in {format_seconds(seconds)}: all {len(state)} tensors are equal"
 
 
 # --- texts -------------------------------------------------------------------------------------------------------
