@@ -72,7 +72,7 @@ def try_everything(run: Run) -> Trial:
     metric_text, preparation, evaluation = _try_metric(run)
     with timer.pause("checkpoint"):
         run.save_checkpoint(metrics_to_keep(run))
-    memory_text = _memory_text(run)  # before the checkpoint is read, because a run does not read its own
+    peak = _describe_peak(run)  # before the checkpoint is read, because a run does not read its own
     seconds, saved = timer.pause_seconds, run.folder / CHECKPOINTS / LAST
     grid_size, frame_size, checkpoint_size = map(_size, (grid_path(run), run.folder / PROGRESS, saved))
     checkpoint_text = f"{format_bytes(checkpoint_size)}, saved in {format_seconds(seconds['checkpoint'])}"
@@ -81,7 +81,7 @@ def try_everything(run: Run) -> Trial:
         Row("grid", f"{format_bytes(grid_size)}, written in {format_seconds(seconds['grid'])}"),
         Row("metric", metric_text),
         Row("checkpoint", f"{checkpoint_text}, {_try_reading(run, saved)}"),
-        Row("peak memory", memory_text),
+        Row("peak memory", peak),
     ]
     costs = Costs(
         update=Cost(update_seconds),
@@ -215,7 +215,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _memory_text(run: Run) -> str:
+def _describe_peak(run: Run) -> str:
     """Returns the peak memory of the process, and that of a GPU with the size of its memory."""
     device = run.state.device
     text = f"{format_bytes(peak_memory(torch.device('cpu')) * 2**20)} of main memory"
