@@ -5,6 +5,7 @@ Image files are not decoded again: their sizes and modes are in their headers, t
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -64,8 +65,7 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
     rows += _describe_classes(dataset)
     if noun == "points":
         return [*rows, _describe_range(dataset.samples)]
-    names = [one_line(file.name, 40) for file in files] if len(files) == len(dataset) else []
-    return [*rows, *_describe_pixels(dataset.samples, names)]
+    return [*rows, *_describe_pixels(dataset.samples, files if len(files) == len(dataset) else [])]
 
 
 # --- files -------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def _describe_unreadable(count: int, dataset: Dataset) -> Row:
     bad = count - len(dataset)
     if bad <= 0:
         return Row("unreadable", "none")
-    named = first_few([one_line(each, 60) for each in dataset.changes["left_out"][:bad]], 3)
+    named = first_few([one_line(each, 60) for each in dataset.changes.get("left_out", [])], 3)
     return Row("unreadable", f"{bad:,} of {count:,} left out: {named}", alarming=True)
 
 
@@ -182,19 +182,20 @@ def _describe_range(points: Tensor) -> Row:
     return Row("coordinates", f"from {low:.3g} to {high:.3g}")
 
 
-def _describe_pixels(samples: Tensor, names: Sequence[str]) -> list[Row]:
-    """Returns rows about exact duplicates and nearly constant images. `names` are those of the samples, if known."""
+def _describe_pixels(samples: Tensor, files: Sequence[ListedFile]) -> list[Row]:
+    """Returns rows about exact duplicates and nearly constant images. `files` are those of the samples, if known."""
     spread = max(1, -(-samples.nbytes // MOST_BYTES))
-    some, names = samples[::spread], names[::spread]
+    some, files = samples[::spread], files[::spread]
     among = f"{len(some):,}" if spread == 1 else f"{len(some):,} examined"
     first: dict[bytes, int] = {}
     originals = [first.setdefault(digest, index) for index, digest in enumerate(image_digests(some, some.nbytes) or ())]
     copies = [(index, original) for index, original in enumerate(originals) if index != original]
     constant = _nearly_constant(some).nonzero().flatten().tolist()
-    pairs = [f"{names[index]} = {names[original]}" for index, original in copies] if names else []
+    names = {index: one_line(files[index].name, 40) for index in {*constant, *itertools.chain(*copies)} if files}
+    pairs = [f"{names[index]} = {names[original]}" for index, original in copies if names]
     found = [
         ("duplicates", "copies of another", len(copies), pairs),
-        ("nearly constant", "of one colour", len(constant), [names[index] for index in constant] if names else []),
+        ("nearly constant", "of one colour", len(constant), [names[index] for index in constant if names]),
     ]
     return [
         Row(name, f"{count:,} of {among} are {what}" + (f": {first_few(listed, 3)}" if listed else ""), True)
