@@ -17,7 +17,7 @@ EXAMPLES = {
         ("gan-train dataset=folder dataset.path=~/cats", "your own images"),
         ("gan-train dataset=folder dataset.path=[cats,dogs] dataset.balance=true", "two folders, drawn equally often"),
         ("gan-train dataset=folder dataset.path=dogs dataset.labels=breeds.csv", "with labels from a table"),
-        ("gan-train loss=hinge dry_run=true", "show what would be trained, and try one step"),
+        ("gan-train loss=hinge dry_run=true", "audit the data, try each part, estimate the time"),
         ("gan-train explain=wasserstein", "explain an option: how it works, when it fails"),
         ("gan-train resume=outputs/NAME/DATE", "continue a run where it stopped"),
         ("gan-train -m loss=hinge,minimax seed=1,2,3 jobs=2", "a sweep: every combination, two at a time"),

@@ -69,7 +69,7 @@ class Config:
         None, description="a run that had a budget: repeat its steps as recorded, without measuring time"
     )
     plugins: Several[Name] = Field((), description="installed packages whose options to add, as [mypackage]")
-    dry_run: Bool = Field(False, description="show config and networks, try one step, write no file")
+    dry_run: Bool = Field(False, description="show config and networks, audit the data, try and estimate the run")
     jobs: Integer = Field(1, ge=1, le=1024, description="with -m: runs of the sweep at the same time")
     fresh: Bool = Field(False, description="with -m: begin a new sweep, even if this one has begun")
     keep: Integer = Field(ge=0, description="number of step_* checkpoints to keep; 0: all")

@@ -19,7 +19,7 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.classifier import load_assessed_classifier
+from gan_cli.evaluation.metrics.classifier import ClassifierLoader, load_assessed_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
@@ -35,12 +35,14 @@ INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue al
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 
-def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Extractor:
+def build_extractor(
+    name: str, real: RealData, log: LogCallback = ignore, load: ClassifierLoader = load_assessed_classifier
+) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
     `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
     classifier that is no better than guessing. For points, the features are the coordinates. `log` is called with
-    lines for the user. Raises UsageError if the data do not allow this extractor.
+    lines for the user. `load` gives the classifier. Raises UsageError if the data do not allow this extractor.
     """
     samples, classes = real.train_unlimited.samples, real.train_unlimited.classes
     labelled = real.train_unlimited.labels is not None and len(classes) > 1
@@ -60,10 +62,10 @@ def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Ext
         return build_inception_extractor()
     if name == "random" or not labelled:
         return feature_extractors.build_random_extractor(samples.shape[1])
-    return _classifier(real, log)
+    return _classifier(real, log, load)
 
 
-def _classifier(real: RealData, log: LogCallback) -> Extractor:
+def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Extractor:
     whole = real.train_unlimited
     assert whole.labels is not None
     images, labels, attributes = whole.samples, whole.labels, attributes_of(whole.classes)
@@ -72,7 +74,7 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
         attributes = [Attribute("", 0, DIGITS)]
 
     otherwise = "images are compared in random features"
-    found, assessment = load_assessed_classifier(whole.fingerprint, images, labels, attributes, log, otherwise)
+    found, assessment = load(whole.fingerprint, images, labels, attributes, log, otherwise)
     if assessment.at_chance:
         extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
         return dataclasses.replace(extractor, why=assessment.summary)
@@ -86,7 +88,8 @@ class Reference:
     `real` holds the features of these real samples. `other` holds the features of further real samples, or None if none
     are left. The metrics of `other` compared with `real` are called floors: they show the values that a perfect
     generator would get. `floors` holds the floors that were computed so far, by metric name. `n` is the number of fakes
-    to compare; with the default protocol, `real` and `other` have `n` samples too. `key` is the name of the cache file.
+    to compare; with the default protocol, `real` and `other` have `n` samples too. `key` is the name of the cache file,
+    empty if nothing is cached.
     """
 
     extractor: Extractor
@@ -129,6 +132,8 @@ class Reference:
 
     def save_to_cache(self) -> None:
         """Writes the cache file. If the file cannot be written, nothing happens and nothing is raised."""
+        if not self.key:
+            return
         sides = {"real": self.real._asdict(), "other": {} if self.other is None else self.other._asdict()}
         tensors = {
             f"{side}.{name}": value.contiguous()
@@ -151,12 +156,15 @@ def build_reference(
     n: int,
     progress: ProgressCallback = ignore,
     protocol: Protocol = DEFAULT_PROTOCOL,
+    *,
+    cached: bool = True,
 ) -> Reference:
     """Returns the reference: features of `n` real samples, and of other real samples for the floors.
 
     If there are fewer than `n` real samples, all of them are used. The features are read from the cache file if it is
-    valid; otherwise they are computed and the cache file is replaced. With another `protocol` than the default, the
-    number of real samples can differ from `n`. Raises UsageError for fewer than MIN_SAMPLES samples.
+    valid; otherwise they are computed and the cache file is replaced. Without `cached`, the cache is not used. With
+    another `protocol` than the default, the number of real samples can differ from `n`. Raises UsageError for fewer
+    than MIN_SAMPLES samples.
     """
     n = min(n, real.max_per_side) if protocol == DEFAULT_PROTOCOL else n
     if min(n, real.available(protocol)) < MIN_SAMPLES:
@@ -167,7 +175,7 @@ def build_reference(
     key = hashlib.sha256(repr((VERSION, *real.fingerprints, extractor.key, shape, n, *selection)).encode()).hexdigest()
     compared, others = real.select(n, protocol)
     sizes = len(compared), None if others is None else len(others)
-    found = _load(key, *sizes)
+    found = _load(key, *sizes) if cached else None
     if found is not None:
         return Reference(extractor, n, real, protocol, key, *found)
 
@@ -176,7 +184,7 @@ def build_reference(
 
     features = extractor.extract(compared, log_progress)
     other = None if others is None else extractor.extract(others, partial(log_progress, before=len(compared)))
-    reference = Reference(extractor, n, real, protocol, key, features, other, {})
+    reference = Reference(extractor, n, real, protocol, key if cached else "", features, other, {})
     reference.save_to_cache()
     return reference
 

@@ -1,10 +1,10 @@
-"""`dry_run=true`: prints the config and the networks of a command, tries one training step, and writes no files."""
+"""`dry_run=true`: prints what a command would train, audits its data, tries each part of the run and estimates it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -15,50 +15,52 @@ from torch import Tensor, nn
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
-from gan_cli.data.dataset import Dataset
-from gan_cli.data.load_dataset import build_batches
-from gan_cli.errors import count_noun
+from gan_cli.errors import StorageError, count_noun, one_line
+from gan_cli.launch.data_audit import Row, audit
+from gan_cli.launch.estimate import Part, format_bytes, format_seconds, free_bytes, steps_and_parts
+from gan_cli.launch.trial_run import try_everything
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import TrainState, require_finite, state_tensors
-from gan_cli.training.objective import build_objective
-from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, prepare_for_discriminator
+from gan_cli.training.run import Run
+from gan_cli.training.steps import draw_latents, prepare_for_discriminator
 
 
-def preview(
-    config: Config,
-    named: tuple[str, ...],
-    implied: dict[str, str],
-    dataset: Dataset,
-    state: TrainState,
-    notes: Iterable[str] = (),
-) -> None:
-    """Prints the config and the layers of both networks, and tries one update of each network.
+def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: Iterable[str] = ()) -> None:
+    """Prints the config, the layers of both networks, an audit of the data, a trial of the run and an estimate.
 
     `named` are the keys that the user set. `implied` says what set other keys: "an option" or "recipe". `notes` are
-    lines about the data. Raises DivergedError if a number is not finite after the updates.
+    lines about the data. The trial writes into `run.folder`. Raises DivergedError if a number of the trial is not
+    finite, StorageError if the folder `output` cannot be written or has too little space.
     """
-    console = Console()
-    console.print(_config_table(config, named, implied))
-    batches = build_batches(config, dataset, state.device)
-    real = batches.draw(0)
-    objective = build_objective(config, batches)
-    latent = draw_latents(objective, "generator", 0).to(state.device)
-    console.print(_network_table("generator", state.generator, latent, real.condition))
-    samples = prepare_for_discriminator(state, objective, real.samples, generator_for(config.seed, "present", 0))
-    condition = objective.discriminator_input.pack_condition(real.condition)
-    console.print(_network_table("discriminator", state.discriminator, samples, condition))
+    console, config, dataset = Console(), run.config, run.batches.dataset
+    console.print(_config_table(config, named, implied), "")
+    for table in _network_tables(run):
+        console.print(table, "")
     print(f"data: {dataset.source}, {count_noun(len(dataset), 'sample')}")
     for note in notes:
         print(note)
-    started = time.perf_counter()
-    discriminator_step(state, objective, batches)
-    generator_step(state, objective, batches)
-    require_finite(state, state_tensors(state))
+    console.print("", _pairs_table("data", audit(config, dataset)), "")
+    trial = try_everything(run)
+    console.print(_pairs_table("trial", trial.rows), "")
+    steps, parts = steps_and_parts(config, trial.costs, run.objective.alternation, _planned_steps(run))
+    console.print(_estimate_table(parts, steps), "")
+    needed, free = sum(part.size for part in parts), free_bytes(Path(config.output))
+    shown = one_line(config.output, 60)
+    print(f"disk: about {format_bytes(needed)} in {shown} at most, {format_bytes(free)} are free")
+    if needed > free:
+        raise StorageError(f"output={shown}: needs about {needed:,} bytes, {free:,} bytes free")
     print(
-        f"tried: a discriminator and a generator update on {count_noun(config.batch_size, 'sample')} each,"
-        f" {time.perf_counter() - started:.2f} s including warm-up; all numbers are finite. Nothing was written."
+        f"tried: {count_noun(run.state.counters.d_updates, 'discriminator update')} and"
+        f" {count_noun(run.state.counters.step, 'generator update')} on {count_noun(config.batch_size, 'sample')} each;"
+        " all numbers are finite. The files of the trial were removed."
     )
+
+
+def _planned_steps(run: Run) -> int | None:
+    """Returns the number of steps of the run; None if its budget decides. That of a replay is recorded."""
+    if run.replayed_total_steps:
+        return run.replayed_total_steps[max(run.replayed_total_steps)]
+    return run.state.counters.total_steps
 
 
 def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str]) -> Table:
@@ -71,6 +73,41 @@ def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str
         origin = "you" if by_user else implied.get(dotted, "")
         table.add_row(Text(dotted), Text(format_value(value)), origin, style="bold" if origin else "")
     return table
+
+
+def _pairs_table(title: str, rows: Iterable[Row]) -> Table:
+    """Returns a table of names and texts. Rows that probably show a mistake are bold and begin with `!`."""
+    table = Table(box=None, show_header=False, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(
+            f"{'!' if row.alarming else ' '} {row.name}", Text(row.text), style="bold" if row.alarming else ""
+        )
+    return table
+
+
+def _estimate_table(parts: Iterable[Part], steps: int) -> Table:
+    """Returns a table of the time and the disk space of each part of the whole run, and of all together."""
+    right = [Column(title, justify="right") for title in ("number", "time", "disk")]
+    title = f"the whole run of {count_noun(steps, 'step')}, estimated"
+    table = Table("part", *right, title=title, title_justify="left", box=None)
+    parts = [part for part in parts if part.times]
+    for part in parts:
+        shown = format_bytes(part.size) if part.size else ""
+        table.add_row(part.name, f"{part.times:,}", format_seconds(part.seconds), shown)
+    seconds, size = sum(part.seconds for part in parts), sum(part.size for part in parts)
+    table.add_row("all", "", f"about {format_seconds(seconds)}", f"about {format_bytes(size)}", style="bold")
+    return table
+
+
+def _network_tables(run: Run) -> Iterator[Table]:
+    """Yields a table of the layers of each network, for the first batch."""
+    config, state, objective = run.config, run.state, run.objective
+    real = run.batches.draw(0)
+    latent = draw_latents(objective, "generator", 0).to(state.device)
+    yield _network_table("generator", state.generator, latent, real.condition)
+    samples = prepare_for_discriminator(state, objective, real.samples, generator_for(config.seed, "present", 0))
+    condition = objective.discriminator_input.pack_condition(real.condition)
+    yield _network_table("discriminator", state.discriminator, samples, condition)
 
 
 def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Tensor | None) -> Table:

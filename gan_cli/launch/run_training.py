@@ -43,6 +43,9 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in data_notes(config, dataset):
         log.info(note)
+    if hasattr(config.dataset, "path"):  # the user's own images
+        for line in describe_duplicates(dataset.samples, most=MAX_BYTES_AT_START):
+            log.info(f"data: {line}")
     if config.classes:
         log.info(f"classes: {first_few(config.classes, 20)}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
@@ -62,15 +65,9 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
 
 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
-    """Returns lines about the data set: its own notes, then notes about classes of unequal size and about duplicates.
-
-    Duplicates are searched only in data sets that are read from a path, that is, in the user's own images.
-    """
+    """Returns lines about the data set: its own notes, then one about classes of unequal size."""
     unequal = class_balance_note(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    notes = [*dataset.notes, *([] if unequal is None else [unequal])]
-    if hasattr(config.dataset, "path"):
-        notes += [f"data: {line}" for line in describe_duplicates(dataset.samples, most=MAX_BYTES_AT_START)]
-    return notes
+    return [*dataset.notes, *([] if unequal is None else [unequal])]
 
 
 def _padding_note(config: Config) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,20 +97,26 @@ def _with_base(request: Request) -> Request:
 
 
 def _preview(request: Request) -> RunResult:
-    """Prints what the command would train, and tries one training step."""
+    """Prints what the command would train, and tries each part of the run in a temporary folder."""
     if request.config.resume is not None:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} continues an old one: give only one"
         )
     prepared = _prepare(request)
-    replay.find_replayed_ends(prepared.config, prepared.dataset)
+    config, dataset, state = prepared.config, prepared.dataset, prepared.state
+    replayed = replay.find_replayed_ends(config, dataset)
     if request.recipe.reason:
         print(recipes.describe_choice(request.recipe))
-    for line in _transfer_notes(request, prepared.config, prepared.transfers):
+    for line in _transfer_notes(request, config, prepared.transfers):
         print(line)
     implied = dict.fromkeys(request.implied, "an option") | dict.fromkeys(request.from_recipe, "recipe")
-    notes = data_notes(prepared.config, prepared.dataset)
-    preview(prepared.config, request.named, implied, prepared.dataset, prepared.state, notes)
+    with tempfile.TemporaryDirectory(prefix="gan-cli-") as name:
+        folder = create_run_folder(Path(name) / "run")
+        if replayed is not None:
+            shutil.copyfile(replayed, folder / replay.ENDS_COPY)
+        with RunLog(folder) as log:
+            run = _build_run(config, dataset, state, folder, log)
+            preview(run, request.named, implied, data_notes(config, dataset))
     return RunResult(None, 0)
 
 

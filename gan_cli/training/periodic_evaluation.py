@@ -23,7 +23,7 @@ from gan_cli.evaluation.generated_samples import (
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.classifier import Classifier, load_assessed_classifier, majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import Classifier, majority_class_accuracy
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
@@ -46,7 +46,7 @@ def evaluate(run: Run) -> dict[str, float]:
     """
     try:
         found = _class_accuracy(run) | _stacked_modes(run)
-        return found if run.reference is None else found | _compared(run, _evaluated_generator(run), run.reference.n)
+        return found if run.reference is None else found | _compared(run, evaluated_generator(run), run.reference.n)
     except Exception as error:
         run.log.info(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
@@ -59,13 +59,18 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
         return None
     real = find_real_data(config.dataset, config.image_size, dataset)
     reference = build_reference(real, build_extractor(evaluation.extractor, real, log), evaluation.n)
-    try:
-        check_metrics(reference, evaluation.metrics)
-    except UsageError as error:
-        raise UsageError(f"evaluation.{error}") from None
+    check_config_metrics(config, reference)
     for line in describe_comparison(reference, evaluation.metrics):
         log(line)
     return reference
+
+
+def check_config_metrics(config: Config, reference: Reference) -> None:
+    """Raises UsageError if a metric of `evaluation.metrics` does not suit the data or their features."""
+    try:
+        check_metrics(reference, config.evaluation.metrics)
+    except UsageError as error:
+        raise UsageError(f"evaluation.{error}") from None
 
 
 def describe_comparison(reference: Reference | None, metrics: Sequence[str]) -> list[str]:
@@ -105,7 +110,7 @@ def expected_seconds(run: Run) -> float:
         if run.reference is not None:
             n, few = run.reference.n, min(run.reference.n, TIMED)
             generators: list[nn.Module] = []
-            seconds += _timed(lambda: generators.append(_evaluated_generator(run)))
+            seconds += _timed(lambda: generators.append(evaluated_generator(run)))
             seconds += _timed(lambda: _compared(run, generators[0], few)) * n / few
         return seconds
     except Exception as error:
@@ -119,7 +124,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _evaluated_generator(run: Run) -> nn.Module:
+def evaluated_generator(run: Run) -> nn.Module:
     """Returns the generator that samples are drawn from, with recomputed statistics if it has batch normalization."""
     generator = run.state.sampler
     if has_running_statistics(generator):
@@ -213,7 +218,7 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
         fingerprint, otherwise = run.batches.dataset.fingerprint, "it does not classify samples"
-        found, assessment = load_assessed_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
+        found, assessment = run.load_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
         run.classifiers[key] = None if assessment.at_chance else found
     return run.classifiers[key]
 

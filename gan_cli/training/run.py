@@ -14,7 +14,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import evenly
-from gan_cli.evaluation.metrics.classifier import Classifier
+from gan_cli.evaluation.metrics.classifier import Classifier, ClassifierLoader, load_assessed_classifier
 from gan_cli.evaluation.reference import Reference
 from gan_cli.health.monitor import HealthMonitor
 from gan_cli.models.generate import generate
@@ -50,6 +50,7 @@ class Run:
     best: Best | None = None  # the best evaluation so far
     replayed_total_steps: dict[Position, int | None] = field(default_factory=dict)  # changes in the run to replay
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)  # None: not better than chance
+    load_classifier: ClassifierLoader = load_assessed_classifier  # a trial of a run trains one for a few steps only
     due: Due | None = None  # the work after a step that is not done yet; a resumed run begins with it
     unwritten: set[Path] = field(default_factory=set)  # images that could not be written
     health: HealthMonitor = field(init=False)

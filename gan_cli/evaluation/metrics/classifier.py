@@ -226,6 +226,12 @@ class ClassifierAssessment(NamedTuple):
     summary: str
 
 
+# As `load_assessed_classifier`.
+ClassifierLoader = Callable[
+    [str, Tensor, Tensor, Sequence[Attribute], LogCallback, str], tuple[Classifier, ClassifierAssessment]
+]
+
+
 def load_assessed_classifier(
     dataset_fingerprint: str,
     samples: Tensor,
