@@ -102,7 +102,7 @@ def _special_files(folder: str, names: list[str]) -> list[str]:
 def run(arguments: argparse.Namespace, out: Path, asked: dict[str, int]) -> None:
     """Runs what is left of the shard's trials, in `--workers` processes."""
     shard, shards = map(int, arguments.shard.split("/"))
-    keys = [arguments.key] if arguments.key else interleaved(asked)[shard::shards]
+    keys = arguments.key or interleaved(asked)[shard::shards]
     done = {} if arguments.key else results.load(out)
     keys = [key for key in keys if key not in done]
     deadline = time.monotonic() + 60 * arguments.minutes
@@ -126,7 +126,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=75, help="begin no trial after that")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", nargs="*", default=[], choices=[*PARTS], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--key", help="run this trial alone, even if it was run")
+    parser.add_argument("--key", nargs="+", help="run these trials alone, even if they were run")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all trials")
     parser.add_argument("--complete", action="store_true", help="exit with 1 if trials are left at the end")
     parser.add_argument("--report", action="store_true", help="run nothing, print the report")
@@ -138,7 +138,7 @@ def main() -> int:
         run(arguments, out, asked)
     found = results.load(out)
     if arguments.key:
-        return bool(found[arguments.key]["faults"])
+        return any(found[key]["faults"] for key in arguments.key)
     text = results.report(found, asked, f"Torture, {chosen} set, seed {arguments.seed}, {commit()}")
     (out / "report.md").write_text(text)
     print(text)

@@ -61,8 +61,17 @@ def create_run_folder(folder: Path) -> Path:
         for name in (CHECKPOINTS, SAMPLES):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        _remove_empty(folder)
         raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
     return folder
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes the new folder of a run if nothing was written to it, and its parents if they are empty."""
+    if not (folder / RECORD).exists():
+        for path in (folder / CHECKPOINTS, folder / SAMPLES, folder, folder.parent, folder.parent.parent):
+            with contextlib.suppress(OSError):  # it is not empty, or missing
+                path.rmdir()
 
 
 @contextlib.contextmanager
@@ -92,6 +101,7 @@ def lock(folder: Path) -> contextlib.ExitStack:
             refuse_links(folder)
             handle = held.enter_context(open_to_append(folder / LOCK))
         except OSError as error:
+            _remove_empty(folder)
             raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
         try:
             lock_file(handle)

@@ -103,7 +103,18 @@ def failing_call(trial: Trial) -> None:
         trial.fault("wrong", f"names no path: {ended.last_line}")
     if ended.code == 0:
         _check_success(trial, name, whole)
+    if forever:
+        _remove_empty(trial)
     complete(trial, name, scenario, older=False)
+
+
+def _remove_empty(trial: Trial) -> None:
+    """Removes empty files and folders, which a command could not remove since that failed too."""
+    for path in sorted(trial.here.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif path.is_file() and not path.stat().st_size and path.name != ".lock":
+            path.unlink()
 
 
 def _check_success(trial: Trial, name: str, whole: Reference) -> None:

@@ -22,14 +22,15 @@ from typing import Any, NamedTuple, TypeVar
 from support.preloaded_python import PRELOADED
 
 MODULES = (*PRELOADED, "gan_cli.export.export", "gan_cli.sweeps.compare")
-BLOCKED_SECONDS = 60  # without any CPU time and without being ready to run: the process hangs
-WALL_SECONDS = 900
+BLOCKED_SECONDS = 20  # without CPU time, and without waiting for a CPU or a disk: the command hangs
+LEAST_CPU = 0.1  # seconds within BLOCKED_SECONDS: a process that only polls hangs too
 CPU_SECONDS = 60
 MOST_MEMORY = 8 << 30  # of address space, which spares the machine
 TRACEBACK = "Traceback (most recent call last)"
 # corrupt: a damaged file is taken or left; lost: work is missing; leftover: a temporary file stays; executed: code,
 # sockets or writes elsewhere; wrong: another exit code or message than documented
 KINDS = ("corrupt", "lost", "leftover", "executed", "traceback", "hang", "limit", "wrong")
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 Result = TypeVar("Result")
 
 
@@ -60,6 +61,8 @@ class Ended(NamedTuple):
 def prepare() -> None:
     """Imports what the commands need, and composes a config of each, so that forked processes start fast."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    for number in STOPPING:  # a shell starts background jobs with SIGINT ignored, and our commands keep that
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     import torch
 
     from gan_cli.evaluation.metrics import classifier
@@ -152,19 +155,22 @@ class Trial:
 
     def wait(self, child: int, checked: bool = True) -> Ended:
         """Waits for a process of this trial, kills it if it hangs, and records tracebacks, hangs and CPU limits."""
-        hung, began, moved, cpu = False, time.monotonic(), time.monotonic(), -1.0
+        hung, moved, cpu = False, time.monotonic(), 0.0
+        asked = moved
         while True:
             ended, status, used = os.wait4(child, os.WNOHANG)
             if ended:
                 break
-            state, spent = _process_state(child)
             now = time.monotonic()
-            if spent != cpu or state == "R":
-                cpu, moved = spent, now
-            if not hung and (now - moved > BLOCKED_SECONDS or now - began > WALL_SECONDS):
-                hung = True
-                os.killpg(child, signal.SIGKILL)
-            time.sleep(0.01)
+            if now - asked > BLOCKED_SECONDS / 20:
+                asked = now
+                busy, spent = _activity(child, self.folder)
+                if busy or abs(spent - cpu) > LEAST_CPU:
+                    moved, cpu = now, spent
+                elif now - moved > BLOCKED_SECONDS and not hung:
+                    hung = True
+                    os.killpg(child, signal.SIGKILL)
+            time.sleep(0.005)
         console = [(self.folder / f"{child}.{name}").read_text(errors="replace") for name in ("out", "err")]
         seconds = used.ru_utime + used.ru_stime
         result = Ended(os.waitstatus_to_exitcode(status), seconds, used.ru_maxrss / 1024, *console, hung)
@@ -212,13 +218,26 @@ def _exit_code(function: Callable[[], int]) -> int:
         return 1
 
 
-def _process_state(process: int) -> tuple[str, float]:
-    """Returns the state of a process (R: running or ready to run) and its CPU seconds; without /proc, as if it ran."""
+def _activity(child: int, folder: Path) -> tuple[bool, float]:
+    """Returns whether a process of a trial runs or waits for a CPU or a disk, and the CPU seconds of all of them.
+
+    They are the child, and those whose current folder is in the trial's, such as the jobs of a sweep, which the child
+    waits for. Without /proc, the child always runs.
+    """
+    states, seconds = [], 0.0
+    for path in [path for path in Path("/proc").glob("[0-9]*") if path.name == str(child) or _is_inside(path, folder)]:
+        with contextlib.suppress(OSError):  # it has just ended
+            parts = (path / "stat").read_text().rpartition(")")[2].split()
+            states.append(parts[0])
+            seconds += (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return not states or "R" in states or "D" in states, seconds
+
+
+def _is_inside(process: Path, folder: Path) -> bool:
     try:
-        parts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return Path(os.readlink(process / "cwd")).is_relative_to(folder)
     except OSError:
-        return "R", 0.0
-    return parts[0], (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+        return False
 
 
 @dataclass
