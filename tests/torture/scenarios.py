@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import shutil
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ SCENARIOS = {
     "export": Scenario("export", ("{run}",)),
     "eval": Scenario("eval", ("{run}", "metrics=[frechet]", "extractor=pixels", "n=20", "resamples=0")),
     "report": Scenario("report", ("{run}",)),
+    "compare": Scenario("compare", ("{run}", "{run}")),
     "sweep": Scenario("train", ("-m", *TINY, f"name={NAME}", "steps=3", "seed=0,1", "evaluation.extractor=pixels")),
 }
 
@@ -146,10 +148,12 @@ def acceptable(trial: Trial, name: str, scenario: Scenario) -> list[State]:
     ]
 
 
-def complete(trial: Trial, name: str, scenario: Scenario, older: bool = True) -> Ended:
+def complete(
+    trial: Trial, name: str, scenario: Scenario, older: bool = True, before: Callable[[], None] | None = None
+) -> Ended:
     """Gives the command again, which must succeed and leave the folder as if nothing had happened."""
     expected = acceptable(trial, name, scenario)
-    ended = trial.run(scenario.command, *arguments_of(scenario, trial, True))
+    ended = trial.run(scenario.command, *arguments_of(scenario, trial, True), before=before)
     if ended.code != 0:
         trial.fault("wrong", f"the same command again: exit code {ended.code}, {ended.last_line}")
     found = state_of(made_folder(trial))

@@ -26,10 +26,19 @@ BLOCKED_SECONDS = 20  # without CPU time, and without waiting for a CPU or a dis
 LEAST_CPU = 0.1  # seconds within BLOCKED_SECONDS: a process that only polls hangs too
 CPU_SECONDS = 60
 MOST_MEMORY = 8 << 30  # of address space, which spares the machine
+NOT_RUN = "not run: "
 TRACEBACK = "Traceback (most recent call last)"
-# corrupt: a damaged file is taken or left; lost: work is missing; leftover: a temporary file stays; executed: code,
-# sockets or writes elsewhere; wrong: another exit code or message than documented
-KINDS = ("corrupt", "lost", "leftover", "executed", "traceback", "hang", "limit", "wrong")
+# The kinds of faults, and their names in the table.
+KINDS = {
+    "corrupt": "corrupt",  # a damaged file is used, or left under its final name
+    "lost": "lost",  # work is missing
+    "executed": "executed",  # code, programs, sockets, writes elsewhere, escapes on the console
+    "traceback": "tracebacks",
+    "hang": "hangs",
+    "limit": "over limits",
+    "leftover": "left behind",  # a temporary file
+    "wrong": "wrong",  # another exit code, message or file than documented
+}
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 Result = TypeVar("Result")
 
@@ -98,6 +107,7 @@ class Trial:
     memory: float = 0.0
     note: str = ""  # what was drawn
     trained: int = 0  # of random configs
+    cpu_seconds: int = CPU_SECONDS  # of a command
 
     def __post_init__(self) -> None:
         self.random = Random(f"{self.seed}/{self.key}")
@@ -118,14 +128,22 @@ class Trial:
         """Records a broken promise."""
         self.faults.append(Fault(kind, text))
 
+    def skip(self, reason: str) -> None:
+        """Records that the trial cannot run here. The report says so."""
+        self.cases, self.note = 0, f"{NOT_RUN}{reason}"
+
     def run(
         self, command: str, *arguments: str, before: Callable[[], None] | None = None, checked: bool = True
     ) -> Ended:
         """Runs `gan-<command>`. `before` is called in its process first, for example to plan a kill."""
+        return self.wait(self.start_command(command, *arguments, before=before), checked)
+
+    def start_command(self, command: str, *arguments: str, before: Callable[[], None] | None = None) -> int:
+        """Starts `gan-<command>` and returns its process id, for `wait`."""
         from gan_cli.cli.main import run_command
 
         self.commands.append(f"gan-{command} {' '.join(arguments)}")
-        return self.call(lambda: run_command(command, list(arguments)), before, checked)
+        return self.start(lambda: run_command(command, list(arguments)), before)
 
     def call(
         self, function: Callable[[], int], before: Callable[[], None] | None = None, checked: bool = True
@@ -184,7 +202,7 @@ class Trial:
         if ended.hung:
             self.fault("hang", f"{last}: hangs")
         if ended.code == -signal.SIGXCPU:
-            self.fault("limit", f"{last}: more than {CPU_SECONDS} s of CPU")
+            self.fault("limit", f"{last}: more than {self.cpu_seconds} s of CPU")
         if TRACEBACK in ended.error + ended.output:
             self.fault("traceback", f"{last}: {ended.last_line}")
         if any(ord(sign) < 32 and sign not in "\n\t\r" for sign in ended.error + ended.output):
@@ -204,7 +222,7 @@ class Trial:
         sys.stdout = open(1, "w", closefd=False)
         sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
+        resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_seconds, self.cpu_seconds + 10))
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
 
 
@@ -247,6 +265,7 @@ class Bench:
     folder: Path
     seed: int
     python: str  # the program that starts the jobs of a sweep
+    soak_seconds: int = 0
     made: dict[Any, Any] = field(default_factory=dict)
 
     def trial(self, key: str) -> Trial:
