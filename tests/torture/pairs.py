@@ -10,7 +10,7 @@ from torture.shim import Event, Shim
 from torture.verify import UNREADABLE, differences, state_of, stray_files
 from torture.worker import Ended, Trial
 
-COMMANDS = ("images", "grid", "export", "eval", "report", "npz", "resume", "walk", "compare")
+COMMANDS = ("images", "grid", "export", "eval", "report", "npz", "resume", "walk")
 PAIRS = [(name, name) for name in COMMANDS] + [
     pair for pair in combinations_with_replacement(COMMANDS, 2) if pair[0] != pair[1]
 ]
@@ -36,8 +36,8 @@ def two_at_once(trial: Trial) -> None:
     children = []
     for name in names:
         trial.random.random()  # so that the two are held at different calls
-        scenario, before = SCENARIOS[name], Shim(trial.here, hold).install
-        children.append(trial.start_command(scenario.command, *arguments_of(scenario, trial), before=before))
+        scenario, install = SCENARIOS[name], Shim(trial.here, hold).install
+        children.append(trial.start_command(scenario.command, *arguments_of(scenario, trial), before=install))
     ended = [trial.wait(child) for child in children]
     for name, each in zip(names, ended, strict=True):
         if each.code not in (0, 5) or (each.code == 5 and "in use by" not in each.error):

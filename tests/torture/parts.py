@@ -58,7 +58,7 @@ PARTS = {
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
     "hostile": Part("hostile run folders, checkpoints, pictures, archives, YAML", 60, 400, hostile.hostile_input),
     "fuzz": Part("mutants of files that others may have made", 7, 203, fuzz.mutants, fuzz.BATCH),
-    "pair": Part("two commands at once on one run", 12, 180, pairs.two_at_once),
+    "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),
     "soak": Part("20 minutes of training, killed every 30 to 90 seconds", 0, 1, soak.soak),
 }  # fmt: skip

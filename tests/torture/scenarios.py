@@ -39,7 +39,6 @@ SCENARIOS = {
     "export": Scenario("export", ("{run}",)),
     "eval": Scenario("eval", ("{run}", "metrics=[frechet]", "extractor=pixels", "n=20", "resamples=0")),
     "report": Scenario("report", ("{run}",)),
-    "compare": Scenario("compare", ("{run}", "{run}")),
     "sweep": Scenario("train", ("-m", *TINY, f"name={NAME}", "steps=3", "seed=0,1", "evaluation.extractor=pixels")),
 }
 

@@ -6,6 +6,7 @@ The worker itself never computes with torch: a fork after its threads have start
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import shutil
@@ -215,6 +216,7 @@ class Trial:
         os.environ.update(HOME=str(self.folder / "home"), TMPDIR=str(self.folder / "tmp"), COLUMNS="200")
         os.environ.pop("XDG_CACHE_HOME", None)
         sys.executable = self.bench.python
+        gc.callbacks.clear()  # hypothesis adds one, in which a signal would be lost
         for number, name in ((1, "out"), (2, "err")):
             target = os.open(self.folder / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(target, number)
