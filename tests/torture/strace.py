@@ -115,11 +115,12 @@ def parse(log: Path, folder: Path) -> list[Call]:
         name, arguments = found[2], found[3]
         counts[name] = counts.get(name, 0) + 1
         changes = name != "openat" or "O_CREAT" in arguments or "O_TRUNC" in arguments
-        if changes and f"{folder}/" in _absolute(arguments, folder):
+        if changes and _path(arguments, folder).startswith(f"{folder}/"):
             calls.append(Call(name, counts[name], arguments.replace(f"{folder}/", "")))
     return calls
 
 
-def _absolute(arguments: str, folder: Path) -> str:
-    """Returns the arguments of a call with the first relative path made absolute."""
-    return re.sub(r'"(?=[^/"])', f'"{folder}/', arguments, count=1) if not arguments[0].isdigit() else arguments
+def _path(arguments: str, folder: Path) -> str:
+    """Returns the first path or the path of the first descriptor in the arguments of a call made in a folder."""
+    found = re.match(r"\d+<([^>]*)>", arguments) or re.search(r'"([^"]*)"', arguments)
+    return str(folder / found[1]) if found else ""
