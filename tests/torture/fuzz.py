@@ -85,7 +85,8 @@ def _guided(trial: Trial, name: str, seeds: Path) -> Callable[[], int]:
     program = [sys.executable, "-m", "torture.fuzz_targets", name, str(trial.here), str(seeds)]
     program += [f"-runs={trial.cases}", f"-seed={trial.random.randrange(1, 1 << 31)}", f"-timeout={TIMEOUT}"]
     program += [f"-rss_limit_mb={MEMORY}", "-max_len=65536", "-verbosity=0", f"-artifact_prefix={trial.folder}/mutant-"]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return lambda: subprocess.run(program, check=False, env=environment).returncode
 
 
