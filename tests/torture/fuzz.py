@@ -26,6 +26,8 @@ TOKENS = (
     b"\0", b"\xff" * 8, b"\x1b]0;x\x07", b"NaN", b"1e999", b"-1", b"9" * 5000, b"null", b"[[[[", b"{}", b'"', b",",
     b"\n", b"../", b"/", b"${", b"!!python/object", b"&a *a", b"\x80\x02", b"PK\x05\x06", b"sha256", b"__metadata__",
 )  # fmt: skip
+TRIALS = len(NAMES), len(NAMES) + 200
+CASES = len(NAMES) * QUICK, len(NAMES) * QUICK + 200 * BATCH
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -26,7 +26,7 @@ from torture.worker import Trial
 class Part:
     """A row of the table: what is tried, the number of trials in the quick and in the full set, and the trial.
 
-    A trial makes `batch` cases. With `visits_all`, the full set ends when all cases were tried, maybe before `full`.
+    A trial makes `batch` cases, unless `cases` are the numbers of all cases of both sets. With `visits_all`, the full set ends when all cases were tried, maybe before `full`.
     """
 
     what: str
@@ -35,6 +35,15 @@ class Part:
     run: Callable[[Trial], None]
     batch: int = 1
     visits_all: bool = False
+    cases: tuple[int, int] | None = None
+
+    def asked(self, count: int) -> str:
+        """Returns the number of cases that `count` trials make, as text."""
+        if self.visits_all and count == self.full:
+            return "all"
+        if self.cases is not None and count in (self.quick, self.full):
+            return f"{self.cases[count == self.full]:,}"
+        return f"{count * self.batch:,}"
 
 
 PARTS = {
@@ -57,7 +66,7 @@ PARTS = {
     "double": Part("two signals, of which the second comes at a random instant", 4, 100, signals.signalled_twice),
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
     "hostile": Part("hostile run folders, checkpoints, pictures, archives, YAML", 60, 400, hostile.hostile_input),
-    "fuzz": Part("mutants of files that others may have made", 7, 203, fuzz.mutants, fuzz.BATCH),
+    "fuzz": Part("mutants of files that others may have made", *fuzz.TRIALS, fuzz.mutants, cases=fuzz.CASES),
     "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),
     "soak": Part("20 minutes of training, killed every 30 to 90 seconds", 0, 1, soak.soak),

@@ -81,8 +81,7 @@ def first_table(results: Mapping[str, Line], asked: Mapping[str, int]) -> list[s
     for name, count in asked.items():
         part, lines = PARTS[name], _of_part(results, name)
         counts = [sum(any(each[0] == kind for each in line["faults"]) for line in lines) for kind in KINDS]
-        wanted = "all" if part.visits_all and count == part.full else f"{count * part.batch:,}"
-        rows.append((part.what, wanted, f"{sum(line['cases'] for line in lines):,}", *counts))
+        rows.append((part.what, part.asked(count), f"{sum(line['cases'] for line in lines):,}", *counts))
     return _table(("what", "asked", "run", *KINDS.values()), rows)
 
 
