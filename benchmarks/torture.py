@@ -36,8 +36,9 @@ from torture.worker import Bench, Trial, prepare
 
 
 def keys_of(full: bool, parts: list[str]) -> dict[str, int]:
-    """Returns the number of trials of each chosen part."""
-    return {name: part.full if full else part.quick for name, part in PARTS.items() if not parts or name in parts}
+    """Returns the number of trials of each chosen part that has some."""
+    counts = {name: part.full if full else part.quick for name, part in PARTS.items() if not parts or name in parts}
+    return {name: count for name, count in counts.items() if count}
 
 
 def interleaved(asked: dict[str, int]) -> list[str]:

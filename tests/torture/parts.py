@@ -26,7 +26,8 @@ from torture.worker import Trial
 class Part:
     """A row of the table: what is tried, the number of trials in the quick and in the full set, and the trial.
 
-    A trial makes `batch` cases, unless `cases` are the numbers of all cases of both sets. With `visits_all`, the full set ends when all cases were tried, maybe before `full`.
+    A trial makes `batch` cases, unless `cases` are the numbers of all cases of both sets. With `visits_all`, the full
+    set ends when all cases were tried, maybe before `full`.
     """
 
     what: str

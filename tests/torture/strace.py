@@ -82,7 +82,7 @@ def _run(trial: Trial, name: str, *options: str) -> Ended | str:
     child = trial.start_command(scenario.command, *arguments_of(scenario, trial), before=_wait_for_tracer)
     trial.commands[-1] += f" # under strace {' '.join(options)}"
     os.waitpid(child, os.WUNTRACED)
-    program = ["strace", "-f", "-y", "-qq", "-s", "200", "-o", str(trial.folder / "strace")]
+    program = ["strace", "-f", "-y", "-qq", "-s", "16", "-o", str(trial.folder / "strace")]
     program += ["-e", f"trace={','.join(CALLS)}", "-e", "signal=none", *options, "-p", str(child)]
     tracer = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
     while tracer.poll() is None and "TracerPid:\t0\n" in Path(f"/proc/{child}/status").read_text():

@@ -48,6 +48,7 @@ def hostile_input(trial: Trial) -> None:
     (trial.folder / "victim").write_text("precious")
     note = make(trial.here, trial.random)
     trial.note = f"{note}; gan-{command} {' '.join(each for each in arguments if each not in FOLDER)}"
+    trial.cpu_seconds = round(cpu) + 2 * CPU  # ends it
     size = sum(path.stat().st_size for path in trial.here.rglob("*") if path.is_file() and not path.is_symlink())
     log = trial.folder / "sightings"
     ended = trial.run(command, *arguments, before=lambda: canary.watch(trial.folder, log))
