@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.atomic_write import naming_errors, remove_unlocked, replacing
+from gan_cli.storage.atomic_write import remove_unlocked, replacing
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file, lock_folder
 from gan_cli.storage.run_files import open_to_append, refuse_unsafe
@@ -110,10 +110,9 @@ def lock(folder: Path) -> contextlib.ExitStack:
             handle.seek(0)
             holder = one_line(handle.read(200)) or "another process"
             raise StorageError(f"{folder}: in use by {holder}") from error
-        with naming_errors(folder / LOCK):
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
+        with contextlib.suppress(OSError):  # the lock holds without the name of its holder
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         return held.pop_all()
 
 
