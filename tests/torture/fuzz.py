@@ -20,7 +20,7 @@ from torture.worker import Trial
 
 BATCH = 5000  # mutants of a trial of the full set
 QUICK = 300  # of the first trial of each target, which the quick set makes
-TIMEOUT, MEMORY = 10, 2048  # seconds of a mutant, and MiB
+TIMEOUT, MEMORY = 60, 2048  # seconds of a mutant, and MiB
 NAMES = ("header", "metadata", "record", "picture", "options", "labels", "archive")
 TOKENS = (
     b"\0", b"\xff" * 8, b"\x1b]0;x\x07", b"NaN", b"1e999", b"-1", b"9" * 5000, b"null", b"[[[[", b"{}", b'"', b",",
