@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
-from gan_cli.storage.atomic_write import claim, temporary_folder
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
@@ -59,9 +57,13 @@ def evaluate(config: EvalConfig) -> int:
     folder = Path(config.out) if config.out else folder
     with writing_to(folder):
         (folder if named is None else named.parent).mkdir(parents=True, exist_ok=True)
-        saved = named or _write_unused(evaluated, images, folder, stem)
-        if named is not None:
-            _write(evaluated, images, named)
+        saved = named or _reserved_path(evaluated, folder, stem)
+        try:
+            _write(evaluated, images, saved)
+        except BaseException:
+            if named is None:
+                saved.unlink(missing_ok=True)
+            raise
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -129,21 +131,15 @@ def _pairs_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_memorization.png")
 
 
-def _write_unused(evaluated: EvaluationResult, images: list[Image.Image], folder: Path, stem: str) -> Path:
-    """Writes the result under the first unused name, since other processes may evaluate the same run. Returns it."""
+def _reserved_path(evaluated: EvaluationResult, folder: Path, stem: str) -> Path:
+    """Creates an empty JSON file under a name that is not in use yet: other processes may evaluate the same run."""
     reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
     stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
-    with temporary_folder(folder) as temporary:
-        while True:
-            path = unused_path(folder, stem, ".json", ["_memorization.png"])
-            part = temporary / path.name
-            _write(evaluated, images, part)
-            with contextlib.suppress(FileExistsError):
-                claim(part, path)
-                break
-        if images:
-            os.replace(_pairs_path(part), _pairs_path(path))
-    return path
+    while True:
+        path = unused_path(folder, stem, ".json", ["_memorization.png"])
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
 
 
 def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> None:

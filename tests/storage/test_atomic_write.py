@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,22 +63,3 @@ def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert raised.value.filename == str(tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_name_that_cannot_be_given_is_left_unused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a folder, or of a file on a disk without hard links, whose renaming fails; and of its sidecar."""
-    part, note = tmp_path / ".part", tmp_path / ".note"
-    part.mkdir() if kind == "folder" else part.write_text("x")
-    note.write_text("{}")
-    for name, real in (("link", os.link), ("replace", os.replace)):
-
-        def fail_for_part(source: Path, target: Path, real: Callable[..., None] = real) -> None:
-            if source == part:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            real(source, target)
-
-        monkeypatch.setattr(os, name, fail_for_part)
-    with pytest.raises(OSError, match="No space"):
-        claim_unused(part, tmp_path, "x", "", note)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".note", ".part"]
