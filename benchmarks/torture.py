@@ -73,7 +73,8 @@ def work(keys: list[str], out: Path, arguments: argparse.Namespace, deadline: fl
             _try(trial)
             results.append(place, results.result_of(trial, time.monotonic() - began, revision))
             if trial.faults:
-                print(f"FAILED {key} ({trial.note}): {trial.faults[0].kind}: {trial.faults[0].text}")
+                more = f" (and {len(trial.faults) - 1} more)" if len(trial.faults) > 1 else ""
+                print(f"FAILED {key} ({trial.note}): {trial.faults[0].kind}: {trial.faults[0].text}{more}")
                 print(f"  again: {repeating(trial)}", flush=True)
             if trial.faults or arguments.keep:
                 _keep(trial, out / "failures")

@@ -28,6 +28,7 @@ TOKENS = (
 )  # fmt: skip
 TRIALS = len(NAMES), len(NAMES) + 200
 CASES = len(NAMES) * QUICK, len(NAMES) * QUICK + 200 * BATCH
+WITHOUT = "at random, without atheris"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,8 +63,9 @@ def mutants(trial: Trial) -> None:
     seeds.mkdir()
     for number, content in enumerate(seed_files(name, finished_run(trial))):
         (seeds / str(number)).write_bytes(content)
-    guided = importlib.util.find_spec("atheris") is not None and trial.index >= len(NAMES)
-    trial.note = f"{trial.cases} of {name}, {'by atheris' if guided else 'at random, without atheris'}"
+    quick, found = trial.index < len(NAMES), importlib.util.find_spec("atheris") is not None
+    guided = found and not quick
+    trial.note = f"{trial.cases} of {name}, {'by atheris' if guided else 'at random' if quick else WITHOUT}"
     last = trial.folder / "mutant"
 
     def try_all() -> int:

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torture.fuzz import WITHOUT
 from torture.parts import PARTS
 from torture.worker import KINDS, NOT_RUN, Trial
 
@@ -124,6 +125,8 @@ def problems(results: Mapping[str, Line]) -> list[str]:
         if line["note"].startswith(NOT_RUN)
     )
     lines += [f"{text} ({count} trials)" for text, count in skipped.items()]
+    unguided = sum(line["note"].endswith(WITHOUT) for line in results.values())
+    lines += [f"- fuzz: mutants made {WITHOUT}, which is not installed ({unguided} trials)"] if unguided else []
     return ["", "Failures, and what was not run:", "", *lines] if lines else []
 
 

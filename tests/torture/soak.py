@@ -17,7 +17,8 @@ SECONDS = 20 * 60
 KILLED_AFTER = (30 / SECONDS, 90 / SECONDS)  # shares of the whole time
 WARM_UP = 10  # seconds of a process, or a fifth of its time, before it is measured
 MORE_MEMORY, MORE_FILES, MORE_DISK = 64, 8, 2  # MiB, descriptors, MiB that are no growth
-CONFIG = (*TINY[:-1], f"name={NAME}", "training.checkpoint_every=20", "training.sample_every=100")
+CONFIG = (*TINY[:-1], f"name={NAME}", "training.checkpoint_every=20", "training.sample_every=100",
+          "training.lr_schedule=constant")  # fmt: skip
 
 
 class Usage(NamedTuple):
