@@ -31,7 +31,7 @@ test-gpu: install  ## the tests that need an NVIDIA GPU, which the others skip w
 	$(BIN)/python -m pytest -m gpu
 
 torture-quick: install  ## kills, failing writes, power cuts, signals, hostile files: 5 minutes of two cores
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture.py --seed $(SEED) --minutes 5 --complete
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture.py --seed $(SEED) --minutes 30 --complete
 
 torture: install  ## the full set by SEED, a SHARD of it as 0/4, 75 minutes at a time; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture.py --full --seed $(SEED) --shard $(SHARD)

@@ -14,8 +14,10 @@ outputs/torture/<commit>/<set>-<seed>; what is done there is not done again. A f
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,17 +26,19 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TRIED = ("gan_cli", "configs", "tests/torture", "tests/support", "benchmarks/torture.py")
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.preloaded_python import preloaded_python
-from torture import results
+from torture import results, soak
 from torture.parts import PARTS
 from torture.worker import Bench, Trial, prepare
 
 
 def keys_of(full: bool, parts: list[str]) -> dict[str, int]:
-    """Returns the number of trials of each chosen part."""
-    return {name: part.full if full else part.quick for name, part in PARTS.items() if not parts or name in parts}
+    """Returns the number of trials of each chosen part that has some."""
+    counts = {name: part.full if full else part.quick for name, part in PARTS.items() if not parts or name in parts}
+    return {name: count for name, count in counts.items() if count}
 
 
 def interleaved(asked: dict[str, int]) -> list[str]:
@@ -44,18 +48,22 @@ def interleaved(asked: dict[str, int]) -> list[str]:
 
 
 def commit() -> str:
-    """Returns the short commit of the checkout, with `-changed` if files differ from it."""
-    git = ["git", "-C", str(ROOT)]
-    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", "gan_cli"], capture_output=True, text=True).stdout.strip()
-    return f"{name or 'unknown'}{'-changed' if changed else ''}"
+    """Returns the last commit that changed what is tried, with a hash of the changes since, if there are any."""
+    name, status, changes = (
+        subprocess.run(["git", "-C", str(ROOT), *words, "--", *TRIED], capture_output=True, text=True).stdout.strip()
+        for words in (("log", "-1", "--format=%h"), ("status", "--porcelain"), ("diff", "HEAD"))
+    )
+    changed = hashlib.sha256(f"{status}{changes}".encode()).hexdigest()[:8]
+    return f"{name or 'unknown'}{f'-changed-{changed}' if status else ''}"
 
 
-def work(keys: list[str], out: Path, seed: int, deadline: float, keep: bool) -> None:
+def work(keys: list[str], out: Path, arguments: argparse.Namespace, deadline: float) -> None:
     """Runs trials one after another until the deadline, and appends their results to a file of this process."""
     prepare()
     scratch = Path(tempfile.mkdtemp(prefix="torture-"))
-    bench = Bench(scratch, seed, preloaded_python())
+    bench = Bench(scratch, arguments.seed, preloaded_python(), arguments.soak)
+    place = out / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}.jsonl"
+    revision = commit()
     try:
         for key in keys:
             if time.monotonic() > deadline:
@@ -63,10 +71,12 @@ def work(keys: list[str], out: Path, seed: int, deadline: float, keep: bool) -> 
             began = time.monotonic()
             trial = bench.trial(key)
             _try(trial)
-            results.append(out / f"{os.getpid()}.jsonl", results.result_of(trial, time.monotonic() - began))
+            results.append(place, results.result_of(trial, time.monotonic() - began, revision))
             if trial.faults:
-                print(f"FAILED {key} ({trial.note}): {trial.faults[0].kind}: {trial.faults[0].text}", flush=True)
-            if trial.faults or keep:
+                more = f" (and {len(trial.faults) - 1} more)" if len(trial.faults) > 1 else ""
+                print(f"FAILED {key} ({trial.note}): {trial.faults[0].kind}: {trial.faults[0].text}{more}")
+                print(f"  again: {repeating(trial)}", flush=True)
+            if trial.faults or arguments.keep:
                 _keep(trial, out / "failures")
             shutil.rmtree(trial.folder, ignore_errors=True)
     finally:
@@ -85,8 +95,13 @@ def _keep(trial: Trial, failures: Path) -> None:
     target = failures / trial.key.replace("/", "-")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(trial.folder, target, symlinks=True, ignore=_special_files)
-    lines = [f"python benchmarks/torture.py --seed {trial.seed} --key {trial.key}", trial.note, *trial.commands]
+    lines = [repeating(trial), trial.note, *trial.commands]
     (target / "command.txt").write_text("\n".join([*lines, *map(str, trial.faults)]) + "\n")
+
+
+def repeating(trial: Trial) -> str:
+    """Returns the command that repeats a trial and keeps its folder."""
+    return f".venv/bin/python benchmarks/torture.py --seed {trial.seed} --key {trial.key} --keep"
 
 
 def _special_files(folder: str, names: list[str]) -> list[str]:
@@ -102,7 +117,7 @@ def _special_files(folder: str, names: list[str]) -> list[str]:
 def run(arguments: argparse.Namespace, out: Path, asked: dict[str, int]) -> None:
     """Runs what is left of the shard's trials, in `--workers` processes."""
     shard, shards = map(int, arguments.shard.split("/"))
-    keys = [arguments.key] if arguments.key else interleaved(asked)[shard::shards]
+    keys = arguments.key or interleaved(asked)[shard::shards]
     done = {} if arguments.key else results.load(out)
     keys = [key for key in keys if key not in done]
     deadline = time.monotonic() + 60 * arguments.minutes
@@ -110,7 +125,7 @@ def run(arguments: argparse.Namespace, out: Path, asked: dict[str, int]) -> None
     for worker in range(min(arguments.workers, len(keys))):
         child = os.fork()
         if child == 0:
-            work(keys[worker :: arguments.workers], out, arguments.seed, deadline, arguments.keep)
+            work(keys[worker :: arguments.workers], out, arguments, deadline)
             sys.exit()
         children.append(child)
     for child in children:
@@ -126,7 +141,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=75, help="begin no trial after that")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", nargs="*", default=[], choices=[*PARTS], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--key", help="run this trial alone, even if it was run")
+    parser.add_argument("--key", nargs="+", help="run these trials alone, even if they were run")
+    parser.add_argument("--soak", type=int, default=soak.SECONDS, help="seconds of the soak")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all trials")
     parser.add_argument("--complete", action="store_true", help="exit with 1 if trials are left at the end")
     parser.add_argument("--report", action="store_true", help="run nothing, print the report")
@@ -136,12 +152,25 @@ def main() -> int:
     asked = keys_of(arguments.full, arguments.parts)
     if not arguments.report:
         run(arguments, out, asked)
-    found = results.load(out)
+    try:
+        found = results.load(out)
+    except results.MixedResultsError as error:
+        print(error, file=sys.stderr)
+        return 1
     if arguments.key:
-        return bool(found[arguments.key]["faults"])
-    text = results.report(found, asked, f"Torture, {chosen} set, seed {arguments.seed}, {commit()}")
+        print(
+            "\n".join(
+                f"{key}: {'failed' if found[key]['faults'] else 'passed'}, {found[key]['note']}"
+                for key in arguments.key
+            )
+        )
+        return any(found[key]["faults"] for key in arguments.key)
+    found = {key: line for key, line in found.items() if key.partition("/")[0] in asked}
+    text = results.report(found, asked, f"Torture, {chosen} set, seed {arguments.seed}")
+    out.mkdir(parents=True, exist_ok=True)
     (out / "report.md").write_text(text)
-    print(text)
+    short = [*results.first_table(found, asked), *results.problems(found)]
+    print(text if arguments.full else "\n".join(short))
     wanted = set(interleaved(asked))
     missing = len(wanted - found.keys())
     if missing:

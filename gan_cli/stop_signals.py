@@ -95,6 +95,10 @@ class StopSignals:
         self._interruptible = True
         try:
             yield
+        except Exception as error:
+            if self.received is not None and not self._interruptible:  # code in C made another error of Interrupted
+                raise Interrupted(self.received) from error
+            raise
         finally:
             self._interruptible = False
 

@@ -115,3 +115,24 @@ def test_a_signal_whose_exception_was_dropped_still_stops_what_begins_later() ->
             assert inner.received == signal.SIGTERM
             with pytest.raises(Interrupted), inner.interruptible():
                 pass
+
+
+def test_a_signal_that_other_code_turns_into_an_error_is_still_one() -> None:
+    def validate() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Interrupted as error:
+            raise ValueError("invalid") from error
+
+    with StopSignals() as stop, pytest.raises(Interrupted), stop.interruptible():
+        validate()
+
+
+def test_an_error_after_a_signal_that_another_context_received_stays_one() -> None:
+    def fail_late() -> None:
+        with StopSignals():
+            signal.raise_signal(signal.SIGTERM)
+        raise ValueError("invalid")
+
+    with StopSignals() as stop, pytest.raises(ValueError, match="invalid"), stop.interruptible():
+        fail_late()

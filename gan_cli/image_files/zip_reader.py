@@ -42,7 +42,14 @@ class ZipReader:
     def _members(self) -> Iterator[Member]:
         for info in self._archive.infolist():
             read_start = partial(_first_bytes, self._archive, info)
-            yield Member(member_path(info.filename), info.is_dir(), info, info.file_size, read_start, _refused(info))
+            yield Member(
+                member_path(info.filename),
+                info.filename.endswith("/"),
+                info,
+                info.file_size,
+                read_start,
+                _refused(info),
+            )
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         try:

@@ -241,6 +241,6 @@ def _shortened(text: str, common: int, below: str | None) -> Iterator[str]:
     `match_table`.
     """
     parts = text.split("/")
-    for start in range(1, len(parts) if ABSOLUTE.match(text) else common + 1):
+    for start in range(1, len(parts) if ABSOLUTE.match(text) else min(common + 1, len(parts))):
         if below in (None, parts[start - 1]):
             yield "/".join(parts[start:])

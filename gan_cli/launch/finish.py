@@ -21,7 +21,7 @@ from gan_cli.storage.run_folder import CHECKPOINTS, LAST, METRICS, RECORD, SAMPL
 from gan_cli.storage.run_record import load_record
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
 from gan_cli.training.run import Run
-from gan_cli.training.sample_grids import PROGRESS, grid_path, is_written
+from gan_cli.training.sample_grids import PROGRESS, REAL, grid_path, is_written
 
 FINAL = ("done", "diverged", "collapsed")  # statuses of a run that would end in the same way again
 
@@ -94,7 +94,7 @@ def missing_parts(folder: Path, saved: Checkpoint) -> list[str]:
     due = parse_due(saved.due, step, saved.counters.d_updates)
     if due is None or record.status != "done":
         return []
-    names = [f"{CHECKPOINTS}/{LAST}", f"{SAMPLES}/step_{step:08d}.png", PROGRESS, REPORT]
+    names = [f"{CHECKPOINTS}/{LAST}", f"{SAMPLES}/{REAL}", f"{SAMPLES}/step_{step:08d}.png", PROGRESS, REPORT]
     missing = [name for name in names if not is_written(folder / name)]
     if due.values is not None and all(line["step"] != step or "text" in line for line in read_metrics(folder)):
         missing.append(METRICS)

@@ -214,10 +214,15 @@ def load_newest(folder: Path, *, scheduled: bool = False) -> tuple[Checkpoint, d
 
 
 def _load_or_refuse(path: Path, refused: dict[Path, CheckpointError]) -> Checkpoint | None:
-    """Returns a checkpoint. If it is not valid, adds its error to `refused` and returns None; None if it is missing."""
+    """Returns a checkpoint. If it is not valid, adds its error to `refused` and returns None; None if it is missing.
+
+    Raises CheckpointError if this user may not read it: it may be valid, and going on without it would lose work.
+    """
     try:
         return load(path)
     except CheckpointError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         if path.exists():  # else there was none, or a run in progress has just replaced it
             refused[path] = error
         return None

@@ -99,7 +99,7 @@ def claim(part: Path, path: Path) -> None:
     """Gives a complete file or folder its final name. Raises FileExistsError if the name is in use, even just now."""
     if part.is_dir():
         path.mkdir()  # fails if another command has the name; an empty folder can be replaced
-        os.replace(part, path)
+        _replace_empty(part, path)
         return
     try:
         os.link(part, path)
@@ -107,4 +107,14 @@ def claim(part: Path, path: Path) -> None:
         raise
     except OSError:  # no hard links here
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        _replace_empty(part, path)
+
+
+def _replace_empty(part: Path, path: Path) -> None:
+    """Replaces the empty file or folder that holds the name; removes it if that fails."""
+    try:
         os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.rmdir() if part.is_dir() else path.unlink()
+        raise

@@ -110,7 +110,9 @@ def claim_unused(part: Path, folder: Path, stem: str, ending: str, sidecar: Path
         try:
             claim(part, path)
             return path
-        except FileExistsError:
+        except OSError as error:
             if sidecar is not None:
                 note.replace(sidecar)
                 note.unlink(missing_ok=True)  # renaming a file to another link of itself leaves both names
+            if not isinstance(error, FileExistsError):
+                raise

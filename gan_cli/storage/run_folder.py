@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.atomic_write import naming_errors, remove_unlocked, replacing
+from gan_cli.storage.atomic_write import remove_unlocked, replacing
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file, lock_folder
 from gan_cli.storage.run_files import open_to_append, refuse_unsafe
@@ -61,8 +61,17 @@ def create_run_folder(folder: Path) -> Path:
         for name in (CHECKPOINTS, SAMPLES):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        _remove_empty(folder)
         raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
     return folder
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes the new folder of a run if nothing was written to it, and its parents if they are empty."""
+    if not (folder / RECORD).exists():
+        for path in (folder / CHECKPOINTS, folder / SAMPLES, folder, folder.parent, folder.parent.parent):
+            with contextlib.suppress(OSError):  # it is not empty, or missing
+                path.rmdir()
 
 
 @contextlib.contextmanager
@@ -92,6 +101,7 @@ def lock(folder: Path) -> contextlib.ExitStack:
             refuse_links(folder)
             handle = held.enter_context(open_to_append(folder / LOCK))
         except OSError as error:
+            _remove_empty(folder)
             raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
         try:
             lock_file(handle)
@@ -100,10 +110,9 @@ def lock(folder: Path) -> contextlib.ExitStack:
             handle.seek(0)
             holder = one_line(handle.read(200)) or "another process"
             raise StorageError(f"{folder}: in use by {holder}") from error
-        with naming_errors(folder / LOCK):
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
+        with contextlib.suppress(OSError):  # the lock holds without the name of its holder
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         return held.pop_all()
 
 

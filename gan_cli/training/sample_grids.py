@@ -19,7 +19,7 @@ from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
 from gan_cli.training.run import Run
 
-PROGRESS = "progress.webp"
+PROGRESS, REAL = "progress.webp", "real.png"
 IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 CHECKED = 2  # number of samples that are checked for NaN and infinity
 
@@ -33,7 +33,7 @@ def save_real_samples(run: Run) -> None:
 
 
 def real_samples_path(run: Run) -> Path:
-    return run.folder / SAMPLES / "real.png"
+    return run.folder / SAMPLES / REAL
 
 
 def save_samples(run: Run) -> None:

@@ -269,6 +269,13 @@ def test_a_member_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pyt
 # --- what else a path may be -------------------------------------------------------------------------------------
 
 
+def test_a_zip_member_without_a_name_is_left_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("0.png", "", "1.png"):
+            archive.writestr(zipfile.ZipInfo(name), encode_image(noise_image(8, 8), "PNG"))
+    assert len(load_folder(tmp_path / "x.zip").samples) == 2
+
+
 @pytest.mark.parametrize("name", ["a.png", "a", "a.x"])
 def test_a_single_picture(tmp_path: Path, name: str) -> None:
     data = load_folder(write_image(tmp_path / name, format="PNG"))

@@ -256,6 +256,12 @@ def test_a_table_about_none_of_the_pictures_says_what_was_looked_for(tmp_path: P
     assert "searched for 0000.jpg and '0000', it has L (as 'L0'), id (as 'x1'), breed (as 'pug')" in message
 
 
+def test_a_row_without_a_name_beside_names_in_folders(tmp_path: Path) -> None:
+    path = pictures(tmp_path / "pets", ["0.png", "1.png"])
+    (path / "labels.csv").write_text("file,kind\na/b/0.png,cat\n,dog\na/b/1.png,dog\n")
+    assert named(load_folder(path)) == ["cat", "dog"]
+
+
 # --- Hugging Face ------------------------------------------------------------------------------------------------
 
 

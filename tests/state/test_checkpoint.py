@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -292,6 +294,22 @@ def test_loading_runs_no_hydra_and_no_yaml(saved: Path, monkeypatch: pytest.Monk
 
 
 # --- the newest one ----------------------------------------------------------------------------------------------
+
+
+def test_a_newer_one_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, state = trained()
+    for step in (1, 2):
+        state.counters.step = step
+        save(state, config, tmp_path, PROVENANCE)
+
+    def open_older(path: Path, **options: bool) -> IO[bytes]:
+        if "step_00000002" in path.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return path.open("rb")
+
+    monkeypatch.setattr(checkpoint_file, "open_to_read", open_older)
+    with pytest.raises(CheckpointError, match=r"step_00000002.safetensors: cannot be read \(Permission denied\)"):
+        load_newest(tmp_path)
 
 
 def test_the_newest_that_verifies_is_taken_and_the_others_are_told(tmp_path: Path) -> None:

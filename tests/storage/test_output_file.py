@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from PIL import Image
 from gan_cli.cli.main import run_command
 from gan_cli.errors import UsageError
 from gan_cli.sampling.load_generator import load_generator
-from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.output_file import check_overwrite, claim_unused, output_file, unused_path
 from support.configs import TINY_IMAGES
 
 
@@ -136,3 +138,22 @@ def test_names_that_do_not_fit(
     assert run_command(command, ["ckpt=x", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert list(here.iterdir()) == [here / "x"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_name_that_cannot_be_given_is_left_unused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder, or of a file on a disk without hard links, whose renaming fails; and of its sidecar."""
+    part, note = tmp_path / ".part", tmp_path / ".note"
+    part.mkdir() if kind == "folder" else part.write_text("x")
+    note.write_text("{}")
+    for name, real in (("link", os.link), ("replace", os.replace)):
+
+        def fail_for_part(source: Path, target: Path, real: Callable[..., None] = real) -> None:
+            if source == part:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(source, target)
+
+        monkeypatch.setattr(os, name, fail_for_part)
+    with pytest.raises(OSError, match="No space"):
+        claim_unused(part, tmp_path, "x", "", note)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".note", ".part"]

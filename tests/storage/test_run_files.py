@@ -5,6 +5,7 @@ The commands run in this process, and an alarm ends one that waits.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -26,7 +28,7 @@ from gan_cli.runs.log import read_metrics, truncate_metrics
 from gan_cli.storage import run_files
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.run_files import open_to_append, open_to_read, read_bytes, read_lines
-from gan_cli.storage.run_folder import lock
+from gan_cli.storage.run_folder import create_dated_folder, create_run_folder, lock
 from gan_cli.storage.symlinks import UnsafeFileError
 from support.commands import error_line
 from support.configs import TINY_IMAGES
@@ -240,3 +242,26 @@ def test_a_run_stays_locked_if_its_lock_file_is_removed(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="in use by another process"):
             lock(tmp_path)
     lock(tmp_path).close()
+
+
+def test_a_run_folder_that_cannot_be_made_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Path.mkdir
+
+    def fail_late(path: Path, *arguments: Any, **options: Any) -> None:
+        if path.name == "samples":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        make(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", fail_late)
+    with pytest.raises(StorageError, match="No space left"):
+        create_run_folder(create_dated_folder(tmp_path / "outputs" / "r"))
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_lock_holds_without_the_name_of_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int, size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "ftruncate", fail)
+    with lock(tmp_path), pytest.raises(StorageError, match="in use by another process"):
+        lock(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import cache, partial
 from random import Random
 
@@ -85,11 +86,11 @@ def _is_valid(overrides: list[str]) -> bool:
     return True
 
 
-def stop_after(updates: int) -> None:
-    """Sends SIGINT to this process, which ends after the trial, during the update of this number."""
+def stop_after(updates: int, number: signal.Signals = signal.SIGINT) -> None:
+    """Sends a signal to this process, which ends after the trial, during the update of this number."""
     from support import training  # imports torch, which only the process of a trial may do
 
-    training.stop_after(updates, pytest.MonkeyPatch())
+    training.stop_after(updates, pytest.MonkeyPatch(), number)
 
 
 def boundary(trial: Trial) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from typing import TypeVar
 
 from torture.scenarios import SCENARIOS, Reference, Scenario, arguments_of, complete, reference
 from torture.shim import FAILS, Shim, failing, kill_after_cpu, killing
 from torture.verify import differences, state_of
-from torture.worker import Trial
+from torture.worker import Ended, Trial
 
 Case = TypeVar("Case")
 STRIDE = 7919  # a prime: multiples of it visit all numbers below another, spread evenly from the first on
 RANDOM = (*SCENARIOS,)
 SAVES = "resume"
+IMAGES = ("samples/step_", "progress.webp")
 
 
 def nth(trial: Trial, index: int, cases: list[Case]) -> Case | None:
@@ -61,21 +63,21 @@ def _install(trial: Trial, act: object) -> object:
 
 def _kill_and_complete(trial: Trial, name: str, scenario: Scenario, before: object) -> None:
     arguments = arguments_of(scenario, trial)
-    ended = trial.run(scenario.command, *arguments, before=before)  # type: ignore[arg-type]
-    if ended.code not in (-9, -27, 0):
+    check_killed(trial, name, trial.run(scenario.command, *arguments, before=before))  # type: ignore[arg-type]
+
+
+def check_killed(trial: Trial, name: str, ended: Ended) -> None:
+    """Gives a killed command again, which must complete its work."""
+    if ended.code not in (-signal.SIGKILL, -signal.SIGPROF, 0):
         trial.fault("wrong", f"not killed: exit code {ended.code}, {ended.last_line}")
-    complete(trial, name, scenario)
+    complete(trial, name, SCENARIOS[name])
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
 def failing_call(trial: Trial) -> None:
-    """Lets the n-th call of a command fail, once or from then on, with each errno; then the command is given again.
-
-    The command must end with its documented exit code and one line, must not report what it has not written, and may
-    lack older checkpoints only.
-    """
+    """Lets the n-th call of a command fail, once or from then on, with each errno; then the command is given again."""
     names = ("resume", "train", "images", "grid", "export", "eval")
     name = names[trial.index % len(names)]
     scenario = SCENARIOS[name]
@@ -95,15 +97,38 @@ def failing_call(trial: Trial) -> None:
     trial.note = f"{name}, {os.strerror(number)} {times} at call {call}: {event.name} {event.path}"
     before = Shim(trial.here, failing(call, number, forever, trial.folder / "point")).install
     ended = trial.run(scenario.command, *arguments_of(scenario, trial), before=before)
+    check_failed(trial, name, ended, whole, forever)
+
+
+def check_failed(trial: Trial, name: str, ended: Ended, whole: Reference, forever: bool) -> None:
+    """Checks a command of which a call failed, and gives it again.
+
+    It must end with its documented exit code and one line, must not report what it has not written, and may lack older
+    checkpoints only.
+    """
     if ended.code not in (0, 5):
         trial.fault("wrong", f"exit code {ended.code}: {ended.last_line}")
     if ended.code == 5 and len(ended.error.strip().splitlines()) != 1:
         trial.fault("wrong", f"not one line of error: {ended.error[-300:]!r}")
-    if ended.code == 5 and "/" not in ended.last_line:
+    if ended.code == 5 and not any(sign in ended.last_line for sign in ("/", "run:")):
         trial.fault("wrong", f"names no path: {ended.last_line}")
     if ended.code == 0:
         _check_success(trial, name, whole)
-    complete(trial, name, scenario, older=False)
+    if forever:
+        _remove_empty(trial)
+    before = len(trial.faults)
+    complete(trial, name, SCENARIOS[name], older=False)
+    if "warning: an image could not be written" in ended.output:  # a grid during training is not made again
+        trial.faults[before:] = [each for each in trial.faults[before:] if not each.text.startswith(IMAGES)]
+
+
+def _remove_empty(trial: Trial) -> None:
+    """Removes empty files and folders, which a command could not remove since that failed too."""
+    for path in sorted(trial.here.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif path.is_file() and not path.stat().st_size and path.name != ".lock":
+            path.unlink()
 
 
 def _check_success(trial: Trial, name: str, whole: Reference) -> None:

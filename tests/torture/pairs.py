@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from itertools import combinations_with_replacement
 
 from torture.scenarios import SCENARIOS, arguments_of, copy_run, finished_run
@@ -11,7 +10,7 @@ from torture.shim import Event, Shim
 from torture.verify import UNREADABLE, differences, state_of, stray_files
 from torture.worker import Ended, Trial
 
-COMMANDS = ("images", "grid", "export", "eval", "report", "npz", "resume")
+COMMANDS = ("images", "grid", "export", "eval", "report", "npz", "resume", "walk")
 PAIRS = [(name, name) for name in COMMANDS] + [
     pair for pair in combinations_with_replacement(COMMANDS, 2) if pair[0] != pair[1]
 ]
@@ -37,7 +36,8 @@ def two_at_once(trial: Trial) -> None:
     children = []
     for name in names:
         trial.random.random()  # so that the two are held at different calls
-        children.append(trial.start(_command(trial, name), Shim(trial.here, hold).install))
+        scenario, install = SCENARIOS[name], Shim(trial.here, hold).install
+        children.append(trial.start_command(scenario.command, *arguments_of(scenario, trial), before=install))
     ended = [trial.wait(child) for child in children]
     for name, each in zip(names, ended, strict=True):
         if each.code not in (0, 5) or (each.code == 5 and "in use by" not in each.error):
@@ -50,15 +50,6 @@ def two_at_once(trial: Trial) -> None:
     trial.faults += stray_files(trial.folder)
     if any(str(value).startswith(UNREADABLE) for value in after.values()):
         trial.fault("corrupt", f"unreadable: {[path for path in after if str(after[path]).startswith(UNREADABLE)]}")
-
-
-def _command(trial: Trial, name: str) -> Callable[[], int]:
-    from gan_cli.cli.main import run_command
-
-    scenario = SCENARIOS[name]
-    arguments = arguments_of(scenario, trial)
-    trial.commands.append(f"gan-{scenario.command} {' '.join(arguments)} &")
-    return lambda: run_command(scenario.command, arguments)
 
 
 def _check_results(trial: Trial, ended: list[Ended], made: set[str]) -> None:

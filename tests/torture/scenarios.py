@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import shutil
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -65,8 +66,11 @@ def finished_run(trial: Trial) -> Path:
 
 
 def only_run(trial: Trial) -> Path:
-    """Returns the only run or sweep folder of the trial."""
-    (folder,) = (trial.here / "outputs" / NAME).iterdir()
+    """Returns the run or sweep folder of the trial, the newest if an earlier one has no checkpoint to go on from."""
+    *earlier, folder = sorted((trial.here / "outputs" / NAME).iterdir(), key=lambda path: path.stat().st_ctime_ns)
+    for path in earlier:
+        if any(path.rglob("*.safetensors")):
+            trial.fault("lost", f"{path.name} has a checkpoint, but a new run was begun")
     return folder
 
 
@@ -125,10 +129,30 @@ def reference(trial: Trial, name: str, scenario: Scenario) -> Reference:
     return trial.bench.once(("reference", name), make)
 
 
-def complete(trial: Trial, name: str, scenario: Scenario, older: bool = True) -> Ended:
+def acceptable(trial: Trial, name: str, scenario: Scenario) -> list[State]:
+    """Returns the states of a folder after an interrupted command and the same command again.
+
+    The first may have made nothing or all. It may also have taken its name, by an empty folder or by its sidecar alone.
+    """
+    states = reference(trial, name, scenario).states
+    if "{run}" not in scenario.arguments or len(states) < 2:
+        return states
+    made = states[0].keys() - state_of(finished_run(trial)).keys()
+    sidecar = {path for path in made if path.endswith(".json") and path.count("/") == 1}
+    twice = states[1]
+    return [
+        *states,
+        {path: value for path, value in twice.items() if path not in made},
+        {path: value for path, value in twice.items() if path not in made or path in sidecar},
+    ]
+
+
+def complete(
+    trial: Trial, name: str, scenario: Scenario, older: bool = True, before: Callable[[], None] | None = None
+) -> Ended:
     """Gives the command again, which must succeed and leave the folder as if nothing had happened."""
-    expected = reference(trial, name, scenario).states
-    ended = trial.run(scenario.command, *arguments_of(scenario, trial, True))
+    expected = acceptable(trial, name, scenario)
+    ended = trial.run(scenario.command, *arguments_of(scenario, trial, True), before=before)
     if ended.code != 0:
         trial.fault("wrong", f"the same command again: exit code {ended.code}, {ended.last_line}")
     found = state_of(made_folder(trial))

@@ -28,7 +28,7 @@ FAILS = {
     errno.EACCES: ("open", "mkdir", "link", "replace", "rename", "unlink", "rmdir"),
 }
 TWO_PATHS = ("replace", "rename", "link")
-CALLS = (*TWO_PATHS, "unlink", "remove", "fsync", "fdatasync", "mkdir", "rmdir", "truncate", "ftruncate")
+CALLS = ("open", *TWO_PATHS, "unlink", "remove", "fsync", "fdatasync", "mkdir", "rmdir", "truncate", "ftruncate")
 SAME = {"remove": "unlink", "fdatasync": "fsync", "ftruncate": "truncate"}
 
 
@@ -84,9 +84,13 @@ class Shim:
 
     def _call(self, name: str, real: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         path = self.relative(arguments[0]) if arguments else None
+        if name == "open" and not arguments[1] & (os.O_CREAT | os.O_TRUNC):  # only reads, or waits for the disk
+            path = None
         if path is not None:
             other = self.relative(arguments[1]) or "" if name in TWO_PATHS else ""
             detail = arguments[1] if name in ("truncate", "ftruncate") else None
+            if name == "open":
+                detail = "w" if arguments[1] & os.O_TRUNC else "a"
             self.happen(Event(SAME.get(name, name), path, other, detail))
         return real(*arguments, **settings)
 
@@ -104,7 +108,8 @@ class Shim:
         path = self.relative(file) if set(mode) & set("wax+") else None
         if path is None:
             return self.open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        self.happen(Event("open", path, detail=mode))
+        if not isinstance(file, int):  # else os.open was seen
+            self.happen(Event("open", path, detail=mode))
         raw = _RawFile(self, path, file, mode.replace("b", "").replace("t", ""), closefd, opener)
         if buffering == 0:
             return raw

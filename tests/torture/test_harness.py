@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from torture import canary, results, worker
+from torture import canary, fuzz, results, strace, worker
 from torture.parts import PARTS
 from torture.power import Disk
 from torture.shim import Event, Shim, failing, killing, recording
@@ -131,11 +131,51 @@ def test_a_power_cut_keeps_what_was_synced_and_may_lose_the_rest(tmp_path: Path)
 def test_results_are_kept_by_key_and_reported(trial: Trial, tmp_path: Path) -> None:
     trial.fault("lost", "a grid is missing")
     path = tmp_path / "results" / "1.jsonl"
-    results.append(path, results.result_of(trial, 1.0))
+    results.append(path, results.result_of(trial, 1.0, "abc"))
     with path.open("a") as file:
         file.write('{"key": "kill/1", "fau')
     found = results.load(path.parent)
     assert [*found] == ["kill/0"]
     text = results.report(found, {"kill": 2}, "Torture")
-    assert f"| {PARTS['kill'].what} | 2 | 1 | 1 | 1 | 0 | 1 | 0 |" in text
+    assert f"| {PARTS['kill'].what} | 2 | 1 | 0 | 1 | 0 |" in text
     assert "- `kill/0` (): lost: a grid is missing" in text
+    assert "abc*" in text
+    trial.skip("strace is not installed")
+    assert "not run: strace is not installed (1 trials)" in results.report(
+        {"strace/0": results.result_of(trial, 1.0, "abc") | {"faults": []}}, {"strace": 1}, "Torture"
+    )
+
+
+def test_results_of_two_commits_are_not_mixed(trial: Trial, tmp_path: Path) -> None:
+    for key, commit in (("kill/0", "abc"), ("kill/1", "def")):
+        results.append(tmp_path / "x" / f"{commit}.jsonl", results.result_of(trial, 1.0, commit) | {"key": key})
+    with pytest.raises(results.MixedResultsError, match="abc, def"):
+        results.load(tmp_path / "x")
+
+
+def test_system_calls_of_the_main_thread_that_change_files_are_found(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    log = tmp_path / "strace"
+    log.write_text(f"""\
+7  openat(AT_FDCWD<{here}>, "{here}/a", O_RDONLY) = 3
+7  openat(AT_FDCWD<{here}>, "b", O_WRONLY|O_CREAT, 0666) = 3<{here}/b>
+8  write(3<{here}/b>, "y", 1) = 1
+7  write(2<{tmp_path}/7.err>, "x", 1) = 1
+7  write(3<{here}/b>, "z", 1 <unfinished ...>
+7  <... write resumed>) = 1
+7  rename("b", "c") = 0
+7  rename("/else/b", "/else/c") = 0
+""")
+    found = [(call.name, call.number) for call in strace.parse(log, here)]
+    assert found == [("openat", 2), ("write", 2), ("rename", 1)]
+
+
+def test_mutants_differ_and_are_the_same_for_a_seed() -> None:
+    seeds = [b'{"step": 1}', b"file,label"]
+    one, other = ([fuzz.mutate(seeds, random) for _ in range(50)] for random in (Random(1), Random(1)))
+    assert one == other
+    assert len({*one}) > 40
+
+
+def test_every_part_is_in_the_quick_set_except_long_ones() -> None:
+    assert {name for name, part in PARTS.items() if not part.quick} == {"soak", "length"}

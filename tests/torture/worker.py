@@ -6,6 +6,7 @@ The worker itself never computes with torch: a fork after its threads have start
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import shutil
@@ -22,14 +23,25 @@ from typing import Any, NamedTuple, TypeVar
 from support.preloaded_python import PRELOADED
 
 MODULES = (*PRELOADED, "gan_cli.export.export", "gan_cli.sweeps.compare")
-BLOCKED_SECONDS = 60  # without any CPU time and without being ready to run: the process hangs
-WALL_SECONDS = 900
+BLOCKED_SECONDS = 20  # without CPU time, and without waiting for a CPU or a disk: the command hangs
+LEAST_CPU = 0.1  # seconds within BLOCKED_SECONDS: a process that only polls hangs too
 CPU_SECONDS = 60
 MOST_MEMORY = 8 << 30  # of address space, which spares the machine
+NOT_RUN = "not run: "
 TRACEBACK = "Traceback (most recent call last)"
-# corrupt: a damaged file is taken or left; lost: work is missing; leftover: a temporary file stays; executed: code,
-# sockets or writes elsewhere; wrong: another exit code or message than documented
-KINDS = ("corrupt", "lost", "leftover", "executed", "traceback", "hang", "limit", "wrong")
+# The kinds of faults, and their names in the table.
+KINDS = {
+    "corrupt": "corrupt",  # a damaged file is used, or left under its final name
+    "lost": "lost",  # work is missing
+    "executed": "executed",  # code, programs, sockets, writes elsewhere, escapes on the console
+    "traceback": "tracebacks",
+    "hang": "hangs",
+    "limit": "over limits",
+    "leftover": "left behind",  # a temporary file
+    "wrong": "wrong",  # another exit code, message or file than documented
+}
+ROOT = Path(__file__).resolve().parents[2] / "gan_cli"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 Result = TypeVar("Result")
 
 
@@ -60,9 +72,15 @@ class Ended(NamedTuple):
 def prepare() -> None:
     """Imports what the commands need, and composes a config of each, so that forked processes start fast."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    for number in STOPPING:  # a shell starts background jobs with SIGINT ignored, and our commands keep that
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     import torch
 
+    from gan_cli import device
     from gan_cli.evaluation.metrics import classifier
+
+    known = device.git_state(ROOT)
+    device.git_state = lambda folder: known  # else each command starts git, which strace would kill too
 
     classifier.STEPS = 60  # else its training takes longer than all else
     torch.set_num_threads(1)
@@ -95,6 +113,7 @@ class Trial:
     memory: float = 0.0
     note: str = ""  # what was drawn
     trained: int = 0  # of random configs
+    cpu_seconds: int = CPU_SECONDS  # of a command
 
     def __post_init__(self) -> None:
         self.random = Random(f"{self.seed}/{self.key}")
@@ -115,14 +134,22 @@ class Trial:
         """Records a broken promise."""
         self.faults.append(Fault(kind, text))
 
+    def skip(self, reason: str) -> None:
+        """Records that the trial cannot run here. The report says so."""
+        self.cases, self.note = 0, f"{NOT_RUN}{reason}"
+
     def run(
         self, command: str, *arguments: str, before: Callable[[], None] | None = None, checked: bool = True
     ) -> Ended:
         """Runs `gan-<command>`. `before` is called in its process first, for example to plan a kill."""
+        return self.wait(self.start_command(command, *arguments, before=before), checked)
+
+    def start_command(self, command: str, *arguments: str, before: Callable[[], None] | None = None) -> int:
+        """Starts `gan-<command>` and returns its process id, for `wait`."""
         from gan_cli.cli.main import run_command
 
         self.commands.append(f"gan-{command} {' '.join(arguments)}")
-        return self.call(lambda: run_command(command, list(arguments)), before, checked)
+        return self.start(lambda: run_command(command, list(arguments)), before)
 
     def call(
         self, function: Callable[[], int], before: Callable[[], None] | None = None, checked: bool = True
@@ -152,19 +179,22 @@ class Trial:
 
     def wait(self, child: int, checked: bool = True) -> Ended:
         """Waits for a process of this trial, kills it if it hangs, and records tracebacks, hangs and CPU limits."""
-        hung, began, moved, cpu = False, time.monotonic(), time.monotonic(), -1.0
+        hung, moved, cpu = False, time.monotonic(), 0.0
+        asked = moved
         while True:
             ended, status, used = os.wait4(child, os.WNOHANG)
             if ended:
                 break
-            state, spent = _process_state(child)
             now = time.monotonic()
-            if spent != cpu or state == "R":
-                cpu, moved = spent, now
-            if not hung and (now - moved > BLOCKED_SECONDS or now - began > WALL_SECONDS):
-                hung = True
-                os.killpg(child, signal.SIGKILL)
-            time.sleep(0.01)
+            if now - asked > BLOCKED_SECONDS / 20:
+                asked = now
+                busy, spent = _activity(child, self.folder)
+                if busy or abs(spent - cpu) > LEAST_CPU:
+                    moved, cpu = now, spent
+                elif now - moved > BLOCKED_SECONDS and not hung:
+                    hung = True
+                    os.killpg(child, signal.SIGKILL)
+            time.sleep(0.005)
         console = [(self.folder / f"{child}.{name}").read_text(errors="replace") for name in ("out", "err")]
         seconds = used.ru_utime + used.ru_stime
         result = Ended(os.waitstatus_to_exitcode(status), seconds, used.ru_maxrss / 1024, *console, hung)
@@ -178,7 +208,7 @@ class Trial:
         if ended.hung:
             self.fault("hang", f"{last}: hangs")
         if ended.code == -signal.SIGXCPU:
-            self.fault("limit", f"{last}: more than {CPU_SECONDS} s of CPU")
+            self.fault("limit", f"{last}: more than {self.cpu_seconds} s of CPU")
         if TRACEBACK in ended.error + ended.output:
             self.fault("traceback", f"{last}: {ended.last_line}")
         if any(ord(sign) < 32 and sign not in "\n\t\r" for sign in ended.error + ended.output):
@@ -191,6 +221,7 @@ class Trial:
         os.environ.update(HOME=str(self.folder / "home"), TMPDIR=str(self.folder / "tmp"), COLUMNS="200")
         os.environ.pop("XDG_CACHE_HOME", None)
         sys.executable = self.bench.python
+        gc.callbacks.clear()  # hypothesis adds one, in which a signal would be lost
         for number, name in ((1, "out"), (2, "err")):
             target = os.open(self.folder / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(target, number)
@@ -198,7 +229,7 @@ class Trial:
         sys.stdout = open(1, "w", closefd=False)
         sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
+        resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_seconds, self.cpu_seconds + 10))
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
 
 
@@ -212,13 +243,26 @@ def _exit_code(function: Callable[[], int]) -> int:
         return 1
 
 
-def _process_state(process: int) -> tuple[str, float]:
-    """Returns the state of a process (R: running or ready to run) and its CPU seconds; without /proc, as if it ran."""
+def _activity(child: int, folder: Path) -> tuple[bool, float]:
+    """Returns whether a process of a trial runs or waits for a CPU or a disk, and the CPU seconds of all of them.
+
+    They are the child, and those whose current folder is in the trial's, such as the jobs of a sweep, which the child
+    waits for. Without /proc, the child always runs.
+    """
+    states, seconds = [], 0.0
+    for path in [path for path in Path("/proc").glob("[0-9]*") if path.name == str(child) or _is_inside(path, folder)]:
+        with contextlib.suppress(OSError):  # it has just ended
+            parts = (path / "stat").read_text().rpartition(")")[2].split()
+            states.append(parts[0])
+            seconds += (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return not states or "R" in states or "D" in states, seconds
+
+
+def _is_inside(process: Path, folder: Path) -> bool:
     try:
-        parts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return Path(os.readlink(process / "cwd")).is_relative_to(folder)
     except OSError:
-        return "R", 0.0
-    return parts[0], (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+        return False
 
 
 @dataclass
@@ -228,6 +272,7 @@ class Bench:
     folder: Path
     seed: int
     python: str  # the program that starts the jobs of a sweep
+    soak_seconds: int = 0
     made: dict[Any, Any] = field(default_factory=dict)
 
     def trial(self, key: str) -> Trial:

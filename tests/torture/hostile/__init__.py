@@ -18,7 +18,7 @@ FOLDER = ("dataset=folder", "image_size=16", "batch_size=8", "threads=1", "steps
           "architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")  # fmt: skip
 # What is tried: a function that makes the input below a folder and returns a note, and the commands that read it.
 ON_RUN = (
-    ("report", ["run"]), ("compare", ["run", "run"]), ("sample", ["run", "n=2"]),
+    ("report", ["run"]), ("compare", ["run", "other"]), ("sample", ["run", "n=2"]),
     ("sample", ["run", "format=progress"]), ("train", ["resume=run", "extra_steps=1"]), ("export", ["run"]),
     ("eval", ["run", "metrics=[frechet]", "extractor=pixels", "n=20", "resamples=0"]),
 )  # fmt: skip
@@ -45,9 +45,11 @@ def hostile_input(trial: Trial) -> None:
         ("healthy", command, *arguments), lambda shared: _healthy(shared, command, arguments)
     )
     copy_run(trial)
+    shutil.copytree(finished_run(trial), trial.here / "other")
     (trial.folder / "victim").write_text("precious")
     note = make(trial.here, trial.random)
     trial.note = f"{note}; gan-{command} {' '.join(each for each in arguments if each not in FOLDER)}"
+    trial.cpu_seconds = round(cpu) + 2 * CPU  # ends it
     size = sum(path.stat().st_size for path in trial.here.rglob("*") if path.is_file() and not path.is_symlink())
     log = trial.folder / "sightings"
     ended = trial.run(command, *arguments, before=lambda: canary.watch(trial.folder, log))
@@ -67,7 +69,8 @@ def hostile_input(trial: Trial) -> None:
 
 def _healthy(shared: Trial, command: str, arguments: list[str]) -> tuple[float, float]:
     """Returns the CPU seconds and the memory of a command on a healthy input."""
-    shutil.copytree(finished_run(shared), shared.here / "run")
+    for name in ("run", "other"):
+        shutil.copytree(finished_run(shared), shared.here / name)
     pictures.make_healthy(shared.here)
     ended = shared.run(command, *(each for each in arguments if each != "experiment=evil"))
     if ended.code:
