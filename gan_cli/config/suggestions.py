@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 from gan_cli.config.options.fields import walk
 from gan_cli.errors import closest_match, suggestion
-from gan_cli.storage.locate import locate
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
@@ -147,6 +146,8 @@ def hint_for_argument(word: str) -> str:
     """Returns `; ...`, the override to write for an argument of `gan-train` without `=`; or an empty text."""
     if is_url(word):
         return f"; {URL_HINT.format('dataset=folder dataset.path')}"
+    from gan_cli.storage.locate import locate
+
     try:
         location = locate(word, log=lambda line: None)
     except OSError:  # `word` cannot be a path

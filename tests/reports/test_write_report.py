@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.launch import finish
 from gan_cli.reports import html_page as pages
 from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.write_report import write_run_report, write_sweep_report
+from gan_cli.storage.evaluation_file import EvaluationResult, MetricResult, save_evaluation
 from support.configs import TINY_IMAGES
 from support.reports import HOSTILE_TEXT, METRIC_LINES, recorded_config, write_run, write_sweep
 from support.training import plant_nan

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
+from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.sweeps import compare
 from support.commands import run_process
 from support.paths import ROOT
