@@ -183,7 +183,7 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     """Runs `gan-train` and returns its exit code. `command` is the typed command line, which the run records."""
     from gan_cli.api_arguments import read_overrides
-    from gan_cli.cli.named_files import check_named_files
+    from gan_cli.cli.early_checks import check_training
     from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
@@ -193,7 +193,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     if not read.config.dry_run:
         require_file_locks()
     _refuse_processes()
-    check_named_files("train", read.config)
+    check_training(read)
     print_used_files("train")
     with exit_on_signal():
         from gan_cli.launch.start_run import launch
@@ -216,7 +216,7 @@ def _refuse_processes() -> None:
 
 def _run_by_config(command: str, arguments: list[str]) -> int:
     """Runs a command other than `gan-train` with its validated config and returns its exit code."""
-    from gan_cli.cli.named_files import check_named_files
+    from gan_cli.cli.early_checks import check_command
     from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
     from gan_cli.config.validation import parse
@@ -224,7 +224,7 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
 
     with exit_on_signal():
         parsed = parse(SCHEMAS[command], compose_command(command, arguments).data)
-    check_named_files(command, parsed)
+    check_command(command, parsed)
     gc.enable()
     print_used_files(command)
     module, _, function = RUNNERS[command].partition(":")

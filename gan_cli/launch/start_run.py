@@ -97,10 +97,6 @@ def _with_base(request: Request) -> Request:
 
 def _preview(request: Request) -> RunResult:
     """Prints what the command would train, and tries one training step."""
-    if request.config.resume is not None:
-        raise UsageError(
-            f"dry_run=true shows a new run, resume={request.config.resume} continues an old one: give only one"
-        )
     prepared = _prepare(request)
     replay.find_replayed_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:

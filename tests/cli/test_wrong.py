@@ -39,8 +39,8 @@ WRONG = {
     "dataset=folder dataset.path=flat dataset.classes=[cat]": 2,
     "dataset=folder dataset.path=pets dataset.classes=[cta]": 2,
     "dataset=folder dataset.path=pets dataset.split=test": 2,
-    "init_from=empty": 3,
-    "init_from=nope": 3,
+    "init_from=empty": 2,
+    "init_from=nope": 2,
     "replay=nope": 2,
     "dataset.root={a:1}": 2,
     "dataset.root=[a,b]": 2,
@@ -104,10 +104,16 @@ WITHOUT_TORCH = {
     "eval nope": (3, "no such checkpoint"),
     "export nope": (3, "no such checkpoint"),
     "sample empty": (3, "holds no checkpoint"),
-    "train init_from=nope": (3, "no such checkpoint"),
+    "train init_from=nope": (2, "init_from=nope: no such checkpoint"),
     "train replay=nope": (2, "no run there"),
     "train resume=nope": (2, "no run there"),
     "train dataset=folder dataset.path=nope": (2, "not found"),
+    "train dataset=folder dataset.path=pets dataset.classes=[cta]": (2, "did you mean 'cat'"),
+    "train dataset=lsun dataset.classes=[kitchn]": (2, "did you mean 'kitchen'"),
+    "train resume=auto dry_run=true": (2, "give only one"),
+    "train steps=5 budget=1m": (2, "steps and budget: each says when to stop"),
+    "train output=/proc/x": (5, "choose another place by output="),
+    "eval real=nope fake=one": (2, "real=nope: not found"),
 }
 
 
