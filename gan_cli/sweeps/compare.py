@@ -76,7 +76,9 @@ def compare(config: CompareConfig) -> int:
     check_overwrite(file, (), config.overwrite)
     folders = list(dict.fromkeys(run for path in config.paths for run in _find_runs(path)))
     if len(folders) < 2:
-        raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
+        raise UsageError(
+            "expected two different runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep"
+        )
     if len(folders) > MAX_RUNS:
         raise UsageError(f"{count_noun(len(folders), 'run')}: at most {MAX_RUNS} are compared; name some of them")
     runs = [_read_run(folder) for folder in folders]
