@@ -130,7 +130,7 @@ def test_a_folder_of_one_export_stands_for_it(here: Path, capsys: pytest.Capture
     assert place is not None
     assert place == ("export", Path("out/step_00000004_safetensors"))
     assert "out: using step_00000004_safetensors, the export in it" in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="is an exported generator alone"):
+    with pytest.raises(UsageError, match="is an exported generator alone"):
         find_checkpoint("out", "init_from")
     write_export(Path("out/step_00000004_onnx"), "model.onnx")
     assert locate("out") is None
