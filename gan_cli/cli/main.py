@@ -183,12 +183,13 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     """Runs `gan-train` and returns its exit code. `command` is the typed command line, which the run records."""
     from gan_cli.api_arguments import read_overrides
-    from gan_cli.cli.early_checks import check_training
-    from gan_cli.plugins.option_sources import print_used_files
-    from gan_cli.storage.locks import require_file_locks
 
     with exit_on_signal():
         read = read_overrides(overrides)
+    from gan_cli.cli.early_checks import check_training  # only now, since a wrong option needs none of these modules
+    from gan_cli.plugins.option_sources import print_used_files
+    from gan_cli.storage.locks import require_file_locks
+
     gc.enable()
     if not read.config.dry_run:
         require_file_locks()
@@ -216,7 +217,6 @@ def _refuse_processes() -> None:
 
 def _run_by_config(command: str, arguments: list[str]) -> int:
     """Runs a command other than `gan-train` with its validated config and returns its exit code."""
-    from gan_cli.cli.early_checks import check_command
     from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
     from gan_cli.config.validation import parse
@@ -224,6 +224,8 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
 
     with exit_on_signal():
         parsed = parse(SCHEMAS[command], compose_command(command, arguments).data)
+    from gan_cli.cli.early_checks import check_command
+
     check_command(command, parsed)
     gc.enable()
     print_used_files(command)
