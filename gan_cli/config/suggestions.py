@@ -120,8 +120,11 @@ def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapp
     """Returns the part of a message about `section.tail`: the key that was meant, or the keys that the section has."""
     below = [dotted.removeprefix(f"{section}.") for dotted in leaves if dotted.startswith(f"{section}.")]
     near = closest_match(tail, below) if len(tail) > 1 else None  # one letter is near to any key of two
-    similar = tails.get(tail) if near is None else f"{section}.{near}"
-    return suggestion(similar) or f": {section} has {first_few(sorted(below), MAX_KEYS) or 'no keys'}"
+    if near is not None:
+        return suggestion(f"{section}.{near}")
+    elsewhere = tail if tail in leaves else tails.get(closest_match(f"{section}.{tail}", tails) or tail)
+    keys = sorted(name for name in below if not any(other.startswith(f"{name}.") for other in below))
+    return suggestion(elsewhere) or f": {section} has {first_few(keys, MAX_KEYS) or 'no keys'}"
 
 
 def _find_entry(table: Mapping[str, str], word: str) -> str | None:

@@ -54,6 +54,8 @@ from support.modules import FILES, syntax_tree
         ("train", ["regularizer.gamma=1"], "here it is regularizer.r1.weight=..."),
         ("train", ["regularizer.sigma=1"], "regularizer has r1.every, r1.weight; see --help"),
         ("train", ["trainng.n_critic=2"], "did you mean 'training.n_critic'"),
+        ("train", ["evaluation.every=5"], "did you mean 'training.evaluate_every'"),
+        ("train", ["training.steps=5"], "did you mean 'steps'"),
         ("train", ["training.lr=1"], "did you mean 'optimizer.lr'"),
         ("train", ["device=gpu"], "write device=cuda"),
         ("train", ["device=cuda:1"], "write device=cuda device.index=1"),
