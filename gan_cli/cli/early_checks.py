@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.commands import check_evaluation_source
 from gan_cli.config.options.published_datasets import PUBLISHED
-from gan_cli.errors import StorageError, UsageError
+from gan_cli.errors import UsageError
 from gan_cli.image_files.open_reader import existing_mode
 from gan_cli.image_labels.folder_classes import class_indices
 from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.launch.request import Request
 from gan_cli.storage.locate import find_checkpoint, find_run, locate
+from gan_cli.storage.run_folder import require_writable
 
 MISSING_CKPT = {
     "sample": "ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file",
@@ -60,18 +59,7 @@ def check_training(request: Request) -> None:
     if known is not None and config.dataset.classes is not None:
         class_indices(config.dataset.classes, (), known)
     if not config.dry_run:
-        _check_output(Path(config.output) / config.run_name)
-
-
-def _check_output(folder: Path) -> None:
-    """Raises StorageError if no folder can be made in `folder`, or in the nearest parent of it that exists."""
-    parent = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    try:
-        os.rmdir(tempfile.mkdtemp(dir=parent))
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: no folder can be made there ({error.strerror}); choose another place by output="
-        ) from error
+        require_writable(Path(config.output) / config.run_name)
 
 
 def _ignore_line(line: str) -> None:

@@ -113,6 +113,7 @@ WITHOUT_TORCH = {
     "train resume=auto dry_run=true": (2, "give only one"),
     "train steps=5 budget=1m": (2, "steps and budget: each says when to stop"),
     "train output=/proc/x": (5, "choose another place by output="),
+    "train -m seed=1,2 output=/proc/x": (5, "choose another place by output="),
     "eval real=nope fake=one": (2, "real=nope: not found"),
 }
 
