@@ -25,7 +25,7 @@ MISSING_CKPT = {
 
 
 def check_command(command: str, options: Any) -> None:
-    """Raises an error if the options of a command other than `gan-train` name no checkpoint and no folder, or none."""
+    """Raises an error if the options of a command other than `gan-train` name nothing, or what is not there."""
     if command == "eval":
         check_evaluation_source(options, MISSING_CKPT[command])
     elif command in MISSING_CKPT and options.ckpt is None:
@@ -59,7 +59,7 @@ def check_training(request: Request) -> None:
     if known is not None and config.dataset.classes is not None:
         class_indices(config.dataset.classes, (), known)
     if not config.dry_run:
-        require_writable(Path(config.output) / config.run_name)
+        require_writable(request.folder or Path(config.output) / config.run_name)
 
 
 def _ignore_line(line: str) -> None:

@@ -185,22 +185,22 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.api_arguments import read_overrides
 
     with exit_on_signal():
-        read = read_overrides(overrides)
+        request = dataclasses.replace(read_overrides(overrides), command=command, folder=folder)
     from gan_cli.cli.early_checks import check_training  # only now, since a wrong option needs none of these modules
     from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
     gc.enable()
-    if not read.config.dry_run:
+    if not request.config.dry_run:
         require_file_locks()
     _refuse_processes()
-    check_training(read)
+    check_training(request)
     print_used_files("train")
     with exit_on_signal():
         from gan_cli.launch.start_run import launch
 
-    code = launch(dataclasses.replace(read, command=command, folder=folder)).code
-    if read.config.dry_run:
+    code = launch(request).code
+    if request.config.dry_run:
         require_output()
     return code
 
