@@ -129,9 +129,9 @@ def test_mistakes_are_one_line(three: list[Path], here: Path, capsys: pytest.Cap
     for arguments, words in (
         (["nowhere", str(three[0])], "nowhere: no run there"),
         (["empty"], "empty: no run there"),
-        ([str(three[0])], "two runs or more"),
-        ([str(three[0]), str(three[0])], "two runs or more"),
-        ([], "two runs or more"),
+        ([str(three[0])], "two different runs or more"),
+        ([str(three[0]), str(three[0])], "two different runs or more"),
+        ([], "two different runs or more"),
     ):
         assert run_command("compare", arguments) == 2
         error = capsys.readouterr().err
