@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gan_cli.config.metric_names import EvaluationResult
     from gan_cli.sampling.load_generator import Labels, LoadedGenerator
+    from gan_cli.storage.evaluation_file import EvaluationResult
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 

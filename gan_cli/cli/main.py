@@ -34,13 +34,16 @@ COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
 
 
-def _run_script(command: str) -> int:
-    """Runs the console script of a command with the arguments of this process."""
-    return run_command(command, sys.argv[1:])
+def _run_process(command: str, skipped: int = 1) -> int:
+    """Runs a command with the arguments of this process but the first `skipped`, as the only work of the process."""
+    gc.disable()  # until the command runs: reading a command line makes little garbage, and looking for it takes time
+    code = run_command(command, sys.argv[skipped:])
+    gc.freeze()  # else Python looks for garbage once more when it exits
+    return code
 
 
 # The console scripts of pyproject.toml.
-train, sample, evaluate, export, report, compare = (functools.partial(_run_script, command) for command in COMMANDS)
+train, sample, evaluate, export, report, compare = (functools.partial(_run_process, command) for command in COMMANDS)
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
@@ -50,7 +53,6 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
     """
     isolate_children()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it searches all installed packages for plugins
-    gc.disable()  # until the command runs: reading a command line makes little garbage, and looking for it takes time
     with tolerant_streams(), StopSignals() as stop:
         try:
             with stop.interruptible():
@@ -59,8 +61,6 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
             message, code = _describe_error(error)
             print(f"gan-{command}: {message}", file=sys.stderr)
             return code
-        finally:
-            gc.enable()
 
 
 def _describe_error(error: BaseException) -> tuple[str, int]:
@@ -183,23 +183,24 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     """Runs `gan-train` and returns its exit code. `command` is the typed command line, which the run records."""
     from gan_cli.api_arguments import read_overrides
-    from gan_cli.config.commands import check_named_files
+
+    with exit_on_signal():
+        request = dataclasses.replace(read_overrides(overrides), command=command, folder=folder)
+    from gan_cli.cli.early_checks import check_training  # only now, since a wrong option needs none of these modules
     from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
-    with exit_on_signal():
-        read = read_overrides(overrides)
     gc.enable()
-    if not read.config.dry_run:
+    if not request.config.dry_run:
         require_file_locks()
     _refuse_processes()
-    check_named_files("train", read.config)
+    check_training(request)
     print_used_files("train")
     with exit_on_signal():
         from gan_cli.launch.start_run import launch
 
-    code = launch(dataclasses.replace(read, command=command, folder=folder)).code
-    if read.config.dry_run:
+    code = launch(request).code
+    if request.config.dry_run:
         require_output()
     return code
 
@@ -216,14 +217,16 @@ def _refuse_processes() -> None:
 
 def _run_by_config(command: str, arguments: list[str]) -> int:
     """Runs a command other than `gan-train` with its validated config and returns its exit code."""
-    from gan_cli.config.commands import RUNNERS, SCHEMAS, check_named_files
+    from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
     from gan_cli.config.validation import parse
     from gan_cli.plugins.option_sources import print_used_files
 
     with exit_on_signal():
         parsed = parse(SCHEMAS[command], compose_command(command, arguments).data)
-    check_named_files(command, parsed)
+    from gan_cli.cli.early_checks import check_command
+
+    check_command(command, parsed)
     gc.enable()
     print_used_files(command)
     module, _, function = RUNNERS[command].partition(":")
@@ -307,4 +310,4 @@ def main() -> int:
         with tolerant_streams():
             print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)
         return UsageError.exit_code
-    return run_command(sys.argv[1], sys.argv[2:])
+    return _run_process(sys.argv[1], skipped=2)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,7 +33,7 @@ from gan_cli.config.implied_choices import (
     sections_set_by,
     with_recipe_none,
 )
-from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
+from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file, read_option_file
 from gan_cli.config.options.fields import walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
@@ -38,6 +42,8 @@ from gan_cli.config.user_folder import search_path_entry
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
+# Leaves out options of Hydra's own groups that no composition uses, which takes a tenth less time.
+NOT_USED = ("~hydra/help", "~hydra/hydra_help", "~hydra/output", "~hydra/env")
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Composed:
     @cached_property
     def implied(self) -> dict[str, Any]:
         """The keys that the user did not write but that chosen options changed, each with its new value."""
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        with own_options():
             default = _default(self.command, tuple(user_config_folders()))[1]
         found = composed_values.implied_values(default, self.whole, (*self.named, recipes.GROUP))
         return {key: value for key, value in found.items() if key not in self.dropped}
@@ -85,7 +91,7 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
 
 def compose_default(command: str) -> dict[str, Any]:
     """Returns the config of a command without any override."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with own_options():
         return composed_values.resolve(_default(command, tuple(user_config_folders()))[1])
 
 
@@ -162,7 +168,7 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """Returns the composition that `_settle` makes. Raises UsageError if Hydra or YAML reports an error."""
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    with initialize_config_dir(str(config_folder()), version_base="1.3"), naming_file(named):
+    with own_options(), naming_file(named):
         if _has_unknown_key(command, overrides, options):
             _raise_for_unknown_key(command, overrides, options)
         try:
@@ -249,10 +255,29 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
             raise UsageError(reason)
 
 
+class OwnOptions(FileConfigSource):
+    """A config source that reads YAML in C and each file once. Hydra's reads it in Python at each composition."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        package, content = read_option_file(Path(self.path, self._normalize_file_name(config_path)))
+        header = {"package": package or None}
+        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", OmegaConf.create(content), header)
+
+
+@contextmanager
+def own_options() -> Iterator[None]:
+    """While entered, Hydra composes the option files of gan-cli itself, read by `OwnOptions`."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        sources = GlobalHydra.instance().config_loader().get_sources()
+        index = next(number for number, source in enumerate(sources) if source.provider == "main")
+        sources[index] = OwnOptions("main", str(config_folder()))
+        yield
+
+
 def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
     """Returns what Hydra composes, including the section `hydra`."""
     lines = [override.input_line or "" for override in overrides]
-    return compose(command, overrides=[*searchpath_overrides(), *lines], return_hydra_config=True)
+    return compose(command, overrides=[*NOT_USED, *searchpath_overrides(), *lines], return_hydra_config=True)
 
 
 def searchpath_overrides() -> list[str]:

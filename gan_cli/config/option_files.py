@@ -83,7 +83,9 @@ def _read(path: Path, modified: int) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"{path}: has a number of thousands of digits, or lists in lists deeper than any") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected keys and values, as steps: 1000")
-    header = re.match(r"(?:\s*#[^\n]*\n)*?\s*#\s*@package\s+(\S+)", text)
+    if wrong := re.match(r"(?:\s*#\s*@\S+ +\S+ *\n)*\s*(#\s*@(?!\S+ +\S+ *(?:\n|$)).*)", text):
+        raise UsageError(f"{path}: {one_line(wrong[1], 80)}: of @ lines, '# @package _global_' alone may stand there")
+    header = re.match(r"(?:\s*#\s*@.*\n)*?\s*#\s*@package +(\S+)", text)  # Hydra finds it nowhere else
     return header[1] if header else "", content
 
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gan_cli.config.options.fields import walk
-from gan_cli.errors import closest_match, suggestion
-from gan_cli.storage.locate import locate
+from gan_cli.errors import closest_match, first_few, suggestion
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
 MAX_SUGGESTED = 4  # options that a message names at most
+MAX_KEYS = 8  # keys of a section that a message names at most
 ARCHIVES = (".zip", ".tar", ".npz")
 URL_HINT = "URLs are not read or written: download what is there, and give its path as {}=..."
 
@@ -105,12 +105,26 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     if options:
         here = f", which has {', '.join(sorted(siblings))}" if siblings else ""
         return f"{key}: not a key of the chosen option{here}; {describe_choices(options)}"
-    instead = _find_entry(KEYS_OF_OTHER_TOOLS.get(command, {}), key)
-    if instead:
+    words, tail = KEYS_OF_OTHER_TOOLS.get(command, {}), key.rpartition(".")[2]
+    instead = _find_entry(words, key) or _find_entry(words, tail)
+    if instead and (not section or instead.startswith(f"{section}.")):
         return f"unknown key {key}: here it is {instead}; see --help"
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
+    if section.replace(".", "/") in groups or any(dotted.startswith(f"{section}.") for dotted in leaves):
+        return f"unknown key {key}{_hint_in_section(section, tail, leaves, tails)}; see --help"
     similar = tails.get(key) or closest_match(key, [*leaves, *groups]) or tails.get(closest_match(key, tails) or "")
     return f"unknown key {key}{suggestion(similar)}; see --help"
+
+
+def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapping[str, str]) -> str:
+    """Returns the part of a message about `section.tail`: the key that was meant, or the keys that the section has."""
+    below = [dotted.removeprefix(f"{section}.") for dotted in leaves if dotted.startswith(f"{section}.")]
+    near = closest_match(tail, below) if len(tail) > 1 else None  # one letter is near to any key of two
+    if near is not None:
+        return suggestion(f"{section}.{near}")
+    elsewhere = tail if tail in leaves else tails.get(closest_match(f"{section}.{tail}", tails) or tail)
+    keys = sorted(name for name in below if not any(other.startswith(f"{name}.") for other in below))
+    return suggestion(elsewhere) or f": {section} has {first_few(keys, MAX_KEYS) or 'no keys'}"
 
 
 def _find_entry(table: Mapping[str, str], word: str) -> str | None:
@@ -147,6 +161,8 @@ def hint_for_argument(word: str) -> str:
     """Returns `; ...`, the override to write for an argument of `gan-train` without `=`; or an empty text."""
     if is_url(word):
         return f"; {URL_HINT.format('dataset=folder dataset.path')}"
+    from gan_cli.storage.locate import locate
+
     try:
         location = locate(word, log=lambda line: None)
     except OSError:  # `word` cannot be a path

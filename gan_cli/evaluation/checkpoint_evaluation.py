@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
-from gan_cli.config.metric_names import EvaluationResult
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths
@@ -27,6 +26,7 @@ from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing_statistics import has_running_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.storage.evaluation_file import EvaluationResult
 from gan_cli.storage.run_record import start_folder
 
 DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the data have fewer real samples

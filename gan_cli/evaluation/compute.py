@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.config.metric_names import MetricResult
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
@@ -28,6 +27,7 @@ from gan_cli.evaluation.metrics.mode_coverage import count_labels, count_modes
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics
 from gan_cli.evaluation.metrics.resampling import confidence_interval, half_masks, wilson_interval
 from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, Reference
+from gan_cli.storage.evaluation_file import MetricResult
 
 TOO_FEW_SAMPLES = "too few samples"
 FEW = 100  # with fewer samples than this, the error of a share is more than some hundredths

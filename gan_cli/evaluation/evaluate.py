@@ -16,7 +16,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.commands import EvalConfig
-from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError, format_number
 from gan_cli.evaluation.callbacks import Listeners, ProgressCallback
@@ -25,6 +24,7 @@ from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
+from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink

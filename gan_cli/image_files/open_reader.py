@@ -36,15 +36,15 @@ def open_reader(path: str) -> Iterator[Reader]:
         raise UsageError(f"dataset.path={shown}: neither a folder nor a file, {EXPECTED}")
 
 
-def existing_mode(path: str) -> int:
-    """Returns the mode of a file or folder. Raises UsageError if it does not exist or cannot be read."""
+def existing_mode(path: str, key: str = "dataset.path") -> int:
+    """Returns the mode of the file or folder at `key`. Raises UsageError if it does not exist or cannot be read."""
     expanded = os.path.expanduser(path)
     try:
         return os.stat(expanded).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise UsageError(f"dataset.path={one_line(expanded)}: not found, {EXPECTED}") from None
+        raise UsageError(f"{key}={one_line(expanded)}: not found, {EXPECTED}") from None
     except OSError as error:
-        raise UsageError(f"dataset.path={one_line(expanded)}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"{key}={one_line(expanded)}: cannot be read ({error.strerror})") from None
 
 
 def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:

@@ -180,18 +180,19 @@ def open_images(path: Paths) -> Iterator[ImageReader]:
 def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
     """Returns the number of images that a run reads at `path`, without decoding them.
 
-    `classes` are the selected classes; None means all images. Returns None if the images cannot be read.
+    `classes` are the selected classes; None means all images. Returns None if the images cannot be read. Raises
+    UsageError if they have no such class.
     """
     try:
         with open_images(path) as images:
             if classes is None:
                 return images.count(split)
             layout = images.read_layout(how, split)
-            chosen = {*class_indices(classes, layout.labels, layout.classes)}
-            labelled_files = zip(layout.files, layout.labels or (), strict=True)
-            return sum(label in chosen for file, label in labelled_files if file.bad is None)
     except (GanCliError, OSError, ValueError):
         return None
+    chosen = {*class_indices(classes, layout.labels, layout.classes)}
+    labelled_files = zip(layout.files, layout.labels or (), strict=True)
+    return sum(label in chosen for file, label in labelled_files if file.bad is None)
 
 
 # --- combining ---------------------------------------------------------------------------------------------------

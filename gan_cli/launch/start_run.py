@@ -98,10 +98,6 @@ def _with_base(request: Request) -> Request:
 
 def _preview(request: Request) -> RunResult:
     """Prints what the command would train, and tries each part of the run in a temporary folder."""
-    if request.config.resume is not None:
-        raise UsageError(
-            f"dry_run=true shows a new run, resume={request.config.resume} continues an old one: give only one"
-        )
     prepared = _prepare(request)
     config, dataset, state = prepared.config, prepared.dataset, prepared.state
     replayed = replay.find_replayed_ends(config, dataset)

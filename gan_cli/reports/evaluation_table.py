@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.config.metric_names import EVALUATIONS, MetricResult, load_newest_evaluation
 from gan_cli.errors import format_number
 from gan_cli.reports.curves import percent
+from gan_cli.storage.evaluation_file import EVALUATIONS, MetricResult, load_newest_evaluation
 from gan_cli.storage.json_files import text
 
 # Labels of the keys of an evaluation's `about` that do not explain themselves.

@@ -11,7 +11,6 @@ from rich import filesize
 
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
-from gan_cli.config.metric_names import EVALUATIONS
 from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.validation import format_value
@@ -29,6 +28,7 @@ from gan_cli.reports.evaluation_table import read_newest_evaluation
 from gan_cli.reports.html_page import fit_page_size, render
 from gan_cli.reports.safe_values import empty_on_error, format_duration, format_number, link, none_on_error
 from gan_cli.runs.best_metrics import read_best_metrics
+from gan_cli.storage.evaluation_file import EVALUATIONS
 from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
 from gan_cli.storage.run_record import RunRecord, load_record

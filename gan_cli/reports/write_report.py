@@ -17,9 +17,9 @@ def report(config: ReportConfig) -> int:
     """Writes the report of each given folder, for a sweep also those of its runs, and prints the paths."""
     if not config.paths:
         raise UsageError("no run is given: name the folder of a run or a sweep, or outputs/<name>, as gan-report RUN")
-    if config.out is not None and len(config.paths) > 1:
-        raise UsageError(f"out={config.out}: is one file, but {len(config.paths)} folders are given: give one")
-    folders = [find_run_or_sweep(path) for path in config.paths]
+    folders = list(dict.fromkeys(find_run_or_sweep(path) for path in config.paths))
+    if config.out is not None and len(folders) > 1:
+        raise UsageError(f"out={config.out}: is one file, but {len(folders)} folders are given: give one")
     out = _checked(config)
     for folder in folders:
         for run in list_runs(folder) if is_sweep(folder) else ():

@@ -159,25 +159,26 @@ def find_checkpoint(
     """Returns the checkpoint file that `named` names. If it names a run, returns the run's folder of checkpoints.
 
     `key` is the config key that holds the name, or "eval" for `ckpt` of `gan-eval`; it is used in messages. Raises
-    CheckpointError if there is no such file or folder.
+    CheckpointError if there is no such file or folder, for a key of `gan-train` UsageError, as `find_run` does.
     """
     location, name = locate(named, output, log), one_line(os.fspath(named), 200)
-    typed = f"{key}={name}" if key == "init_from" else name  # the others are typed without their key too
+    of_train = key == "init_from"  # the others are typed without their key too
+    typed, refusal = (f"{key}={name}", UsageError) if of_train else (name, CheckpointError)
     if location is None:
         there = Path(os.path.expanduser(named)).is_dir()
         what = "holds no checkpoint" if there else f"no such checkpoint, and no run of this name in {output}"
         exports = _exports_in(Path(os.path.expanduser(named)))
         if exports:
-            raise CheckpointError(
+            raise refusal(
                 f"{typed}: {what}, but {len(exports)} exports: name one, {first_few([*map(str, exports)], MOST_NAMED)}"
             )
-        raise CheckpointError(f"{typed}: {what}{_similar(name, output)}")
+        raise refusal(f"{typed}: {what}{_similar(name, output)}")
     if location.kind == "export":
         lacking = LACKING.get(key, "no checkpoint")
-        raise CheckpointError(f"{typed}: {AN_EXPORT}, with {lacking}; or give its run or checkpoint")
+        raise refusal(f"{typed}: {AN_EXPORT}, with {lacking}; or give its run or checkpoint")
     run = newest_run(location.path, log) if location.kind == "runs" else location.path
     if run is None or location.kind == "sweep":
-        raise CheckpointError(f"{typed}: {_describe_sweep(location.path, 'ckpt' if key == 'eval' else key)}")
+        raise refusal(f"{typed}: {_describe_sweep(location.path, 'ckpt' if key == 'eval' else key)}")
     return run if location.kind in ("file", "checkpoints") else run / CHECKPOINTS
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,17 @@ NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTE
 JOB_FOLDER = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
 DATE_FORMAT = "%Y-%m-%d_%H%M%S"
 DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
+
+
+def require_writable(folder: Path) -> None:
+    """Raises StorageError if no folder can be made in `folder`, or in the nearest parent of it that exists."""
+    parent = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=parent))
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: no folder can be made there ({error.strerror}); choose another place by output="
+        ) from error
 
 
 def create_dated_folder(parent: Path, prefix: str = "") -> Path:

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.commands import CompareConfig
-from gan_cli.config.metric_names import MetricResult, better_direction, load_newest_evaluation
+from gan_cli.config.metric_names import better_direction
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
 from gan_cli.errors import StorageError, UsageError, count_noun, format_number, one_line
@@ -26,6 +26,7 @@ from gan_cli.runs.comparability import (
     explain_incomparable,
     metric_basis,
 )
+from gan_cli.storage.evaluation_file import MetricResult, load_newest_evaluation
 from gan_cli.storage.locate import find_run_or_sweep, is_sweep
 from gan_cli.storage.output_file import check_overwrite
 from gan_cli.storage.run_folder import RECORD, write_text
@@ -75,7 +76,9 @@ def compare(config: CompareConfig) -> int:
     check_overwrite(file, (), config.overwrite)
     folders = list(dict.fromkeys(run for path in config.paths for run in _find_runs(path)))
     if len(folders) < 2:
-        raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
+        raise UsageError(
+            "expected two different runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep"
+        )
     if len(folders) > MAX_RUNS:
         raise UsageError(f"{count_noun(len(folders), 'run')}: at most {MAX_RUNS} are compared; name some of them")
     runs = [_read_run(folder) for folder in folders]

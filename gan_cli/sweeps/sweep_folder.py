@@ -13,7 +13,15 @@ from pathlib import Path
 from gan_cli import __version__
 from gan_cli.storage.json_files import LARGEST_OF_SWEEP, FileModel, read_as
 from gan_cli.storage.locks import lock_file, require_file_locks
-from gan_cli.storage.run_folder import SWEEP_PREFIX, SWEEP_RECORD, create_dated_folder, lock, sweeps_in, write_json
+from gan_cli.storage.run_folder import (
+    SWEEP_PREFIX,
+    SWEEP_RECORD,
+    create_dated_folder,
+    lock,
+    require_writable,
+    sweeps_in,
+    write_json,
+)
 from gan_cli.sweeps.outcomes import Job, Sweep, last_attempts
 
 
@@ -34,6 +42,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     in use, UsageError if the system has no file locks.
     """
     require_file_locks()
+    require_writable(this.parent)
     this.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         with _exclusive(this.parent):

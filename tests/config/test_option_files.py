@@ -106,6 +106,9 @@ FILES = {
         "defaults: [override /experiment: ring]": ": *: is chosen after loss, so that a file of loss cannot choose it",
         "defaults: [hinge, override /recipe: none]": ": *: needs '# @package _global_' as the first line of the file",
         "defaults: [hinge, override /optimizer: adam]": ": *: needs '# @package _global_' as the first line *",
+        "# mine\n# @package _global_\ndefaults: [override /optimizer: adam]": ": *: needs '# @package _global_' as *",
+        "# @package _global_ # mine\nname: hinge": ": # @package _global_ # mine: of @ lines, *",
+        "# @author me and you\nname: hinge": ": # @author me and you: of @ lines, *",
     },
     "optimizer/mine.yaml": {
         "defaults: [adam, _self_]\nlr: fast": ": optimizer.lr=fast: expected a finite number *",
@@ -172,5 +175,5 @@ def test_what_hydra_allows_is_taken(here: Path) -> None:
 
 
 def test_a_file_is_read_as_hydra_reads_it(tmp_path: Path) -> None:
-    file = write_text(tmp_path / "a.yaml", "# one\n# @package _global_\na: 1e-4\nb: 2020-01-01\nc: on\nd: .5\n")
+    file = write_text(tmp_path / "a.yaml", "\n# @package _global_\n# one\na: 1e-4\nb: 2020-01-01\nc: on\nd: .5\n")
     assert read_option_file(file) == ("_global_", {"a": 1e-4, "b": "2020-01-01", "c": True, "d": 0.5})

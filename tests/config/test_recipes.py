@@ -120,7 +120,8 @@ def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Pa
     assert counted(tmp_path, "test") == 5
     assert counted(tmp_path, classes=("cat",)) == 3
     assert counted(tmp_path, "test", classes=("dog",)) == 1
-    assert counted(tmp_path, classes=("cow",)) is None
+    with pytest.raises(UsageError, match="'cow' is no class of these data"):
+        counted(tmp_path, classes=("cow",))
     (tmp_path / "train" / "cat" / "phone.heic").unlink()
     table = ["file,kind", *(f"{place}/{number}.png,{number}" for place in ("cat", "dog") for number in range(3))]
     (tmp_path / "train" / "labels.csv").write_text("\n".join(table))

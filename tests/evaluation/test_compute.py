@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_cli.config.metric_names import MetricResult
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.load_dataset import build_dataset
@@ -24,6 +23,7 @@ from gan_cli.evaluation.compute import (
 from gan_cli.evaluation.metrics import classifier, feature_extractors
 from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
+from gan_cli.storage.evaluation_file import MetricResult
 from support.configs import compose
 
 N = 1000

@@ -15,11 +15,11 @@ from torch import nn
 
 from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import load_newest_evaluation
 from gan_cli.errors import CheckpointError
 from gan_cli.evaluation import checkpoint_evaluation, evaluate, generated_samples
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.state import checkpoint
+from gan_cli.storage.evaluation_file import load_newest_evaluation
 from support.commands import error_line
 from support.configs import TINY_IMAGES, without
 from support.evaluations import metric_names

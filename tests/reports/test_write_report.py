@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.launch import finish
 from gan_cli.reports import html_page as pages
 from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.write_report import write_run_report, write_sweep_report
+from gan_cli.storage.evaluation_file import EvaluationResult, MetricResult, save_evaluation
 from support.configs import TINY_IMAGES
 from support.reports import HOSTILE_TEXT, METRIC_LINES, recorded_config, write_run, write_sweep
 from support.training import plant_nan
@@ -415,7 +415,7 @@ def test_the_command_finds_runs_and_sweeps(here: Path, capsys: pytest.CaptureFix
         ([], 2, "no run is given"),
         (["nowhere"], 2, "nowhere: no run there"),
         (["empty"], 2, "empty: no run there"),
-        (["run", "run", "out=x.html"], 2, "out=x.html: is one file, but 2 folders are given"),
+        (["run", "other", "run", "out=x.html"], 2, "out=x.html: is one file, but 2 folders are given"),
         (["run", "out=notes.html"], 2, "out=notes.html: notes.html is there already; give another name, or overwrite"),
         (["run", "out=page.pdf"], 2, "out=page.pdf: gan-report writes a file that ends in .html, not .pdf"),
         (["run", "out=notes.html/x.html"], 5, "notes.html"),
@@ -425,6 +425,7 @@ def test_mistakes_are_told_in_one_line(
     here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
 ) -> None:
     write_run(here / "run")
+    write_run(here / "other")
     (here / "empty").mkdir()
     (here / "notes.html").write_text("mine")
     assert run_command("report", arguments) == code

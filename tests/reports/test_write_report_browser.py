@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.reports.write_report import write_run_report, write_sweep_report
+from gan_cli.storage.evaluation_file import EvaluationResult, MetricResult, save_evaluation
 from support.browser import Browser, find_chromium
 from support.reports import HOSTILE_TEXT, METRIC_LINES, write_run, write_sweep
 

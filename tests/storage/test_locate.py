@@ -94,7 +94,7 @@ def test_a_checkpoint_stands_for_its_run(runs: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["train", "init_from=export"], 3, "an exported generator alone, with no discriminator to start from"),
+        (["train", "init_from=export"], 2, "an exported generator alone, with no discriminator to start from"),
         (["train", "resume=export"], 2, "with no discriminator and no optimizers to go on with"),
         (["train", "replay=export"], 2, "with no record of a run to repeat"),
         (["eval", "export"], 3, "with no record of its data to compare with; make samples with gan-sample"),
@@ -130,7 +130,7 @@ def test_a_folder_of_one_export_stands_for_it(here: Path, capsys: pytest.Capture
     assert place is not None
     assert place == ("export", Path("out/step_00000004_safetensors"))
     assert "out: using step_00000004_safetensors, the export in it" in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="is an exported generator alone"):
+    with pytest.raises(UsageError, match="is an exported generator alone"):
         find_checkpoint("out", "init_from")
     write_export(Path("out/step_00000004_onnx"), "model.onnx")
     assert locate("out") is None

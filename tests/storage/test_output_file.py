@@ -105,7 +105,7 @@ def test_every_command_writes_the_file_that_is_named(run: Path, here: Path, caps
     ]  # fmt: skip
     assert json.loads(Path("model.json").read_text())["parity"]["differences"]["1"] == 0
     assert load_generator("model.safetensors").step == 1
-    assert run_command("train", ["init_from=model.safetensors"]) == 3
+    assert run_command("train", ["init_from=model.safetensors"]) == 2
     assert "no discriminator" in capsys.readouterr().err
 
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import EvaluationResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.images import animation
 from gan_cli.images.grid import save_png
@@ -17,6 +16,7 @@ from gan_cli.reports.html_page import write_page
 from gan_cli.runs.log import RunLog
 from gan_cli.state.checkpoint import _write
 from gan_cli.storage import run_files
+from gan_cli.storage.evaluation_file import EvaluationResult, save_evaluation
 from gan_cli.storage.run_files import open_to_append
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
 from gan_cli.storage.symlinks import UnsafeFileError

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
+from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.sweeps import compare
 from support.commands import run_process
 from support.paths import ROOT
@@ -129,9 +129,9 @@ def test_mistakes_are_one_line(three: list[Path], here: Path, capsys: pytest.Cap
     for arguments, words in (
         (["nowhere", str(three[0])], "nowhere: no run there"),
         (["empty"], "empty: no run there"),
-        ([str(three[0])], "two runs or more"),
-        ([str(three[0]), str(three[0])], "two runs or more"),
-        ([], "two runs or more"),
+        ([str(three[0])], "two different runs or more"),
+        ([str(three[0]), str(three[0])], "two different runs or more"),
+        ([], "two different runs or more"),
     ):
         assert run_command("compare", arguments) == 2
         error = capsys.readouterr().err

@@ -29,11 +29,11 @@ def section(cls: type[T]) -> type[T]:
     """Makes a class the frozen pydantic dataclass of a section's keys. Other keys are refused."""
     text = cls.__doc__
     cls.__doc__ = text or " "  # without a text, `dataclass` writes the signature, which takes longer than all the rest
-    decorated: Any = dataclass(cls, kw_only=True, repr=False, unsafe_hash=True, config=SETTINGS)
+    decorated: Any = dataclass(cls, kw_only=True, repr=False, eq=False, config=SETTINGS)
     decorated.__doc__ = text
     # `dataclass` would compile these anew for each of 75 classes, which takes a tenth of the time of an error.
     decorated.__setattr__ = decorated.__delattr__ = _refuse_change
-    decorated.__repr__ = _describe_keys
+    decorated.__repr__, decorated.__eq__, decorated.__hash__ = _describe_keys, _has_same_keys, _hash_of_keys
     return decorated
 
 
@@ -45,6 +45,14 @@ def _refuse_change(self: Any, name: str, *value: Any) -> None:
 def _describe_keys(self: Any) -> str:
     keys = ", ".join(f"{name}={getattr(self, name)!r}" for name in fields_of(type(self)))
     return f"{type(self).__qualname__}({keys})"
+
+
+def _has_same_keys(self: Any, other: Any) -> bool:
+    return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
+
+
+def _hash_of_keys(self: Any) -> int:
+    return hash(tuple(vars(self).values()))
 
 
 def matching(pattern: str, title: str, **settings: Any) -> Any:

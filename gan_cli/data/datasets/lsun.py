@@ -9,19 +9,17 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import damaged_file_error, missing_data_error, root_folder
 from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.selection import Selection
-from gan_cli.errors import UsageError, did_you_mean, one_line
+from gan_cli.errors import one_line
 from gan_cli.extras import require_extra
 from gan_cli.image_files.listing import BadImageError, ListedFile
-from gan_cli.image_labels.folder_classes import Layout
+from gan_cli.image_labels.folder_classes import Layout, class_indices
 
-SCENES = (
-    "bedroom", "bridge", "church_outdoor", "classroom", "conference_room", "dining_room", "kitchen", "living_room",
-    "restaurant", "tower",
-)  # fmt: skip
+SCENES: list[str] = PUBLISHED["lsun"]["source"]["classes"]
 SPLITS = {"train": "train", "test": "val"}
 
 
@@ -36,12 +34,7 @@ def load_lsun(
     folder = root_folder(root)
     names = {scene: f"{scene}_{SPLITS[split]}_lmdb" for scene in SCENES}
     scenes = selection.classes or tuple(scene for scene in SCENES if (folder / names[scene]).is_dir())
-    for scene in scenes:
-        if scene not in names:
-            raise UsageError(
-                f"dataset.classes=[{','.join(scenes)}]: {one_line(scene, 50)!r} is no scene of LSUN, expected"
-                f" {', '.join(SCENES)}{did_you_mean(scene, SCENES)}"
-            )
+    class_indices(scenes or SCENES, (), SCENES)  # raises UsageError for a scene that there is not
     missing = [names[scene] for scene in scenes or SCENES[:1] if not (folder / names[scene]).is_dir()]
     if missing:
         missing = [f"{name} (the folder in {name}.zip)" for name in missing]

@@ -35,7 +35,7 @@ def test_classes_choose_the_databases(root: Path) -> None:
 
 
 def test_other_scenes_are_named(root: Path) -> None:
-    refused(partial(load, root, "bedrom"), "'bedrom' is no scene of LSUN", "did you mean 'bedroom'")
+    refused(partial(load, root, "bedrom"), "'bedrom' is no class of these data", "did you mean 'bedroom'")
     refused(
         partial(load, root, "tower"),
         f"dataset.root={root}",

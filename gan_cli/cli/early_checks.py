@@ -1,0 +1,66 @@
+"""Finds mistakes that the command itself would find only after it has imported torch, or read data."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from gan_cli.config import train_config
+from gan_cli.config.commands import check_evaluation_source
+from gan_cli.config.options.published_datasets import PUBLISHED
+from gan_cli.errors import UsageError
+from gan_cli.image_files.open_reader import existing_mode
+from gan_cli.image_labels.folder_classes import class_indices
+from gan_cli.image_labels.image_paths import check_paths
+from gan_cli.launch.request import Request
+from gan_cli.storage.locate import find_checkpoint, find_run, locate
+from gan_cli.storage.run_folder import require_writable
+
+MISSING_CKPT = {
+    "sample": "ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file",
+    "eval": "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER",
+    "export": "ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file",
+}
+
+
+def check_command(command: str, options: Any) -> None:
+    """Raises an error if the options of a command other than `gan-train` name nothing, or what is not there."""
+    if command == "eval":
+        check_evaluation_source(options, MISSING_CKPT[command])
+    elif command in MISSING_CKPT and options.ckpt is None:
+        raise UsageError(MISSING_CKPT[command])
+    if command == "eval" and options.ckpt is None:
+        for key in ("real", "fake"):
+            existing_mode(getattr(options, key), key)
+    elif command in MISSING_CKPT:
+        with contextlib.suppress(OSError):  # of a text that cannot be a path; the command tells it
+            location = None if command == "eval" else locate(options.ckpt, log=_ignore_line)
+            if location is None or location.kind != "export":
+                find_checkpoint(options.ckpt, "eval" if command == "eval" else "ckpt", log=_ignore_line)
+
+
+def check_training(request: Request) -> None:
+    """Raises an error if keys of `gan-train` contradict each other or name what is not there."""
+    config = request.config
+    train_config.resolve_run_length(config, request.named)
+    if config.resume is not None and config.dry_run:
+        raise UsageError(f"dry_run=true shows a new run, resume={config.resume} continues an old one: give only one")
+    if config.resume is not None:
+        return
+    with contextlib.suppress(OSError):  # of a text that cannot be a path; the command tells it
+        if config.init_from is not None:
+            find_checkpoint(config.init_from, "init_from", config.output, _ignore_line)
+        if config.replay is not None:
+            find_run(config.replay, config.output, "replay", _ignore_line)
+        if config.dataset.name == "folder" and config.dataset.path is not None:
+            check_paths(config.dataset.path)
+    known = PUBLISHED.get(config.dataset.name, {}).get("source", {}).get("classes")
+    if known is not None and config.dataset.classes is not None:
+        class_indices(config.dataset.classes, (), known)
+    if not config.dry_run:
+        require_writable(request.folder or Path(config.output) / config.run_name)
+
+
+def _ignore_line(line: str) -> None:
+    """Drops a line about the choice of a run, which the command itself prints."""
