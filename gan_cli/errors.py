@@ -9,6 +9,12 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+OUT_OF_MEMORY = re.compile(  # the last two: oneDNN, which computes convolutions on CPUs
+    "out of memory|can't allocate memory|not enough memory|ALLOC_FAILED|bad_alloc"
+    "|could not create a (primitive|memory)$|could not execute a primitive$",
+    re.IGNORECASE,
+)
+
 
 class GanCliError(Exception):
     """An error that the user can correct. Its text is one line that says what to do."""
@@ -44,6 +50,13 @@ class StorageError(GanCliError):
     """A file or folder cannot be read or written, or another process uses it."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of Python, or of torch on any device, says that memory ran out."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:

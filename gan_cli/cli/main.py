@@ -19,12 +19,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
+from gan_cli.errors import GanCliError, StorageError, UsageError, is_out_of_memory, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
 from gan_cli.streams import require_output, tolerant_streams
 
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
+LARGE = {  # what makes a command need much memory
+    "train": "batch_size, image_size or network",
+    "sample": "batch_size or n",
+    "eval": "n, n_real or batch_size",
+}
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
 INFO_FLAGS = ("--info", "-i")
@@ -56,14 +60,14 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
             with stop.interruptible():
                 return _dispatch(command, list(arguments), folder)
         except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
-            message, code = _describe_error(error)
+            message, code = _describe_error(command, error)
             print(f"gan-{command}: {message}", file=sys.stderr)
             return code
         finally:
             gc.enable()
 
 
-def _describe_error(error: BaseException) -> tuple[str, int]:
+def _describe_error(command: str, error: BaseException) -> tuple[str, int]:
     """Returns one line and the exit code for an error that the user can correct. Raises any other error again."""
     if isinstance(error, GanCliError):
         return one_line(error, 2000), error.exit_code
@@ -72,8 +76,9 @@ def _describe_error(error: BaseException) -> tuple[str, int]:
         return f"stopped by {number.name}", STOP_CODES[number]
     if isinstance(error, OSError):
         return _describe_os_error(error), StorageError.exit_code
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
-        return "out of memory: choose a smaller batch_size, image_size or network", UsageError.exit_code
+    if is_out_of_memory(error):
+        advice = f": choose a smaller {LARGE[command]}" if command in LARGE else ""
+        return f"out of memory{advice}", UsageError.exit_code
     raise error
 
 

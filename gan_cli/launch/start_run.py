@@ -25,6 +25,7 @@ from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.finish import due_work, missing_parts
+from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
 from gan_cli.launch.weight_transfer import (
@@ -109,7 +110,8 @@ def _preview(request: Request) -> RunResult:
         print(line)
     implied = dict.fromkeys(request.implied, "an option") | dict.fromkeys(request.from_recipe, "recipe")
     notes = data_notes(prepared.config, prepared.dataset)
-    preview(prepared.config, request.named, implied, prepared.dataset, prepared.state, notes)
+    with naming_batch_that_works(prepared.config, prepared.dataset, prepared.state):
+        preview(prepared.config, request.named, implied, prepared.dataset, prepared.state, notes)
     return RunResult(None, 0)
 
 
