@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections import Counter
@@ -31,8 +30,8 @@ from gan_cli.images.animation import write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import interpolation
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
-from gan_cli.storage.atomic_write import claim, temporary_folder
-from gan_cli.storage.output_file import check_overwrite, claim_unused, output_file, writing_to
+from gan_cli.storage.atomic_write import temporary_folder
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, writing_to
 from gan_cli.storage.run_folder import write_json
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
@@ -83,9 +82,9 @@ def sample(config: SampleConfig) -> int:
             if named is None:
                 target = claim_unused(part, folder, stem, suffix, sidecar)
             else:
-                target, move = named, os.replace if config.overwrite else claim
-                move(sidecar, named.with_suffix(".json"))
-                move(part, named)
+                target = named
+                keep_as(sidecar, named.with_suffix(".json"), overwrite=config.overwrite)
+                keep_as(part, named, overwrite=config.overwrite)
     print(target)
     return 0
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.storage.atomic_write import claim
+from gan_cli.storage.atomic_write import claim, sync
 from gan_cli.storage.json_files import load_json
 
 # Endings that mean a file. Any other ending may be part of a folder's name, for example runs.v2.
@@ -91,6 +91,15 @@ def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[st
         if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *other_endings)):
             return folder / f"{name}{ending}"
     raise StorageError(f"{folder}: holds 100,000 of these already")
+
+
+def keep_as(part: Path, path: Path, *, overwrite: bool) -> None:
+    """Gives a complete file the name of `out=`. Raises FileExistsError if the name is in use, unless `overwrite`."""
+    if overwrite:
+        sync(part)
+        os.replace(part, path)
+    else:
+        claim(part, path)
 
 
 def claim_unused(part: Path, folder: Path, stem: str, ending: str, sidecar: Path | None = None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,19 @@ def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert raised.value.filename == str(tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_of_earlier_versions_go_after_a_day(tmp_path: Path) -> None:
+    names = (".tmp-17-a.png", ".part-ab3_xyz9", ".part-of-mine", ".tmp-new")
+    for name in names:
+        (tmp_path / name).write_text("half")
+    folder = tmp_path / ".part-12345678"
+    folder.mkdir()
+    with temporary_folder(tmp_path):
+        pass
+    assert len(list(tmp_path.iterdir())) == 5
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    with temporary_folder(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-of-mine", ".tmp-new"]
