@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import functools
 import gc
 import importlib
 import io
@@ -36,15 +35,6 @@ PACKAGE_FLAGS = ("--package", "-p")
 HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *PACKAGE_FLAGS, *COMPLETION_FLAGS, "--hydra-help", "--resolve")
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
-
-
-def _run_script(command: str) -> int:
-    """Runs the console script of a command with the arguments of this process."""
-    return run_command(command, sys.argv[1:])
-
-
-# The console scripts of pyproject.toml.
-train, sample, evaluate, export, report, compare = (functools.partial(_run_script, command) for command in COMMANDS)
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
