@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,3 +117,22 @@ def test_a_signal_whose_exception_was_dropped_still_stops_what_begins_later() ->
             assert inner.received == signal.SIGTERM
             with pytest.raises(Interrupted), inner.interruptible():
                 pass
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *others):
+        if name == "gan_cli.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+import gan_cli.cli
+sys.meta_path.insert(0, Interrupting())
+sys.exit(gan_cli.cli.train())
+"""
+
+
+def test_a_signal_while_a_command_is_imported_prints_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
