@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import gc
 import importlib
 import io
 import os
 import re
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.errors import GanCliError, StorageError, UsageError, is_out_of_memory, one_line
+from gan_cli.errors import GanCliError, StorageError, UsageError, describe_reason, is_out_of_memory, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
 from gan_cli.streams import require_output, tolerant_streams
@@ -76,11 +74,8 @@ def _describe_os_error(error: OSError) -> str:
     """Returns one line with the file and, if a disk is full, the bytes that are free there."""
     if error.filename is None:
         return one_line(error)
-    free = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        with contextlib.suppress(OSError):
-            free = f", {shutil.disk_usage(Path(os.fsdecode(error.filename)).parent).free:,} bytes free"
-    return one_line(f"{os.fsdecode(error.filename)}: {error.strerror}{free}")
+    path = Path(os.fsdecode(error.filename))
+    return one_line(f"{path}: {describe_reason(error, path.parent)}")
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:

@@ -143,11 +143,8 @@ def _save(
                 evaluated.about["page"] = _pairs_path(path).name
             save_evaluation(evaluated, part)
             try:
-                keep_as(part, path, overwrite=overwrite)
+                keep_as(part, path, (pairs, _pairs_path(path)) if images else None, overwrite=overwrite)
+                return path
             except FileExistsError:  # another process evaluates the same run
                 if named is not None:
                     raise
-                continue
-            if images:
-                keep_as(pairs, _pairs_path(path), overwrite=overwrite)
-            return path

@@ -80,11 +80,10 @@ def _keep_file(part: Path, file: str, named: Path, *, overwrite: bool) -> None:
     Raises UsageError if the weights are split into several files.
     """
     needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
-    if any(path.name not in needed for path in part.iterdir()):
+    if any(path.name not in needed for path in part.glob("[!.]*")):
         raise UsageError(f"out={named}: the weights need more than one file; give a folder")
     write_json(part / CARD, load_json(part / CARD) | {"file": named.name, "parity": load_json(part / PARITY)})
-    keep_as(part / CARD, named.with_suffix(".json"), overwrite=overwrite)
-    keep_as(part / file, named, overwrite=overwrite)
+    keep_as(part / file, named, (part / CARD, named.with_suffix(".json")), overwrite=overwrite)
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:

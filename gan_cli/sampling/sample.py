@@ -83,8 +83,7 @@ def sample(config: SampleConfig) -> int:
                 target = claim_unused(part, folder, stem, suffix, sidecar)
             else:
                 target = named
-                keep_as(sidecar, named.with_suffix(".json"), overwrite=config.overwrite)
-                keep_as(part, named, overwrite=config.overwrite)
+                keep_as(part, named, (sidecar, named.with_suffix(".json")), overwrite=config.overwrite)
     print(target)
     return 0
 

@@ -114,7 +114,11 @@ def claim(part: Path, path: Path) -> None:
     """
     if part.is_dir():
         path.mkdir()  # fails if another command has the name; an empty folder can be replaced
-        os.replace(part, path)
+        try:
+            os.replace(part, path)
+        except OSError:
+            path.rmdir()
+            raise
         return
     sync(part)
     try:
@@ -123,4 +127,8 @@ def claim(part: Path, path: Path) -> None:
         raise
     except OSError:  # no hard links here
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        os.replace(part, path)
+        try:
+            os.replace(part, path)
+        except OSError:
+            path.unlink()
+            raise

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gan_cli.errors import StorageError
 from gan_cli.storage import output_file
 from gan_cli.storage.atomic_write import claim, replacing, temporary_folder
-from gan_cli.storage.output_file import claim_unused
+from gan_cli.storage.output_file import claim_unused, keep_as, writing_to
 from gan_cli.storage.run_folder import clear_leftovers
 
 
@@ -80,3 +81,22 @@ def test_parts_of_earlier_versions_go_after_a_day(tmp_path: Path) -> None:
     with temporary_folder(tmp_path):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".part-of-mine", ".tmp-new"]
+
+
+def test_after_an_error_neither_of_two_files_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, note = tmp_path / ".part", tmp_path / ".note"
+    part.write_text("image")
+    note.write_text("{}")
+    link = os.link
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "x.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match=r"new: cannot be written \(No space left on device, [\d,]+ bytes free\)"):
+        with writing_to(tmp_path / "new"), temporary_folder(tmp_path) as folder:
+            keep_as(part.rename(folder / "part"), tmp_path / "x.png", (note, tmp_path / "x.json"))
+    assert [path.name for path in tmp_path.iterdir()] == [".note"]
