@@ -95,26 +95,26 @@ def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[st
     raise StorageError(f"{folder}: holds 100,000 of these already")
 
 
-def keep_as(part: Path, path: Path, beside: tuple[Path, Path] | None = None, *, overwrite: bool = False) -> None:
-    """Gives a complete file or folder its final name, after the file `beside[0]` got the name `beside[1]`.
+def keep_as(part: Path, path: Path, companion: tuple[Path, Path] | None = None, *, overwrite: bool = False) -> None:
+    """Gives a complete file or folder its final name, after the file `companion[0]` got the name `companion[1]`.
 
     Without `overwrite`, raises FileExistsError if a name is in use. After an error then neither has its name.
     """
     if overwrite:
-        for source, target in filter(None, (beside, (part, path))):
+        for source, target in filter(None, (companion, (part, path))):
             sync(source)
             os.replace(source, target)
         return
-    if beside is not None:
-        claim(*beside)
+    if companion is not None:
+        claim(*companion)
     try:
         claim(part, path)
     except OSError:
-        if beside is not None:
-            if beside[0].exists():  # as another hard link
-                beside[1].unlink()
+        if companion is not None:
+            if companion[0].exists():  # as another hard link
+                companion[1].unlink()
             else:
-                beside[1].replace(beside[0])
+                companion[1].replace(companion[0])
         raise
 
 

@@ -96,7 +96,8 @@ def test_after_an_error_neither_of_two_files_has_its_name(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(StorageError, match=r"new: cannot be written \(No space left on device, [\d,]+ bytes free\)"):
-        with writing_to(tmp_path / "new"), temporary_folder(tmp_path) as folder:
-            keep_as(part.rename(folder / "part"), tmp_path / "x.png", (note, tmp_path / "x.json"))
+    message = r"new: cannot be written \(No space left on device, [\d,]+ bytes free\)"
+    refused = pytest.raises(StorageError, match=message)
+    with refused, writing_to(tmp_path / "new"), temporary_folder(tmp_path) as folder:
+        keep_as(part.rename(folder / "part"), tmp_path / "x.png", (note, tmp_path / "x.json"))
     assert [path.name for path in tmp_path.iterdir()] == [".note"]
