@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 SEED := 1
 SHARD := 0/1
 
-.PHONY: help install demo test test-all test-gpu torture-quick torture torture-report coverage lab lab-full bench docs lint typecheck schemas format clean
+.PHONY: help install demo test test-all test-gpu torture-quick torture torture-report audit coverage lab lab-full bench docs lint typecheck schemas format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,10 @@ torture: install  ## the full set by SEED, a SHARD of it as 0/4, 75 minutes at a
 torture-report: install  ## both tables of the shards of make torture that have run
 	$(BIN)/python benchmarks/torture.py --full --seed $(SEED) --report
 
+audit:  ## known advisories of the versions in constraints.txt, by pip-audit; needs a network
+	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/pip install --quiet pip-audit; }
+	.audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 coverage: install  ## make test, and the share of lines of gan_cli that it runs, by file
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term
 
@@ -71,4 +75,4 @@ format: install  ## rewrites what lint would complain about
 	$(BIN)/ruff format .
 
 clean:  ## removes what was built, keeps outputs/
-	rm -rf .venv dist build docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf .venv .audit dist build docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -2,7 +2,7 @@
 
 import sys
 
-from gan_cli.cli.main import main
+from gan_cli.cli import run_process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_process())

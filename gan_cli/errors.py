@@ -5,9 +5,19 @@ The text of each error is one line for the user. Imports no torch.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import re
+import shutil
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+OUT_OF_MEMORY = re.compile(  # the last two: oneDNN, which computes convolutions on CPUs
+    "out of memory|can't allocate memory|not enough memory|ALLOC_FAILED|bad_alloc"
+    "|could not create a (primitive|memory)$|could not execute a primitive$",
+    re.IGNORECASE,
+)
 
 
 class GanCliError(Exception):
@@ -44,6 +54,23 @@ class StorageError(GanCliError):
     """A file or folder cannot be read or written, or another process uses it."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of Python, or of torch on any device, says that memory ran out."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
+
+
+def describe_reason(error: OSError, folder: Path) -> str:
+    """Returns why a file cannot be written, with the bytes that are free in its folder if the disk is full."""
+    free = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with contextlib.suppress(OSError):
+            existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+            free = f", {shutil.disk_usage(existing).free:,} bytes free"
+    return f"{error.strerror or error}{free}"
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:

@@ -48,7 +48,21 @@ def handling(handler: Handler, numbers: Iterable[signal.Signals] = tuple(STOP_CO
 
 def exit_on_signal() -> contextlib.AbstractContextManager[None]:
     """While entered, a signal ends the process. Hydra or torch could turn Interrupted into another exception."""
-    return handling(lambda number, frame: os._exit(STOP_CODES[signal.Signals(number)]))
+    return handling(_exit)
+
+
+def exit_from_now_on_signal() -> None:
+    """From now on, a signal ends the process unless a context of this module handles it. Ignored ones stay ignored.
+
+    Python would raise KeyboardInterrupt, also while it imports modules and while it ends.
+    """
+    for number in STOP_CODES:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    os._exit(STOP_CODES[signal.Signals(number)])
 
 
 def is_same_request(first: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -276,19 +277,35 @@ def free_memory() -> None:
     torch.cuda.empty_cache()
 
 
-def test_too_little_memory_is_one_line_and_a_smaller_batch_fits(
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """A GPU of which other tensors use all but 3 GiB; a process needs some 0.5 GiB of them before its first tensor."""
+    free_memory()
+    free, _ = torch.cuda.mem_get_info()
+    taken = torch.empty(free - (3 << 30), dtype=torch.uint8, device="cuda")
+    yield
+    del taken
+    free_memory()
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_too_little_memory_names_a_batch_size_that_then_trains(
     train: Callable[..., Path], capsys: pytest.CaptureFixture
 ) -> None:
-    free_memory()
-    _, total = torch.cuda.mem_get_info()
-    torch.cuda.set_per_process_memory_fraction(600 * 2**20 / total)
-    small = ("batch_size", "image_size", "architecture.generator.base_channels")
-    large = [*without(TINY_IMAGES, *small), "image_size=128", "device=cuda", "steps=1"]
+    small = ("batch_size", "image_size", "dataset.size", "architecture.generator.base_channels")
+    large = [*without(TINY_IMAGES, *small), "image_size=128", "dataset.size=4000", "device=cuda", "steps=1"]
     large += ["architecture=dcgan", "architecture.generator.base_channels=64", "precision=fp32"]
-    line = error_line(capsys, "train", *large, "batch_size=200")
-    assert "out of memory: choose a smaller batch_size" in line
+    line = error_line(capsys, "train", *large, "batch_size=4000")
+    named = re.search("out of memory at batch_size=4000; (batch_size=[0-9]+) works here", line)
+    assert named is not None, line
     free_memory()
-    train(*large, "batch_size=4")
+    train(*large, named[1])
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_samples_are_made_in_batches_that_fit(gpu_run: Path, capsys: pytest.CaptureFixture) -> None:
+    sample = ["sample", [f"ckpt={gpu_run}", "device=cuda", "format=npz", "n=100000", "batch_size=100000"]]
+    assert run_command(*sample) == 0, capsys.readouterr().err  # type: ignore[arg-type]
 
 
 def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture, here: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,3 +138,22 @@ def test_an_error_after_a_signal_that_another_context_received_stays_one() -> No
 
     with StopSignals() as stop, pytest.raises(ValueError, match="invalid"), stop.interruptible():
         fail_late()
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *others):
+        if name == "gan_cli.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+import gan_cli.cli
+sys.meta_path.insert(0, Interrupting())
+sys.exit(gan_cli.cli.train())
+"""
+
+
+def test_a_signal_while_a_command_is_imported_prints_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -2,7 +2,10 @@
 
 import sys
 
-from gan_cli.cli.main import main
+from gan_cli.stop_signals import exit_from_now_on_signal
 
 if __name__ == "__main__":
+    exit_from_now_on_signal()
+    from gan_cli.cli.main import main
+
     sys.exit(main())

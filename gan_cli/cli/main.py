@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import functools
 import gc
 import importlib
 import io
 import os
 import re
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
+from gan_cli.errors import GanCliError, StorageError, UsageError, describe_reason, is_out_of_memory, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
 from gan_cli.streams import require_output, tolerant_streams
 
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
+LARGE = {  # what makes a command need much memory
+    "train": "batch_size, image_size or network",
+    "sample": "batch_size or n",
+    "eval": "n, n_real or batch_size",
+}
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
 INFO_FLAGS = ("--info", "-i")
@@ -32,18 +33,6 @@ PACKAGE_FLAGS = ("--package", "-p")
 HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *PACKAGE_FLAGS, *COMPLETION_FLAGS, "--hydra-help", "--resolve")
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
-
-
-def _run_process(command: str, skipped: int = 1) -> int:
-    """Runs a command with the arguments of this process but the first `skipped`, as the only work of the process."""
-    gc.disable()  # until the command runs: reading a command line makes little garbage, and looking for it takes time
-    code = run_command(command, sys.argv[skipped:])
-    gc.freeze()  # else Python looks for garbage once more when it exits
-    return code
-
-
-# The console scripts of pyproject.toml.
-train, sample, evaluate, export, report, compare = (functools.partial(_run_process, command) for command in COMMANDS)
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
@@ -58,12 +47,12 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
             with stop.interruptible():
                 return _dispatch(command, list(arguments), folder)
         except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
-            message, code = _describe_error(error)
+            message, code = _describe_error(command, error)
             print(f"gan-{command}: {message}", file=sys.stderr)
             return code
 
 
-def _describe_error(error: BaseException) -> tuple[str, int]:
+def _describe_error(command: str, error: BaseException) -> tuple[str, int]:
     """Returns one line and the exit code for an error that the user can correct. Raises any other error again."""
     if isinstance(error, GanCliError):
         return one_line(error, 2000), error.exit_code
@@ -72,8 +61,9 @@ def _describe_error(error: BaseException) -> tuple[str, int]:
         return f"stopped by {number.name}", STOP_CODES[number]
     if isinstance(error, OSError):
         return _describe_os_error(error), StorageError.exit_code
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
-        return "out of memory: choose a smaller batch_size, image_size or network", UsageError.exit_code
+    if is_out_of_memory(error):
+        advice = f": choose a smaller {LARGE[command]}" if command in LARGE else ""
+        return f"out of memory{advice}", UsageError.exit_code
     raise error
 
 
@@ -81,11 +71,8 @@ def _describe_os_error(error: OSError) -> str:
     """Returns one line with the file and, if a disk is full, the bytes that are free there."""
     if error.filename is None:
         return one_line(error)
-    free = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        with contextlib.suppress(OSError):
-            free = f", {shutil.disk_usage(Path(os.fsdecode(error.filename)).parent).free:,} bytes free"
-    return one_line(f"{os.fsdecode(error.filename)}: {error.strerror}{free}")
+    path = Path(os.fsdecode(error.filename))
+    return one_line(f"{path}: {describe_reason(error, path.parent)}")
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
@@ -310,4 +297,4 @@ def main() -> int:
         with tolerant_streams():
             print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)
         return UsageError.exit_code
-    return _run_process(sys.argv[1], skipped=2)
+    return run_command(sys.argv[1], sys.argv[2:])

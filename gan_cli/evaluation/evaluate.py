@@ -24,8 +24,9 @@ from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
+from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
-from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
+from gan_cli.storage.output_file import check_overwrite, keep_as, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 
@@ -54,16 +55,10 @@ def evaluate(config: EvalConfig) -> int:
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(config.fake or "").name)[:60] or "fake"
             evaluated = evaluate_folders(config, listeners)
     _print(evaluated)
-    folder = Path(config.out) if config.out else folder
+    folder = named.parent if named else Path(config.out) if config.out else folder
     with writing_to(folder):
-        (folder if named is None else named.parent).mkdir(parents=True, exist_ok=True)
-        saved = named or _reserved_path(evaluated, folder, stem)
-        try:
-            _write(evaluated, images, saved)
-        except BaseException:
-            if named is None:
-                saved.unlink(missing_ok=True)
-            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = _save(evaluated, images, named, folder, stem, overwrite=config.overwrite)
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -131,19 +126,25 @@ def _pairs_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_memorization.png")
 
 
-def _reserved_path(evaluated: EvaluationResult, folder: Path, stem: str) -> Path:
-    """Creates an empty JSON file under a name that is not in use yet: other processes may evaluate the same run."""
+def _save(
+    evaluated: EvaluationResult, images: list[Image.Image], named: Path | None, folder: Path, stem: str, *,
+    overwrite: bool,
+) -> Path:  # fmt: skip
+    """Writes the JSON file `named`, or an unused one in `folder`, and the image next to it. Returns the JSON's path."""
     reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
     stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
-    while True:
-        path = unused_path(folder, stem, ".json", ["_memorization.png"])
-        with contextlib.suppress(FileExistsError):
-            path.touch(exist_ok=False)
-            return path
-
-
-def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> None:
-    for image in images:
-        evaluated.about["page"] = _pairs_path(path).name
-        grid.save_png(image, _pairs_path(path))
-    save_evaluation(evaluated, path)
+    with temporary_folder(folder) as temporary:
+        part, pairs = temporary / "metrics.json", temporary / "pairs.png"
+        for image in images:
+            grid.save_png(image, pairs)
+        while True:
+            path = named or unused_path(folder, stem, ".json", ["_memorization.png"])
+            if images:
+                evaluated.about["page"] = _pairs_path(path).name
+            save_evaluation(evaluated, part)
+            try:
+                keep_as(part, path, (pairs, _pairs_path(path)) if images else None, overwrite=overwrite)
+                return path
+            except FileExistsError:  # another process evaluates the same run
+                if named is not None:
+                    raise

@@ -7,7 +7,6 @@ its final name.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,8 @@ from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.storage.output_file import check_overwrite, claim_unused, output_file, unused_path, writing_to
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import write_json
-from gan_cli.storage.symlinks import remove_symlink
 
 BATCH_SIZES = (1, 2, 5)  # the exported file is compared with the checkpoint once for each of these batch sizes
 MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level
@@ -68,7 +66,7 @@ def export(config: ExportConfig) -> int:
             if named is None:
                 target = claim_unused(part, parent, f"{generator.path.stem}_{config.format}", "")
             else:
-                _keep_file(part, file, named)
+                _keep_file(part, file, named, overwrite=config.overwrite)
     for batch, difference in parity["differences"].items():
         largest = f"largest difference from the checkpoint {format_number(difference, 2)}"
         print(f"batch {batch}: {largest}, run by {parity['run_by']}")
@@ -76,17 +74,16 @@ def export(config: ExportConfig) -> int:
     return 0
 
 
-def _keep_file(part: Path, file: str, named: Path) -> None:
+def _keep_file(part: Path, file: str, named: Path, *, overwrite: bool) -> None:
     """Moves the exported file from the temporary folder `part` to `named`, and its JSON file next to it.
 
     Raises UsageError if the weights are split into several files.
     """
     needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
-    if any(path.name not in needed for path in part.iterdir()):
+    if any(path.name not in needed for path in part.glob("[!.]*")):
         raise UsageError(f"out={named}: the weights need more than one file; give a folder")
     write_json(part / CARD, load_json(part / CARD) | {"file": named.name, "parity": load_json(part / PARITY)})
-    os.replace(part / CARD, remove_symlink(named.with_suffix(".json")))
-    os.replace(part / file, named)
+    keep_as(part / file, named, (part / CARD, named.with_suffix(".json")), overwrite=overwrite)
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:

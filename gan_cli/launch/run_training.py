@@ -18,6 +18,7 @@ from gan_cli.device import describe_device
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.launch.finish import finish
+from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
 from gan_cli.runs.log import RunLog
@@ -101,7 +102,8 @@ def run_training(run: Run) -> RunResult:
         run.log.info(line, console=False)  # already printed when the reference was built
     run.log.attach(run.config, run.state.counters.step)
     try:
-        received = train(run)
+        with naming_batch_that_works(run.config, run.batches.dataset, run.state, run.folder):
+            received = train(run)
     except GanCliError as error:
         run.log.info(str(error), console=False)
         run.log.stop_progress()

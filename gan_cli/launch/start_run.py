@@ -26,6 +26,7 @@ from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.finish import due_work, missing_parts
+from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
 from gan_cli.launch.weight_transfer import (
@@ -106,7 +107,7 @@ def _preview(request: Request) -> RunResult:
     for line in _transfer_notes(request, config, prepared.transfers):
         print(line)
     implied = dict.fromkeys(request.implied, "an option") | dict.fromkeys(request.from_recipe, "recipe")
-    with tempfile.TemporaryDirectory(prefix="gan-cli-") as name:
+    with tempfile.TemporaryDirectory(prefix="gan-cli-") as name, naming_batch_that_works(config, dataset, state):
         folder = create_run_folder(Path(name) / "run")
         if replayed is not None:
             shutil.copyfile(replayed, folder / replay.ENDS_COPY)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from gan_cli.errors import is_out_of_memory
 from gan_cli.models.latents import LatentDistribution
 
 SAMPLES_PER_CLASS, MAX_CLASSES_SHOWN = 8, 32  # default samples of each class, and the most classes (rows) of a grid
@@ -31,19 +32,43 @@ def generate(
     """Yields batches of float32 samples on the CPU, generated in evaluation mode and full precision.
 
     `conditions` has the shape `[len(seeds), K]`; None for an unconditional generator. At the end the generator is set
-    back to training mode if it was in training mode.
+    back to training mode if it was in training mode. Batches are smaller if there is too little memory.
     """
+
+    def inputs(part: slice) -> tuple[Tensor, Tensor | None]:
+        latents = latents_from_seeds(seeds[part], latent, truncation)
+        return latents, None if conditions is None else conditions[part]
+
     was_training = generator.training
     if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples
         generator.eval()
     try:
-        for start in range(0, len(seeds), batch_size):
-            latents = latents_from_seeds(seeds[start : start + batch_size], latent, truncation)
-            part = None if conditions is None else conditions[start : start + batch_size]
-            yield run_generator(generator, latents, part)
+        yield from run_in_batches(generator, inputs, len(seeds), batch_size)
     finally:
         if was_training:
             generator.train()
+
+
+def run_in_batches(
+    generator: nn.Module, inputs: Callable[[slice], tuple[Tensor, Tensor | None]], count: int, batch_size: int
+) -> Iterator[Tensor]:
+    """Yields the outputs of the network in batches. `inputs` returns the latents and conditions of a part of `count`.
+
+    Each time that there is too little memory for a batch, the batch size is halved.
+    """
+    start = 0
+    while start < count:
+        size = min(batch_size, count - start)
+        try:
+            samples = run_generator(generator, *inputs(slice(start, start + size)))
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            batch_size = size // 2
+            continue
+        start += size
+        yield samples
+        del samples  # before the next batch needs memory
 
 
 def run_generator(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_cli import __version__
-from gan_cli.errors import StorageError
+from gan_cli.errors import StorageError, describe_reason
 from gan_cli.reports import safe_values
 from gan_cli.storage.atomic_write import replacing
 
@@ -87,5 +87,5 @@ def write_page(page: bytes, path: Path) -> Path:
         with replacing(path) as temporary:
             temporary.write_bytes(page)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+        raise StorageError(f"{path}: cannot be written ({describe_reason(error, path.parent)})") from error
     return path

@@ -6,7 +6,7 @@ import contextlib
 import json
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -232,9 +232,24 @@ def sample(
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
     requested = requested_classes(generator.classes, labels, len(seeds))
+    batches = list(sample_in_batches(generator, seeds, requested, truncation, batch_size))
+    return batches[0] if len(batches) == 1 else torch.cat(batches)
+
+
+def sample_in_batches(
+    generator: LoadedGenerator,
+    seeds: Sequence[int],
+    requested: Sequence[RequestedCondition],
+    truncation: float | None,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Yields batches of samples, smaller ones if there is too little memory. `requested` has a class for each seed.
+
+    Raises CheckpointError if a value is NaN or infinite.
+    """
     conditions = build_conditions(generator.classes, requested, seeds) if requested else None
-    batches = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
-    return require_finite(generator, batches[0] if len(batches) == 1 else torch.cat(batches))
+    for samples in generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions):
+        yield require_finite(generator, samples)
 
 
 def require_finite(generator: LoadedGenerator, samples: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections import Counter
@@ -30,10 +29,9 @@ from gan_cli.images import grid
 from gan_cli.images.animation import write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import interpolation
-from gan_cli.sampling import load_generator as loading
-from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
-from gan_cli.storage.atomic_write import claim, temporary_folder
-from gan_cli.storage.output_file import check_overwrite, claim_unused, output_file, writing_to
+from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
+from gan_cli.storage.atomic_write import temporary_folder
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, writing_to
 from gan_cli.storage.run_folder import write_json
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
@@ -84,9 +82,8 @@ def sample(config: SampleConfig) -> int:
             if named is None:
                 target = claim_unused(part, folder, stem, suffix, sidecar)
             else:
-                target, move = named, os.replace if config.overwrite else claim
-                move(sidecar, named.with_suffix(".json"))
-                move(part, named)
+                target = named
+                keep_as(part, named, (sidecar, named.with_suffix(".json")), overwrite=config.overwrite)
     print(target)
     return 0
 
@@ -170,9 +167,11 @@ def _write(
 ) -> None:
     """Writes the samples of `seeds` to `target`. `requested` has one class for each seed, or is empty."""
     parts = [slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size)]
-    settings: dict[str, Any] = {"truncation": config.truncation, "batch_size": config.batch_size}
-    samples = (loading.sample(generator, seeds[part], requested[part] or None, **settings) for part in parts)
-    batches = map(to_uint8, samples)
+    batches = (
+        to_uint8(samples)
+        for part in parts
+        for samples in sample_in_batches(generator, seeds[part], requested[part], config.truncation, config.batch_size)
+    )
     if config.format == "images":
         _write_images(batches, seeds, requested, target)
     elif config.format == "npz":

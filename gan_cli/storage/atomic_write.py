@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gan_cli.storage import locks
 
 PREFIX = ".tmp-"
+OF_EARLIER_VERSIONS = re.compile(r"\.tmp-\d+-.+|\.part-[a-z0-9_]{8}")  # which did not lock them
+OLD_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
@@ -47,9 +51,17 @@ def _create_locked(parent: Path) -> tuple[Path, int | None]:
 
 
 def remove_unlocked(parent: Path) -> None:
-    """Removes the temporary folders in `parent` whose process has ended. Follows no symbolic links."""
+    """Removes the temporary folders in `parent` whose process has ended. Follows no symbolic links.
+
+    Also removes temporary files and folders of earlier versions that are older than a day.
+    """
     if locks.fcntl is None:
         return
+    for path in (*parent.glob(f"{PREFIX}*"), *parent.glob(".part-*")):
+        with contextlib.suppress(OSError):
+            if OF_EARLIER_VERSIONS.fullmatch(path.name) and time.time() - path.lstat().st_mtime > OLD_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)  # does nothing to a file or a link
+                path.unlink()
     for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -96,11 +108,15 @@ def sync(path: Path) -> None:
 
 
 def claim(part: Path, path: Path) -> None:
-    """Gives a complete file or folder its final name. Raises FileExistsError if the name is in use, even just now."""
+    """Gives a complete file or folder its final name. Raises FileExistsError if the name is in use, even just now.
+
+    A file is on the disk before.
+    """
     if part.is_dir():
         path.mkdir()  # fails if another command has the name; an empty folder can be replaced
         _replace_empty(part, path)
         return
+    sync(part)
     try:
         os.link(part, path)
     except FileExistsError:

@@ -7,20 +7,19 @@ import hashlib
 import os
 import sys
 import tarfile
-import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gan_cli.errors import one_line
 from gan_cli.storage.archive_errors import DAMAGED
+from gan_cli.storage.atomic_write import replacing, temporary_folder
 
 TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
@@ -57,12 +56,11 @@ def download_from_drive(file_id: str, name: str, md5: str, folder: Path) -> Path
     except ImportError:
         raise DownloadError("its download needs gdown (pip install 'gan-cli[celeba]')") from None
     try:
-        with create_folder_or_undo(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
-            path = Path(part) / name
+        with create_folder_or_undo(folder), replacing(folder / name) as path:
             gdown.download(id=file_id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
             if (found := file_md5(path)) != md5:
                 raise DownloadError(f"the file has md5 {found}, expected {md5}")
-            return path.replace(folder / name)
+        return folder / name
     except Exception as error:  # gdown raises errors of many kinds
         raise DownloadError(f"{name}: {one_line(error, 200)}") from error
 
@@ -87,27 +85,10 @@ def create_folder_or_undo(folder: Path) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yields a new file that becomes `path` in a single step at the end. After an error, leaves nothing new behind."""
-    with (
-        create_folder_or_undo(path.parent),
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
-    ):
-        try:
-            yield part
-            part.flush()
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
-
-
 def write_atomically(content: bytes | bytearray, path: Path) -> None:
     """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
-    with _new_file(path) as part:
-        part.write(content)
+    with create_folder_or_undo(path.parent), replacing(path) as part:
+        part.write_bytes(content)
 
 
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
@@ -115,14 +96,16 @@ def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
     with (
         urllib.request.urlopen(url, timeout=TIMEOUT) as response,
         _bar(target.name, response.length) as show,
-        _new_file(target) as part,
+        create_folder_or_undo(target.parent),
+        replacing(target) as part,
+        open(part, "wb") as file,
     ):
         while chunk := response.read(CHUNK):
-            if part.tell() > most_bytes:
+            if file.tell() > most_bytes:
                 raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
             digest.update(chunk)
-            part.write(chunk)
-            show(part.tell())
+            file.write(chunk)
+            show(file.tell())
         if digest.hexdigest() != md5:
             raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
     return target
@@ -156,22 +139,22 @@ def extract_folder(archive: Path, md5: str, name: str) -> Path:
     if (found := file_md5(archive)) != md5:
         raise ArchiveError(f"has md5 {found}, expected {md5}")
     target = archive.parent / name
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".part-") as part:
+    with temporary_folder(archive.parent) as part:
         try:
             _extract(archive, part)
         except DAMAGED as error:
             raise ArchiveError(f"damaged archive ({error})") from error
-        if not (Path(part) / name).is_dir():
+        if not (part / name).is_dir():
             raise ArchiveError(f"has no folder {name}")
         try:
-            os.rename(Path(part) / name, target)
+            os.rename(part / name, target)
         except OSError:
             if not target.is_dir():  # else another process has extracted it meanwhile
                 raise
     return target
 
 
-def _extract(archive: Path, into: str) -> None:
+def _extract(archive: Path, into: Path) -> None:
     if archive.suffix != ".zip":
         with tarfile.open(archive) as tar:
             tar.extractall(into, filter="data")

@@ -6,13 +6,13 @@ only with `overwrite=true`. Any other name is a folder, in which the command cho
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
-from gan_cli.errors import StorageError, UsageError
-from gan_cli.storage.atomic_write import claim
+from gan_cli.errors import StorageError, UsageError, describe_reason
+from gan_cli.storage.atomic_write import PREFIX, claim, sync
 from gan_cli.storage.json_files import load_json
 
 # Endings that mean a file. Any other ending may be part of a folder's name, for example runs.v2.
@@ -72,13 +72,15 @@ def _is_sidecar(path: Path) -> bool:
     return isinstance(content, dict) and "gan_cli" in content
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Turns an OSError of the block into a StorageError that names the file, or `folder` if the file is not known."""
+    """Turns an OSError of the block into a StorageError that names the file, or `folder` if the file is hidden."""
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+        name = os.fsdecode(error.filename or "")
+        path = folder if not name or f"{os.sep}{PREFIX}" in name else name
+        raise StorageError(f"{path}: cannot be written ({describe_reason(error, folder)})") from error
 
 
 def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:
@@ -93,6 +95,29 @@ def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[st
     raise StorageError(f"{folder}: holds 100,000 of these already")
 
 
+def keep_as(part: Path, path: Path, companion: tuple[Path, Path] | None = None, *, overwrite: bool = False) -> None:
+    """Gives a complete file or folder its final name, after the file `companion[0]` got the name `companion[1]`.
+
+    Without `overwrite`, raises FileExistsError if a name is in use. After an error then neither has its name.
+    """
+    if overwrite:
+        for source, target in filter(None, (companion, (part, path))):
+            sync(source)
+            os.replace(source, target)
+        return
+    if companion is not None:
+        claim(*companion)
+    try:
+        claim(part, path)
+    except OSError:
+        if companion is not None:
+            if companion[0].exists():  # as another hard link
+                companion[1].unlink()
+            else:
+                companion[1].replace(companion[0])
+        raise
+
+
 def claim_unused(part: Path, folder: Path, stem: str, ending: str, sidecar: Path | None = None) -> Path:
     """Moves a complete file or folder to the first unused name in `folder`, as `unused_path` counts. Returns its path.
 
@@ -102,17 +127,6 @@ def claim_unused(part: Path, folder: Path, stem: str, ending: str, sidecar: Path
     while True:
         path = unused_path(folder, stem, ending, [".json"] if sidecar else [])
         note = folder / f"{path.name.removesuffix(ending)}.json"
-        try:
-            if sidecar is not None:
-                claim(sidecar, note)
-        except FileExistsError:
-            continue
-        try:
-            claim(part, path)
+        with contextlib.suppress(FileExistsError):
+            keep_as(part, path, None if sidecar is None else (sidecar, note))
             return path
-        except OSError as error:
-            if sidecar is not None:
-                note.replace(sidecar)
-                note.unlink(missing_ok=True)  # renaming a file to another link of itself leaves both names
-            if not isinstance(error, FileExistsError):
-                raise

@@ -282,7 +282,8 @@ def test_a_page_of_somebody_else_stays(tmp_path: Path) -> None:
 
 def test_links_are_right_from_another_folder(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a b" / "javascript:alert(1)")
-    path = write_run_report(run, tmp_path / "elsewhere.html")
+    path = tmp_path / "elsewhere.html"
+    assert run_command("report", [str(run), f"out={path}"]) == 0
     addresses = [link["href"] or "" for link in opened(path).all("a")]
     assert "./a%20b/javascript%3Aalert%281%29/metrics.jsonl" in addresses
 

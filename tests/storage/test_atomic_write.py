@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from gan_cli.errors import StorageError
 from gan_cli.storage import output_file
 from gan_cli.storage.atomic_write import claim, replacing, temporary_folder
-from gan_cli.storage.output_file import claim_unused
+from gan_cli.storage.output_file import claim_unused, keep_as, writing_to
 from gan_cli.storage.run_folder import clear_leftovers
 
 
@@ -63,3 +65,39 @@ def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert raised.value.filename == str(tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_of_earlier_versions_go_after_a_day(tmp_path: Path) -> None:
+    names = (".tmp-17-a.png", ".part-ab3_xyz9", ".part-of-mine", ".tmp-new")
+    for name in names:
+        (tmp_path / name).write_text("half")
+    folder = tmp_path / ".part-12345678"
+    folder.mkdir()
+    with temporary_folder(tmp_path):
+        pass
+    assert len(list(tmp_path.iterdir())) == 5
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    with temporary_folder(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-of-mine", ".tmp-new"]
+
+
+def test_after_an_error_neither_of_two_files_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, note = tmp_path / ".part", tmp_path / ".note"
+    part.write_text("image")
+    note.write_text("{}")
+    link = os.link
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "x.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(os, "replace", full)
+    message = r"new: cannot be written \(No space left on device, [\d,]+ bytes free\)"
+    refused = pytest.raises(StorageError, match=message)
+    with refused, writing_to(tmp_path / "new"), temporary_folder(tmp_path) as folder:
+        keep_as(part.rename(folder / "part"), tmp_path / "x.png", (note, tmp_path / "x.json"))
+    assert [path.name for path in tmp_path.iterdir()] == [".note"]

@@ -1,0 +1,164 @@
+"""A program that finds a batch size for which there is enough memory, by trying training steps.
+
+It reads a config and the shapes of a data set from standard input, and writes the settings that work to standard
+output, as JSON. Each trial is a process of its own: too little memory can also end a process, and a failed trial leaves
+memory in use that a new run has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gan_cli.config.compatibility import parse_config, validate
+from gan_cli.config.train_config import Config
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.load_dataset import build_batches
+from gan_cli.device import build_device, configure_process
+from gan_cli.errors import UsageError
+from gan_cli.plugins.loader import load_plugins
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import discriminator_step, generator_step
+
+TRIAL_STEPS = 2  # the optimizers allocate their state in the first
+TRIAL_SECONDS = 15.0
+RESERVE = 64 << 20  # bytes that a trial leaves free
+USABLE = 0.9  # share of the available memory that a trial may use
+MOST_PARTS = 10_000
+
+
+def main() -> None:
+    """Reads the request and writes the settings that work: `batch_size`, and `accumulate` if that is a way too."""
+    request = json.loads(sys.stdin.buffer.readline())
+    load_plugins(request["config"].get("plugins") or [])
+    config = dataclasses.replace(parse_config(request["config"]), compile=False)  # which would take minutes
+    labels = None
+    if request["labels"] is not None:
+        labels = torch.from_numpy(
+            np.frombuffer(bytearray(sys.stdin.buffer.read()), np.int64).reshape(request["labels"])
+        )
+    dtype = np.uint8 if len(request["samples"]) > 2 else np.float32
+    samples = torch.from_numpy(np.zeros(request["samples"], dtype))
+    print(json.dumps(find_batch(config, Dataset(samples, "", labels, tuple(request["classes"])))))
+
+
+def find_batch(config: Config, dataset: Dataset) -> dict[str, int]:
+    """Returns the largest halved batch size that works, and the number of microbatches with which the whole one does.
+
+    The dict is empty if no batch size works.
+    """
+    unit, size, took = config.training.accumulate * config.training.pack, config.batch_size, 0.0
+    while True:
+        size = size // (2 if took < TRIAL_SECONDS else 8) // unit * unit
+        if size < unit or not _is_valid(smaller := dataclasses.replace(config, batch_size=size)):
+            return {}
+        started = time.monotonic()
+        if _works(smaller, dataset):
+            break
+        took = time.monotonic() - started
+    found = {"batch_size": size}
+    accumulated = _accumulated(config, size // config.training.accumulate)
+    if accumulated is not None and _works(accumulated, dataset):
+        found["accumulate"] = accumulated.training.accumulate
+    return found
+
+
+def _accumulated(config: Config, most: int) -> Config | None:
+    """Returns the config with as few microbatches as have at most `most` samples each; None if there is none."""
+    training = config.training
+    for count in range(training.accumulate + 1, min(config.batch_size, MOST_PARTS) + 1):
+        if config.batch_size % (count * training.pack) == 0 and config.batch_size // count <= most:
+            accumulated = dataclasses.replace(config, training=dataclasses.replace(training, accumulate=count))
+            return accumulated if _is_valid(accumulated) else None
+    return None
+
+
+def _is_valid(config: Config) -> bool:
+    """Returns whether the config is valid. A batch norm, for example, needs two samples."""
+    with contextlib.suppress(UsageError):
+        validate(config)
+        return True
+    return False
+
+
+def _works(config: Config, dataset: Dataset) -> bool:
+    """Returns whether a forked process can do training steps in time. It must not have computed anything before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _train(config, dataset)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    ends = time.monotonic() + TRIAL_SECONDS
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status == 0
+        if time.monotonic() > ends:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.02)
+
+
+def _train(config: Config, dataset: Dataset) -> None:
+    """Does training steps on samples of this shape. Raises an error if there is too little memory."""
+    device = build_device(config.device)
+    if device.type == "cpu":
+        _refuse_more_than_available()
+    configure_process(config, device)
+    if isinstance(config.threads, int):
+        torch.set_num_threads(config.threads)
+    state, batches = build_state(config, device), build_batches(config, dataset, device)
+    objective = build_objective(config, batches)
+    reserve = torch.empty(RESERVE, dtype=torch.uint8, device=device)
+    for _ in range(TRIAL_STEPS):  # each lazy penalty is due in the first
+        discriminator_step(state, objective, batches)
+        generator_step(state, objective, batches)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    del reserve
+
+
+def _refuse_more_than_available() -> None:
+    """Lets allocating more memory than is available raise an error. Linux could end other processes instead."""
+    free = available_memory()
+    if free is None:
+        return
+    import resource  # not on Windows, where nothing is trained
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    limit = used + int(free * USABLE)
+    if soft == resource.RLIM_INFINITY or limit < soft:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def available_memory() -> int | None:
+    """Returns the bytes that this process can still use on Linux, within the limit of its container; else None."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, ValueError, KeyError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        reclaimable = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["inactive_file"]
+        free = min(free, max(limit - used + int(reclaimable), 0))
+    return free
+
+
+if __name__ == "__main__":
+    main()
