@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,11 @@ def test_what_hydra_allows_is_taken(here: Path) -> None:
 def test_a_file_is_read_as_hydra_reads_it(tmp_path: Path) -> None:
     file = write_text(tmp_path / "a.yaml", "\n# @package _global_\n# one\na: 1e-4\nb: 2020-01-01\nc: on\nd: .5\n")
     assert read_option_file(file) == ("_global_", {"a": 1e-4, "b": "2020-01-01", "c": True, "d": 0.5})
+
+
+def test_a_file_of_many_keys_is_read_in_a_moment(tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text("".join(f"key{number}: 1\n" for number in range(30_000)))
+    before = time.process_time()
+    assert len(read_option_file(path)[1]) == 30_000
+    assert time.process_time() - before < 5
