@@ -21,6 +21,7 @@ from gan_cli.errors import UsageError, one_line
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
+REMOTE_LOGGERS = ("wandb", "mlflow")  # may send data to other machines
 Side = Annotated[Integer, Field(ge=1, le=1024)]  # in pixels
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
