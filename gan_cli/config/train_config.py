@@ -63,6 +63,11 @@ class Config:
         description="with resume, if the data have changed: stop, or go_on with them, this once; auto: resume=auto"
         " goes on with as many samples or more, everything else stops",
     )
+    resume_strict: Bool = Field(
+        False,
+        description="with resume: end with an error if the packages or the machine differ from those of the run, since"
+        " results may then differ in their last bits",
+    )
     init_from: Text | None = Field(
         None, description="a checkpoint or run whose networks and weights to start from; everything else is new"
     )
@@ -165,6 +170,8 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
+    if config.resume_strict and config.resume is None:
+        raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
     by_steps = bool(ends) and ends != ["budget"]
     if by_steps and config.replay is not None:
         raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
@@ -197,7 +204,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 # Keys that may change when a run is resumed. The keys of intervals, `*_every`, may change too.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
-    "dry_run", "plugins", "logger", "data", "on_changed_data",
+    "dry_run", "plugins", "logger", "data", "on_changed_data", "resume_strict",
 )  # fmt: skip
 
 RECORDED_KEY = "conditioning.classes"  # determined by the data

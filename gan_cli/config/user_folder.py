@@ -22,13 +22,13 @@ from gan_cli.config.search_path import CURRENT_CONFIGS, explicit_config_folder, 
 from gan_cli.config.train_config import REMOTE_LOGGERS, flatten
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, one_line
+from gan_cli.storage.locate import is_usual_place
 
 # Keys that name other runs, other places or code, or start processes. Files in `configs/` of the current folder may
 # not set them. `logger` may name trackers that write into the run's folder only; the folders of WRITTEN must be inside
-# the current folder or OWN_CACHE. What is only read, such as `dataset.path`, may be anywhere.
+# the current folder or gan-cli's cache. What is only read, such as `dataset.path`, may be anywhere.
 TYPED_ONLY = ("output", "plugins", "resume", "data", "on_changed_data", "init_from", "replay", "jobs")
 WRITTEN = ("dataset.root", "dataset.cache")
-OWN_CACHE = Path("~/.cache/gan-cli")
 PACKAGES = ("", "_global_", "_group_")
 
 
@@ -100,12 +100,6 @@ def _refused_parts(package: str, section: str, content: Mapping[str, Any]) -> It
         if (
             (key in TYPED_ONLY and value is not None)
             or (key == "logger" and (open_text or {*texts} & {*REMOTE_LOGGERS}))
-            or (key in WRITTEN and (open_text or not _is_inside(texts[0])))
+            or (key in WRITTEN and (open_text or not is_usual_place(texts[0])))
         ):
             yield f"{key}={format_value(value)}"
-
-
-def _is_inside(folder: str) -> bool:
-    """Returns whether a folder is inside the current folder or gan-cli's own cache. `none` is no folder."""
-    path = Path(folder).expanduser().resolve()
-    return folder == "none" or any(path.is_relative_to(each.expanduser().resolve()) for each in (Path(), OWN_CACHE))

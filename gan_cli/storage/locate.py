@@ -26,6 +26,7 @@ from gan_cli.storage.run_folder import (
 )
 
 OUTPUT = "outputs"  # default folder in which names are looked up
+OWN_CACHE = Path("~/.cache/gan-cli")
 CARD = RECORD  # the name of the file with an exported generator's config, in the same folder as the generator
 EXPORTED = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
 FAILED = ("diverged", "collapsed", "failed")  # statuses of a run that did not end well
@@ -256,6 +257,12 @@ def _newest_checkpoint(run: Path) -> str:
     """Returns the part of a message that names the newest checkpoint of a run, or an empty text if there is none."""
     steps = sorted((path.stem for path in (run / CHECKPOINTS).glob("step_*.safetensors")), key=lambda stem: stem[5:])
     return f", and its newest checkpoint is {steps[-1]}" if steps else ""
+
+
+def is_usual_place(folder: str) -> bool:
+    """Returns whether a folder is inside the current folder or gan-cli's own cache, where data are written."""
+    path = Path(folder).expanduser().resolve()
+    return any(path.is_relative_to(each.expanduser().resolve()) for each in (Path(), OWN_CACHE))
 
 
 # --- messages -----------------------------------------------------------------------------------------------------

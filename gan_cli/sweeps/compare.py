@@ -37,7 +37,7 @@ SOURCES = BEST_CHECKPOINT, NEWEST_EVALUATION = "", " (gan-eval)"
 MAX_RUNS = 100
 RUNS_PER_TABLE = 5
 # Keys that are not shown, because they say where a run and its files are, not what it trains.
-IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")
+IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data", "resume_strict")
 
 
 @dataclass(frozen=True)
