@@ -179,7 +179,7 @@ def test_wandb_without_a_key_stays_offline(tmp_path: Path, monkeypatch: pytest.M
     assert said.count("wandb: no key") == 1
     assert "warning: logger" not in said
     run = next(tmp_path.glob("outputs/run/*"))
-    assert "warning: logger" not in train(f"resume={run}", "extra_steps=2")
+    assert "warning: logger" not in train(f"resume={run}", "extra_steps=2", "logger=wandb")
     kept = (run / "wandb" / "run_id.txt").read_text().strip()
     files = list(run.glob("wandb/offline-run-*/run-*.wandb"))
     assert len(files) == 2
