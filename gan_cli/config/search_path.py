@@ -60,7 +60,7 @@ def user_config_folders() -> list[Path]:
 def find_option_files(group: str, option: str) -> list[Path]:
     """Returns the files of an option in all folders. The first of these files is used."""
     candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *user_config_folders())]
-    return [path for path in candidates if path.is_file()]
+    return [path for path in candidates if os.path.isfile(path)]  # false for a name that is too long
 
 
 def options_of_groups() -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """The config of `gan-train` as typed, validated data, and the comparison of two configs. Imports no torch."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, Unconditional
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.options.fields import flatten as flatten
 from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
 from gan_cli.config.options.networks import ArchitectureOptions
 from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
@@ -21,7 +22,6 @@ from gan_cli.errors import UsageError, one_line
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
-REMOTE_LOGGERS = ("wandb", "mlflow")  # may send data to other machines
 Side = Annotated[Integer, Field(ge=1, le=1024)]  # in pixels
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
@@ -64,9 +64,7 @@ class Config:
         " goes on with as many samples or more, everything else stops",
     )
     resume_strict: Bool = Field(
-        False,
-        description="with resume: end with an error if the packages or the machine differ from those of the run, since"
-        " results may then differ in their last bits",
+        False, description="with resume: end with an error if packages or machine are not those of the run"
     )
     init_from: Text | None = Field(
         None, description="a checkpoint or run whose networks and weights to start from; everything else is new"
@@ -170,8 +168,6 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
-    if config.resume_strict and config.resume is None:
-        raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
     by_steps = bool(ends) and ends != ["budget"]
     if by_steps and config.replay is not None:
         raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
@@ -189,16 +185,6 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
-
-
-def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields a pair (dotted key, value) for each value of nested mappings that is not a mapping."""
-    for name, value in data.items():
-        dotted = f"{path}.{name}" if path else name
-        if isinstance(value, Mapping):
-            yield from flatten(value, dotted)
-        else:
-            yield dotted, value
 
 
 # Keys that may change when a run is resumed. The keys of intervals, `*_every`, may change too.

@@ -11,7 +11,7 @@ from typing import Any
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import Paths, split_paths
-from gan_cli.storage.locate import is_usual_place
+from gan_cli.storage.locate import is_standard_folder
 
 
 def resolve_data_paths(section: Any, start_folder: Path) -> Any:
@@ -25,17 +25,17 @@ def resolve_data_paths(section: Any, start_folder: Path) -> Any:
     return section
 
 
-def without_foreign_places(section: Any, named: Collection[str]) -> Any:
-    """Returns the data section of a saved run, which may come from a stranger, without places that it would write to.
+def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
+    """Returns the data section of a saved run, which may come from a stranger, without folders that it would write to.
 
     Nothing is downloaded to a folder that is not inside the current folder or gan-cli's cache. Decoded images are
     cached there, or in an existing folder of this user. Keys in `named` are those of the command and are not changed.
     """
     typed_root = {"data", "dataset.root", "dataset.download"} & {*named}
-    if getattr(section, "download", False) and not typed_root and not is_usual_place(section.root):
+    if getattr(section, "download", False) and not typed_root and not is_standard_folder(section.root):
         section = dataclasses.replace(section, download=False)
     cache = getattr(section, "cache", NO_CACHE)
-    if "dataset.cache" not in named and not (is_usual_place(cache) or _is_own_folder(os.path.expanduser(cache))):
+    if "dataset.cache" not in named and not (is_standard_folder(cache) or _is_own_folder(os.path.expanduser(cache))):
         section = dataclasses.replace(section, cache=NO_CACHE)
     return section
 

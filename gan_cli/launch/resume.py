@@ -15,7 +15,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
-from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths, without_foreign_places
+from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.device import build_device, configure_process, numeric_environment
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
@@ -122,7 +122,7 @@ def load_data(config: Config, folder: Path, named: tuple[str, ...], *, auto: boo
     names_location = {"data", "dataset.path", "dataset.root"} & {*named}
     section = resolve_data_paths(config.dataset, start_folder(folder))
     if not auto:
-        section = without_foreign_places(section, named)
+        section = without_untrusted_folders(section, named)
     try:
         return build_dataset(section, config.image_size)
     except UsageError as error:

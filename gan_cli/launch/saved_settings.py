@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from gan_cli.config.train_config import REMOTE_LOGGERS, Config
+from gan_cli.config.options.untrusted_files import REMOTE_LOGGERS
+from gan_cli.config.train_config import Config
 from gan_cli.device import count_cores
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.state.checkpoint import Provenance

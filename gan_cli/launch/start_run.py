@@ -67,6 +67,8 @@ def launch(request: Request) -> RunResult:
     With `dry_run`, only prints what would be trained.
     """
     config = train_config.resolve_run_length(request.config, request.named)
+    if config.resume_strict and config.resume is None:
+        raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
     if config.resume in (None, "auto"):
         replayed = replay.apply_replay(request.config, request.named, request.overrides)
         config = config if config.replay is None else replayed

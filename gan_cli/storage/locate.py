@@ -259,7 +259,7 @@ def _newest_checkpoint(run: Path) -> str:
     return f", and its newest checkpoint is {steps[-1]}" if steps else ""
 
 
-def is_usual_place(folder: str) -> bool:
+def is_standard_folder(folder: str) -> bool:
     """Returns whether a folder is inside the current folder or gan-cli's own cache, where data are written."""
     path = Path(folder).expanduser().resolve()
     return any(path.is_relative_to(each.expanduser().resolve()) for each in (Path(), OWN_CACHE))

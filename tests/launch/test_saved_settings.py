@@ -13,7 +13,7 @@ import torch
 
 from gan_cli import device
 from gan_cli.cli.main import run_command
-from gan_cli.data.moved_data import without_foreign_places
+from gan_cli.data.moved_data import without_untrusted_folders
 from gan_cli.launch import saved_settings
 from gan_cli.runs import log
 from gan_cli.runs.trackers import Tracker
@@ -99,15 +99,15 @@ def test_a_stranger_chooses_no_folder_to_write_to(here: Path) -> None:
     mnist, folder = compose("dataset=mnist").dataset, compose("dataset=folder", "dataset.path=x").dataset
     elsewhere = str(here.parent / "elsewhere")
     forged = dataclasses.replace(mnist, root=elsewhere)
-    assert without_foreign_places(mnist, ()) == mnist
-    assert not without_foreign_places(forged, ()).download
-    assert without_foreign_places(forged, ("data",)).download
+    assert without_untrusted_folders(mnist, ()) == mnist
+    assert not without_untrusted_folders(forged, ()).download
+    assert without_untrusted_folders(forged, ("data",)).download
     for cache, kept in (("none", "none"), ("mine", "mine"), (elsewhere, "none"), (str(here.parent), str(here.parent))):
         forged = dataclasses.replace(folder, cache=cache)
-        assert without_foreign_places(forged, ("dataset.path",)).cache == kept
-        assert without_foreign_places(forged, ("dataset.cache",)).cache == cache
+        assert without_untrusted_folders(forged, ("dataset.path",)).cache == kept
+        assert without_untrusted_folders(forged, ("dataset.cache",)).cache == cache
     ring = dataset_section("ring")
-    assert without_foreign_places(ring, ()) == ring
+    assert without_untrusted_folders(ring, ()) == ring
 
 
 # --- resume_strict -----------------------------------------------------------------------------------------------
