@@ -37,7 +37,7 @@ def set_explicit_folder(folder: str | None) -> None:
     """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` is no folder."""
     _explicit.clear()
     if folder is not None:
-        path = Path(folder).expanduser()
+        path = Path(os.path.expanduser(folder))
         if not folder or not os.path.isdir(path):
             what = "is a file" if os.path.isfile(path) else "no such folder"
             typed = f"--config-dir {one_line(folder, 200)}: {what}" if folder else "--config-dir: names no folder"

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -19,6 +18,7 @@ from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line
+from gan_cli.storage.locate import resolve_path
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
@@ -234,5 +234,5 @@ def is_same_value(dotted: str, one: Any, other: Any) -> bool:
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
     listed = [[paths] if isinstance(paths, str) else paths for paths in (one, other)]
-    first, second = ([Path(path).expanduser().resolve() for path in paths] for paths in listed)
+    first, second = ([resolve_path(path) for path in paths] for paths in listed)
     return first == second

@@ -14,6 +14,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.device import count_cores
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.state.checkpoint import Provenance
+from gan_cli.storage.locate import resolve_path
 
 MOST_THREADS = 16  # of a checkpoint that are used on any machine; one with more than 4 cores uses 4 for each core
 
@@ -25,7 +26,7 @@ def restrict_saved(config: Config, command: Config, named: tuple[str, ...], fold
     """
     sent = [name for name in config.logger if name in REMOTE_LOGGERS and name not in command.logger]
     logger = tuple(name for name in config.logger if name not in sent)
-    holds_run = folder.resolve().is_relative_to(Path(config.output).expanduser().resolve())
+    holds_run = folder.resolve().is_relative_to(resolve_path(config.output))
     output = config.output if holds_run or "output" in named else command.output
     lines = [
         f"warning: logger={name} of the run is not used, since a tracker may send data elsewhere; type"

@@ -50,4 +50,4 @@ def _refused_parts(group: str, package: str, content: Mapping[str, Any]) -> Iter
             or (key == "logger" and (refers or {*texts} & {*REMOTE_LOGGERS}))
             or (key in WRITTEN and (refers or not is_standard_folder(texts[0])))
         ):
-            yield f"{key}={texts[0]}" if len(texts) == 1 else f"{key}=[{','.join(texts)}]"
+            yield f"{key}=[{','.join(texts)}]" if isinstance(value, list) else f"{key}={value}"
