@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -15,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_cli import __version__
 from gan_cli.config.train_config import Config
-from gan_cli.errors import UsageError, count_noun
+from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.extras import EXTRAS, require_extra
 
 STALL_FACTOR = 10  # several threads are stalled by busy cores if they are this many times slower than one
@@ -24,6 +26,9 @@ COMPILERS = {  # that torch.compile starts: the variable that names it, its lang
     "cpu": ("CXX", "C++", "clang++" if sys.platform == "darwin" else "g++"),
     "cuda": ("CC", "C", "gcc"),
 }
+# Variables that change the operations that PyTorch's libraries use.
+FLAGS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE")
+CUDA_FLAGS = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
 
 
@@ -84,6 +89,11 @@ def limit_threads(count: int | str | None = None) -> None:
         torch.set_num_threads(1 if time_threads(several) > STALL_FACTOR * alone else several)
 
 
+def count_cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads_set_by_user() -> bool:
     """Returns whether OMP_NUM_THREADS sets the number of threads."""
     return os.environ.get("OMP_NUM_THREADS", "").strip().isdigit()
@@ -106,6 +116,37 @@ def time_threads(count: int) -> float:
 def describe_device(device: torch.device) -> str:
     """Returns the name of the device; for a CUDA device, the model of the GPU too."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def describe_cpu() -> str:
+    """Returns the model of the CPU and the instruction set that PyTorch uses of it, as AVX2."""
+    models: list[str] = []
+    with contextlib.suppress(OSError):  # only Linux has this file
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def describe_flags(device: torch.device) -> str:
+    """Returns the settings, of PyTorch and in the environment, that change how PyTorch computes; `none` if none is."""
+    names = [*FLAGS, *(CUDA_FLAGS if device.type == "cuda" else ())]
+    found = [f"{name}={one_line(os.environ[name], 40)}" for name in names if os.environ.get(name)]
+    precision = torch.get_float32_matmul_precision()
+    return " ".join([*found, *([] if precision == "highest" else [f"matmul={precision}"])]) or "none"
+
+
+def numeric_environment(device: torch.device) -> dict[str, Any]:
+    """Returns the versions, the machine and the settings on which the last bits of results depend."""
+    return {
+        "gan_cli": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": describe_device(device),
+        "cpu": describe_cpu(),
+        "threads": torch.get_num_threads(),
+        "flags": describe_flags(device),
+    }
 
 
 def environment() -> dict[str, Any]:

@@ -61,6 +61,8 @@ def _describe_error(command: str, error: BaseException) -> tuple[str, int]:
         return f"stopped by {number.name}", STOP_CODES[number]
     if isinstance(error, OSError):
         return _describe_os_error(error), StorageError.exit_code
+    if isinstance(error, RecursionError):
+        return "a path or a value has too many levels", UsageError.exit_code
     if is_out_of_memory(error):
         advice = f": choose a smaller {LARGE[command]}" if command in LARGE else ""
         return f"out of memory{advice}", UsageError.exit_code
@@ -259,6 +261,7 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     """Runs Hydra itself for `--info`, other forms of `--cfg`, and shell completion. Returns 0."""
     import hydra
 
+    from gan_cli.cli.hydra_flags import check_hydra_flags
     from gan_cli.config.compose import searchpath_overrides
     from gan_cli.config.search_path import config_folder, without_notices
     from gan_cli.plugins.option_sources import print_used_files
@@ -279,10 +282,13 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
         overrides, recipe = _with_recipe(overrides)
         printing = _printing_recipe(recipe)
     sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
+    check_hydra_flags(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing and exiting with 1
     try:
         with without_notices() if completing else printing:  # a notice would appear in the line that the user types
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
+    except SystemExit as error:
+        return UsageError.exit_code if error.code else 0
     except Exception as error:
         raise UsageError(one_line(error)) from error
     if not completing:

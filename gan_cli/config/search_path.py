@@ -37,7 +37,7 @@ def set_explicit_folder(folder: str | None) -> None:
     """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` is no folder."""
     _explicit.clear()
     if folder is not None:
-        path = Path(folder).expanduser()
+        path = Path(os.path.expanduser(folder))
         if not folder or not os.path.isdir(path):
             what = "is a file" if os.path.isfile(path) else "no such folder"
             typed = f"--config-dir {one_line(folder, 200)}: {what}" if folder else "--config-dir: names no folder"
@@ -60,7 +60,7 @@ def user_config_folders() -> list[Path]:
 def find_option_files(group: str, option: str) -> list[Path]:
     """Returns the files of an option in all folders. The first of these files is used."""
     candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *user_config_folders())]
-    return [path for path in candidates if path.is_file()]
+    return [path for path in candidates if os.path.isfile(path)]  # false for a name that is too long
 
 
 def options_of_groups() -> dict[str, list[str]]:

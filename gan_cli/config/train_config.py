@@ -1,8 +1,7 @@
 """The config of `gan-train` as typed, validated data, and the comparison of two configs. Imports no torch."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from pydantic import Field
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, Unconditional
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.options.fields import flatten as flatten
 from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
 from gan_cli.config.options.networks import ArchitectureOptions
 from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
@@ -18,6 +18,7 @@ from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line
+from gan_cli.storage.locate import resolve_path
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
@@ -61,6 +62,9 @@ class Config:
         "auto",
         description="with resume, if the data have changed: stop, or go_on with them, this once; auto: resume=auto"
         " goes on with as many samples or more, everything else stops",
+    )
+    resume_strict: Bool = Field(
+        False, description="with resume: end with an error if packages or machine are not those of the run"
     )
     init_from: Text | None = Field(
         None, description="a checkpoint or run whose networks and weights to start from; everything else is new"
@@ -183,20 +187,10 @@ def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
 
 
-def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields a pair (dotted key, value) for each value of nested mappings that is not a mapping."""
-    for name, value in data.items():
-        dotted = f"{path}.{name}" if path else name
-        if isinstance(value, Mapping):
-            yield from flatten(value, dotted)
-        else:
-            yield dotted, value
-
-
 # Keys that may change when a run is resumed. The keys of intervals, `*_every`, may change too.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
-    "dry_run", "plugins", "logger", "data", "on_changed_data",
+    "dry_run", "plugins", "logger", "data", "on_changed_data", "resume_strict",
 )  # fmt: skip
 
 RECORDED_KEY = "conditioning.classes"  # determined by the data
@@ -240,5 +234,5 @@ def is_same_value(dotted: str, one: Any, other: Any) -> bool:
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
     listed = [[paths] if isinstance(paths, str) else paths for paths in (one, other)]
-    first, second = ([Path(path).expanduser().resolve() for path in paths] for paths in listed)
+    first, second = ([resolve_path(path) for path in paths] for paths in listed)
     return first == second

@@ -14,8 +14,9 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 
-from gan_cli.config.option_files import check_option_file
-from gan_cli.config.search_path import group_of, note_used, warn_hidden
+from gan_cli.config.option_files import check_option_file, read_option_file
+from gan_cli.config.options.untrusted_files import check_untrusted
+from gan_cli.config.search_path import CURRENT_CONFIGS, explicit_config_folder, group_of, note_used, warn_hidden
 
 
 class UserConfigSource(FileConfigSource):
@@ -27,7 +28,10 @@ class UserConfigSource(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         name = self._normalize_file_name(config_path)
-        check_option_file(Path(self.path) / name, group_of(name))
+        path, group = Path(self.path) / name, group_of(name)
+        check_option_file(path, group)
+        if self.path == str(Path(CURRENT_CONFIGS).resolve()) and self.path != str(explicit_config_folder()):
+            check_untrusted(path, group, *read_option_file(path))
         note_used(self.path, name)
         return super().load_config(config_path)
 

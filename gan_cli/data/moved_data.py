@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import Paths, split_paths
+from gan_cli.storage.locate import is_standard_folder
 
 
 def resolve_data_paths(section: Any, start_folder: Path) -> Any:
@@ -21,6 +23,25 @@ def resolve_data_paths(section: Any, start_folder: Path) -> Any:
         elif value not in (None, NO_CACHE):
             section = dataclasses.replace(section, **{key: _resolve(start_folder, value)})
     return section
+
+
+def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
+    """Returns the data section of a saved run, which may come from a stranger, without folders that it would write to.
+
+    Nothing is downloaded to a folder that is not inside the current folder or gan-cli's cache. Decoded images are
+    cached there, or in an existing folder of this user. Keys in `named` are those of the command and are not changed.
+    """
+    typed_root = {"data", "dataset.root", "dataset.download"} & {*named}
+    if getattr(section, "download", False) and not typed_root and not is_standard_folder(section.root):
+        section = dataclasses.replace(section, download=False)
+    cache = getattr(section, "cache", NO_CACHE)
+    if "dataset.cache" not in named and not (is_standard_folder(cache) or _is_own_folder(os.path.expanduser(cache))):
+        section = dataclasses.replace(section, cache=NO_CACHE)
+    return section
+
+
+def _is_own_folder(path: str) -> bool:
+    return os.path.isdir(path) and (not hasattr(os, "geteuid") or os.stat(path).st_uid == os.geteuid())
 
 
 def _resolve(start_folder: Path, value: str) -> str:

@@ -12,7 +12,7 @@ from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.data.moved_data import relocate_data, resolve_data_paths
+from gan_cli.data.moved_data import relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, count_noun, one_line
 from gan_cli.evaluation.callbacks import SILENT, Listeners
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
@@ -85,6 +85,7 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
         section = resolve_data_paths(config.dataset, start_folder(found.path.parent.parent))
         if hasattr(section, "path") or hasattr(section, "root"):
             away = "; if they were moved, give the new path as data=..."
+    section = without_untrusted_folders(section, () if data is None else ("data",))
     try:
         dataset = build_dataset(section, config.image_size)
     except UsageError as error:

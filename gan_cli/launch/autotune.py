@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches
-from gan_cli.device import STALL_FACTOR, threads_set_by_user, time_threads
+from gan_cli.device import STALL_FACTOR, count_cores, threads_set_by_user, time_threads
 from gan_cli.models.layers import MinibatchDeviations
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training.objective import Objective, build_objective
@@ -66,7 +65,7 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
     Stops at the first number that is less than MIN_SPEEDUP times faster than the best before it, or at which the cores
     are busy with other programs.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
     counts = [2**power for power in range(cores.bit_length()) if 2**power < cores] + [cores]
     if len(counts) == 1:
         return 1, ""

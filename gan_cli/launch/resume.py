@@ -8,9 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.overrides import format_path_list
@@ -18,13 +15,14 @@ from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
-from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths
-from gan_cli.device import build_device, configure_process, describe_device
+from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths, without_untrusted_folders
+from gan_cli.device import build_device, configure_process, numeric_environment
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
+from gan_cli.launch.saved_settings import environment_changes, restrict_saved, use_saved_threads
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import ROLES, TrainState
@@ -54,6 +52,7 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
         elif key in resume_changes.CHANGEABLE_SETTINGS and command.resume != "auto":
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
+    data["resume_strict"] = False  # as go_on below, it is valid only for the command in which the user wrote it
     if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
         data["on_changed_data"] = AUTO  # go_on is valid only for the command in which the user wrote it
     if {"steps", "extra_steps", "budget"} & {*named}:
@@ -115,12 +114,18 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
     return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
 
 
-def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
-    """Loads the data. The UsageError without them says how to name their place, unless the command already does."""
+def load_data(config: Config, folder: Path, named: tuple[str, ...], *, auto: bool) -> Dataset:
+    """Loads the data. Unless the command names the place (with `auto`, its keys do), nothing is written elsewhere.
+
+    The UsageError without the data says how to name their place, unless the command already does.
+    """
+    names_location = {"data", "dataset.path", "dataset.root"} & {*named}
+    section = resolve_data_paths(config.dataset, start_folder(folder))
+    if not auto:
+        section = without_untrusted_folders(section, named)
     try:
-        return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
+        return build_dataset(section, config.image_size)
     except UsageError as error:
-        names_location = {"data", "dataset.path", "dataset.root"} & {*named}
         if names_location or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
             raise
         raise UsageError(f"{error}; if the data of {folder} were moved, data=... says where to") from None
@@ -210,30 +215,43 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
 
 
 class Resumed(NamedTuple):
-    """A resumed run before its first update. `changed` has the old and new values of the keys and the data."""
+    """A resumed run before its first update. `changed` has the old and new values of the keys and the data.
+
+    `warnings` say which settings are not used, and what of the environment has changed.
+    """
 
     config: Config
     dataset: Dataset
     state: TrainState
     changed: dict[str, Any]
+    warnings: list[str]
 
 
 def restore_run(
-    folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], *, auto: bool
+    folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], command: Config
 ) -> Resumed:
-    """Sets up device and threads, loads the data and restores the state. Raises UsageError as `check_data` does."""
-    torch.set_num_threads(saved.provenance.threads)
+    """Sets up device and threads, loads the data and restores the state. `config` is the merged one.
+
+    Raises UsageError as `check_data` does, and with `resume_strict` if the environment has changed.
+    """
+    auto = command.resume == "auto"
+    config, warnings = restrict_saved(config, command, named, folder)
+    typed = config.threads if "threads" in named and isinstance(config.threads, int) else 0
+    use_saved_threads(saved.provenance.threads, typed)
     device = build_device(config.device)
     configure_process(config, device)
-    dataset = load_data(config, folder, named)
+    now = numeric_environment(device) | ({"threads": saved.provenance.threads} if typed else {})
+    changes = environment_changes(saved.provenance, now, strict=command.resume_strict)
+    warnings += [f"warning: {change}: results may differ in their last bits" for change in changes]
+    dataset = load_data(config, folder, named, auto=auto)
     new_data = check_data(dataset, saved, config, folder, auto=auto)
     with_classes(config, dataset)
     check_batch_size(dataset, config.batch_size)
-    if config.threads != saved.config.threads:
+    if typed or config.threads != saved.config.threads:
         config, _ = resolve_threads(config, dataset, device)
     state = restore(saved, config, end, device)
     changed = resume_changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
-    return Resumed(config, dataset, state, changed)
+    return Resumed(config, dataset, state, changed, warnings)
 
 
 def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str, log: RunLog) -> None:
@@ -244,11 +262,8 @@ def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str,
         log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
     record_resume(folder, config, state.counters.step, command, resumed.changed)
-    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(state.device)}
-    for key, value in now.items():
-        before = getattr(saved.provenance, key)
-        if before != value:
-            log.info(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
+    for warning in resumed.warnings:
+        log.info(warning)
     log.info(f"resuming {folder} at step {state.counters.step:,}")
     for line in describe_changes(resumed.changed, state.counters.step):
         log.info(line)

@@ -18,7 +18,14 @@ from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_value_range
-from gan_cli.device import build_device, configure_process, describe_device, environment, limit_threads
+from gan_cli.device import (
+    build_device,
+    configure_process,
+    describe_device,
+    environment,
+    limit_threads,
+    numeric_environment,
+)
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
@@ -62,6 +69,8 @@ def launch(request: Request) -> RunResult:
     With `dry_run`, only prints what would be trained.
     """
     config = train_config.resolve_run_length(request.config, request.named)
+    if config.resume_strict and config.resume is None:
+        raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
     if config.resume in (None, "auto"):
         replayed = replay.apply_replay(request.config, request.named, request.overrides)
         config = config if config.replay is None else replayed
@@ -232,9 +241,8 @@ def _resume(request: Request, folder: Path) -> RunResult:
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return RunResult(folder, 0)
         due = due_work(folder, saved, at_end=at_end)
-        auto = request.config.resume == "auto"
-        resumed = resume.restore_run(folder, saved, config, end, request.named, auto=auto)
-        config, dataset, state, changed = resumed
+        resumed = resume.restore_run(folder, saved, config, end, request.named, request.config)
+        config, dataset, state, changed = resumed[:4]
         reference = reference_for(config, dataset, print)
         damaged = checkpoint.set_aside(saved, refused)
         truncate_metrics(folder, state.counters.step)
@@ -263,10 +271,7 @@ def _build_run(config: Config, dataset: Dataset, state: TrainState, folder: Path
     """Returns a run that is ready to train. `fields` are more fields of it."""
     batches = build_batches(config, dataset, state.device, state.counters.images_offset)
     provenance = Provenance(
-        gan_cli=__version__,
-        torch=torch.__version__,
-        threads=torch.get_num_threads(),
-        device=describe_device(state.device),
+        **numeric_environment(state.device),
         fingerprint=dataset.fingerprint,
         seconds=0.0,  # the times are filled in when a checkpoint is saved
         budget_start=0.0,

@@ -18,6 +18,7 @@ from typing import Any
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.storage.atomic_write import replacing
+from gan_cli.storage.locate import resolve_path
 from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also name folders in a run
@@ -182,7 +183,7 @@ class MLflow(Tracker):
         self._mlflow: Any = mlflow
         inside = refuse_symlink(folder / MLFLOW)
         inside.mkdir(exist_ok=True)
-        home = Path(config.output).expanduser().resolve()
+        home = resolve_path(config.output)
         own = not os.environ.get("MLFLOW_TRACKING_URI")
         if own:
             mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")

@@ -26,6 +26,7 @@ from gan_cli.storage.run_folder import (
 )
 
 OUTPUT = "outputs"  # default folder in which names are looked up
+OWN_CACHE = "~/.cache/gan-cli"
 CARD = RECORD  # the name of the file with an exported generator's config, in the same folder as the generator
 EXPORTED = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
 FAILED = ("diverged", "collapsed", "failed")  # statuses of a run that did not end well
@@ -257,6 +258,19 @@ def _newest_checkpoint(run: Path) -> str:
     """Returns the part of a message that names the newest checkpoint of a run, or an empty text if there is none."""
     steps = sorted((path.stem for path in (run / CHECKPOINTS).glob("step_*.safetensors")), key=lambda stem: stem[5:])
     return f", and its newest checkpoint is {steps[-1]}" if steps else ""
+
+
+def resolve_path(path: str) -> Path:
+    """Returns the absolute path without links. A text that is no path of this system is returned as it is."""
+    try:
+        return Path(os.path.expanduser(path)).resolve()
+    except (OSError, ValueError, RuntimeError):
+        return Path(path)
+
+
+def is_standard_folder(folder: str) -> bool:
+    """Returns whether a folder is inside the current folder or gan-cli's own cache, where data are written."""
+    return any(resolve_path(folder).is_relative_to(resolve_path(each)) for each in (".", OWN_CACHE))
 
 
 # --- messages -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ SOURCES = BEST_CHECKPOINT, NEWEST_EVALUATION = "", " (gan-eval)"
 MAX_RUNS = 100
 RUNS_PER_TABLE = 5
 # Keys that are not shown, because they say where a run and its files are, not what it trains.
-IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")
+IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data", "resume_strict")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def compare(config: CompareConfig) -> int:
     """
     if config.out is not None and not config.out.lower().endswith(".csv"):
         raise UsageError(f"out={config.out}: the table is written as a .csv file, give such a name")
-    file = None if config.out is None else Path(config.out).expanduser()
+    file = None if config.out is None else Path(os.path.expanduser(config.out))
     check_overwrite(file, (), config.overwrite)
     folders = list(dict.fromkeys(run for path in config.paths for run in _find_runs(path)))
     if len(folders) < 2:

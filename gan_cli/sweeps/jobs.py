@@ -142,9 +142,9 @@ def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:
 
 
 def _request_to_resume(job: Job, folder: Path) -> dict[str, Any]:
-    """Plugins must be loaded before the run's checkpoint is read, which holds all other settings."""
-    plugins = [override for override in job.overrides if override.startswith("plugins=")]
-    return {"arguments": [f"resume={folder.absolute()}", *plugins], "folder": None}
+    """The run's checkpoint holds all settings but those that every command must name."""
+    typed = [override for override in job.overrides if override.startswith(("plugins=", "logger="))]
+    return {"arguments": [f"resume={folder.absolute()}", *typed], "folder": None}
 
 
 def _wait_until_free(folder: Path) -> None:

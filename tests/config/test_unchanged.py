@@ -9,7 +9,7 @@ from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.recipes import GROUP, USED_KEY
 
 # Keys that came later, and what all experiments have there.
-NEWER = {"replay": None, "data": None, "on_changed_data": "auto"}
+NEWER = {"replay": None, "data": None, "on_changed_data": "auto", "resume_strict": False}
 NEWER_OF_DATASET = {"balance": False}
 NEWER_OF_FOLDER = {
     "fit": "crop", "value_range": "auto", "bands": "colour", "profiles": "auto",

@@ -205,6 +205,54 @@ def test_what_hydra_fills_in_by_itself_is_no_key_of_a_file() -> None:
     assert outcomes == [None, None, None, None, "hydra.job", "hydra.run", "hydra.new"]
 
 
+# --- what only the command line may set --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{QUICK}output: elsewhere\n", "output=elsewhere"),
+        (f"{QUICK}logger: [csv, wandb]\n", "logger=[csv,wandb]"),
+        (f"{QUICK}logger: mlflow\n", "logger=mlflow"),
+        (f"{QUICK}name: wandb\nlogger: ['${{name}}']\n", "logger=[${name}]"),
+        (f"{QUICK}plugins: [evil]\n", "plugins=[evil]"),
+        (f"{QUICK}resume: theirs\n", "resume=theirs"),
+        (f"{QUICK}data: /\n", "data=/"),
+        (f"{QUICK}on_changed_data: go_on\n", "on_changed_data=go_on"),
+        (f"{QUICK}init_from: theirs\n", "init_from=theirs"),
+        (f"{QUICK}replay: theirs\n", "replay=theirs"),
+        (f"{QUICK}jobs: 1024\n", "jobs=1024"),
+        (f"{QUICK}dataset: {{root: ../elsewhere}}\n", "dataset.root=../elsewhere"),
+        (f"{QUICK}dataset: {{cache: '${{name}}'}}\n", "dataset.cache=${name}"),
+        (f"{QUICK}dataset: {{cache: ~/.ssh}}\n", "dataset.cache=~/.ssh"),
+        (f"{QUICK}defaults:\n  - /loss/hinge@dataset\n", "defaults: @dataset"),
+        ("# @package _global_.dataset\nroot: /\n", "@package _global_.dataset"),
+        (f"{QUICK}logger: [csv]\nresume: null\nname: mine\n", ""),
+        (f"{QUICK}dataset: {{root: mine/data, limit: 3}}\n", ""),
+    ],
+)
+def test_a_file_where_one_stands_sets_nothing_outside_of_the_run(
+    here: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    file = write_text(here / "configs/experiment/quick.yaml", text)
+    if not text.startswith(QUICK):  # an experiment has no other package
+        file = write_text(here / "configs/loss/quick.yaml", text)
+    chosen = f"{file.parent.name}=quick"
+    if told:
+        line = error_line(capsys, "train", chosen, "steps=1")
+        assert line.startswith(f"gan-train: {file}: {told}: only the command line may set it")
+        assert [path.name for path in here.iterdir()] == ["configs"]
+        return
+    assert run_command("train", ["--cfg", "job", chosen]) == 0
+
+
+def test_a_folder_that_is_named_may_set_them(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_text(here / "configs/experiment/quick.yaml", f"{QUICK}output: elsewhere\nlogger: [mlflow]\n")
+    assert run_command("train", ["--config-dir", "configs", "--cfg", "job", "experiment=quick"]) == 0
+    assert "output: elsewhere" in capsys.readouterr().out
+    assert "may set it" in error_line(capsys, "train", "--config-dir", ".", "experiment=quick")  # another folder
+
+
 # --- a folder of this name that is something else ----------------------------------------------------------------
 
 

@@ -179,7 +179,7 @@ def test_wandb_without_a_key_stays_offline(tmp_path: Path, monkeypatch: pytest.M
     assert said.count("wandb: no key") == 1
     assert "warning: logger" not in said
     run = next(tmp_path.glob("outputs/run/*"))
-    assert "warning: logger" not in train(f"resume={run}", "extra_steps=2")
+    assert "warning: logger" not in train(f"resume={run}", "extra_steps=2", "logger=wandb")
     kept = (run / "wandb" / "run_id.txt").read_text().strip()
     files = list(run.glob("wandb/offline-run-*/run-*.wandb"))
     assert len(files) == 2
@@ -261,5 +261,5 @@ def test_mlflow_is_told_what_the_folder_has(
     assert sum(name == "log_artifact" for name, _, _ in fake.told) == 2
     assert fake.told[-1][0] == "end_run"
     fake.told.clear()
-    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    assert run_command("train", [f"resume={run}", "extra_steps=1", "logger=mlflow"]) == 0
     assert [named for name, _, named in fake.told if name == "start_run"] == [{"run_id": "0123abcd"}]

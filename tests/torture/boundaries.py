@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
-from functools import cache, partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from random import Random
+from typing import Any
 
 import pytest
 
+from torture.hostile.pictures import make_healthy
 from torture.scenarios import TINY
 from torture.verify import differences, state_of
 from torture.worker import Trial
@@ -40,17 +44,77 @@ KEYS = {
     "architecture.discriminator.normalization": ("batch regularizer=none", "spectral", "none"),
     "architecture.discriminator.minibatch": ("stddev", "discrimination", "none"),
     "training.evaluate_every": (2,),
+    "training.sample_every": (1,),
+    "evaluation.patience": (
+        "1 training.evaluate_every=1 evaluation.metrics=[frechet] evaluation.extractor=pixels evaluation.n=20",
+    ),
+    "health.on_collapse": ("stop",),
+    "keep": (1,),
+    "logger": ("[csv]",),
+    "deterministic": ("true",),
+    "dataset.balance": ("true conditioning=projection",),
+    "dataset.limit": (50,),
 }
+SITUATION = "situation"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A run that needs more than overrides: work in the folder before it, or something that happens in each process."""
+
+    overrides: tuple[str, ...]
+    prepare: Callable[[Trial], object] = lambda trial: None
+    before: Callable[[], None] = lambda: None
+
+
+def diverge() -> None:
+    """Fills a parameter of G with NaN after the fourth step, unless the run was rolled back before."""
+    from torch import no_grad
+
+    from support import training
+
+    def poisoned(step: Callable[..., object], state: Any, *arguments: Any) -> object:
+        outcome = step(state, *arguments)
+        if state.counters.step == 4 and state.counters.retries == 0:
+            with no_grad():
+                next(state.generator.parameters()).fill_(float("nan"))
+        return outcome
+
+    training.wrap_updates(pytest.MonkeyPatch(), poisoned)
+
+
+def train_first(trial: Trial, *overrides: str) -> None:
+    """Trains the run from which the others start."""
+    ended = trial.run("train", *TINY, *overrides, "name=first")
+    if ended.code:
+        trial.fault("wrong", f"the first run: exit code {ended.code}, {ended.last_line}")
+
+
+SITUATIONS = {
+    "rollback": Situation(("health.on_nonfinite=rollback", "health.retries=3"), before=diverge),
+    "pictures": Situation(
+        ("dataset=folder", "dataset.path=pictures", "dataset.flip=both", "training.augment=[color,turn]"),
+        prepare=lambda trial: make_healthy(trial.here),
+    ),
+    "init_from": Situation(("init_from=first",), prepare=lambda trial: train_first(trial, "steps=2")),
+    "freeze": Situation(
+        ("init_from=first", "training.freeze_discriminator_layers=1"),
+        prepare=lambda trial: train_first(trial, "steps=2"),
+    ),
+    "replay": Situation(("replay=first",), prepare=lambda trial: train_first(trial, "budget=1s")),
+}
+NOTHING = Situation(())
 
 
 @cache
 def choices() -> list[tuple[str, str]]:
-    """Returns every option of the groups, and every value of KEYS: a new option is tried without a line here."""
+    """Returns SITUATIONS, every option of the groups and every value of KEYS: a new option is tried without a line."""
     from gan_cli.config.compose import groups
 
     known = groups("train")
     listed = [(group, option) for group in GROUPS for option in known[group]]
-    return listed + [(key, str(value)) for key, values in KEYS.items() for value in values]
+    listed += [(key, str(value)) for key, values in KEYS.items() for value in values]
+    return [(SITUATION, name) for name in SITUATIONS] + listed
 
 
 def options_of(index: int) -> list[str]:
@@ -59,18 +123,30 @@ def options_of(index: int) -> list[str]:
     Choices that clash are left out, the random ones first.
     """
     chosen, random = choices()[index % len(choices())], Random(index)
-    others = [each for each in random.sample(choices(), 2) if each[0] != chosen[0]]
+    others = [each for each in random.sample(choices(), 2) if each[0] not in (SITUATION, chosen[0])]
+    if chosen == (SITUATION, "replay"):
+        others = []  # all settings are those of the first run
+    if chosen[0] == SITUATION:  # the networks are those of the first run
+        others = [each for each in others if not each[0].startswith(("architecture", "conditioning", "dataset"))]
     for kept in ([chosen, *others], [chosen, *others[:1]], [chosen]):
-        overrides = [*_base(chosen), *(word for key, value in kept for word in f"{key}={value}".split())]
-        if _is_valid(overrides):
+        overrides = [*_base(chosen), *(word for choice in kept for word in _words(*choice))]
+        if _is_valid([each for each in overrides if not each.startswith(("init_from=", "training.freeze"))]):
             return overrides
     raise ValueError(f"{chosen[0]}={chosen[1]} does not fit the base config")
+
+
+def _words(key: str, value: str) -> tuple[str, ...] | list[str]:
+    return SITUATIONS[value].overrides if key == SITUATION else f"{key}={value}".split()
 
 
 def _base(chosen: tuple[str, str]) -> list[str]:
     """Returns the overrides of a tiny run that the choice fits: points, multilayer perceptrons, or images."""
     if chosen[0] == "dataset":
         return ["recipe=none", "threads=1", "batch_size=8", "training.log_every=1", "training.checkpoint_every=2"]
+    if chosen == (SITUATION, "replay"):
+        return [*TINY]
+    if chosen == (SITUATION, "pictures"):
+        return [each for each in _base(("", "")) if not each.startswith("dataset")]
     without = [each for each in TINY if not (chosen[1] == "mlp" and each.startswith(f"{chosen[0].replace('/', '.')}."))]
     return [each.replace("checkpoint_every=1", "checkpoint_every=2") for each in without]
 
@@ -95,18 +171,21 @@ def stop_after(updates: int, number: signal.Signals = signal.SIGINT) -> None:
 
 def boundary(trial: Trial) -> None:
     """Trains a run as a whole, and a second one that is stopped after a random update and resumed."""
-    overrides = [*options_of(trial.index), f"steps={STEPS}"]
+    key, name = choices()[trial.index % len(choices())]
+    situation = SITUATIONS[name] if key == SITUATION else NOTHING
+    overrides = [*options_of(trial.index), *([] if name == "replay" else [f"steps={STEPS}"])]
     updates = trial.random.randint(1, 2 * STEPS - 1)
     trial.note = f"stopped after update {updates}: {' '.join(each for each in overrides if each not in TINY)}"
-    whole = trial.run("train", *overrides, "name=whole")
+    situation.prepare(trial)
+    whole = trial.run("train", *overrides, "name=whole", before=situation.before)
     if whole.code:
         trial.fault("wrong", f"the unbroken run: exit code {whole.code}, {whole.last_line}")
         return
-    stopped = trial.run("train", *overrides, "name=stopped", before=partial(stop_after, updates))
+    stopped = trial.run("train", *overrides, "name=stopped", before=lambda: (situation.before(), stop_after(updates)))
     if stopped.code != 130:
         trial.fault("wrong", f"exit code {stopped.code} after SIGINT: {stopped.last_line}")
     (one,), (other,) = ((trial.here / "outputs" / name).iterdir() for name in ("whole", "stopped"))
-    resumed = trial.run("train", f"resume={other}")
+    resumed = trial.run("train", f"resume={other}", before=situation.before)
     if resumed.code:
         trial.fault("wrong", f"resumed: exit code {resumed.code}, {resumed.last_line}")
     trial.faults += differences(state_of(other), state_of(one), older=False)

@@ -160,6 +160,16 @@ def inner_section(field: FieldInfo, value: Any) -> type | EachOf | None:
     return annotation if hasattr(annotation, "__pydantic_fields__") else None
 
 
+def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields a pair (dotted key, value) for each value of nested mappings that is not a mapping."""
+    for name, value in data.items():
+        dotted = f"{path}.{name}" if path else name
+        if isinstance(value, Mapping):
+            yield from flatten(value, dotted)
+        else:
+            yield dotted, value
+
+
 def walk(cls: type, path: str = "", option: str = "") -> Iterator[tuple[str, str, FieldInfo]]:
     """Yields for each key, except an option's `name`, its dotted key, the option that has it, and its declaration.
 

@@ -1,0 +1,53 @@
+"""Declares what option files in `configs/` of the current folder may not set, since a stranger may have made them.
+
+Their settings must not have effects outside of the run. The user did not name the folder; files of `--config-dir` may
+set these keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gan_cli.config.options.fields import flatten
+from gan_cli.errors import UsageError, one_line
+from gan_cli.storage.locate import is_standard_folder
+
+REMOTE_LOGGERS = ("wandb", "mlflow")  # may send data to other machines
+# Keys that name other runs, other folders or code, or start processes. Keys of what is only read, such as
+# `dataset.path`, are not among them.
+TYPED_ONLY = ("output", "plugins", "resume", "data", "on_changed_data", "init_from", "replay", "jobs")
+WRITTEN = ("dataset.root", "dataset.cache")  # folders; only standard ones may be set
+PACKAGES = ("", "_global_", "_group_")  # with others, the keys of one section could be those of another
+
+
+def check_untrusted(path: Path, group: str, package: str, content: Mapping[str, Any]) -> None:
+    """Raises UsageError if a file sets what only the command line or a folder of `--config-dir` may set.
+
+    `group` is that of the option, `package` is the package in the file's header, `content` its keys and values.
+    """
+    refused = next(_refused_parts(group, package, content), None)
+    if refused is not None:
+        raise UsageError(
+            f"{path}: {one_line(refused, 100)}: only the command line may set it, or a file of a folder that is named,"
+            " as --config-dir configs"
+        )
+
+
+def _refused_parts(group: str, package: str, content: Mapping[str, Any]) -> Iterator[str]:
+    if package not in PACKAGES:
+        yield f"@package {package}"
+    for entry in content.get("defaults", []):
+        target = str(next(iter(entry)) if isinstance(entry, dict) else entry).partition("@")[2]
+        if target not in ("", "_here_"):
+            yield f"defaults: @{target}"
+    for key, value in flatten(content, "" if package == "_global_" else group.replace("/", ".")):
+        texts = [str(each) for each in (value if isinstance(value, list) else [value])]
+        refers = any("${" in text for text in texts)  # to another key, which may be any text
+        if (
+            (key in TYPED_ONLY and value is not None)
+            or (key == "logger" and (refers or {*texts} & {*REMOTE_LOGGERS}))
+            or (key in WRITTEN and (refers or not is_standard_folder(texts[0])))
+        ):
+            yield f"{key}=[{','.join(texts)}]" if isinstance(value, list) else f"{key}={value}"
