@@ -136,6 +136,8 @@ def evaluate(
     fake: str | os.PathLike[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     fit: str = "crop",
+    follow_links: bool = False,
+    max_pixels: int = 64_000_000,
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
@@ -153,10 +155,12 @@ def evaluate(
     computes all metrics that the data allow. `extractor` is classifier, random, pixels, inception or auto. The `n`
     generated samples have the seeds from `seed` on. `reals` (held_out, train or all) says which real samples they are
     compared with, and `n_real` says how many; the default is `n`. The intervals come from `resamples` random halves of
-    the samples; 0 computes no intervals. `data` is the new path of data that were moved.
+    the samples; 0 computes no intervals. `data` is the new path of data that were moved. Links out of a folder of
+    images are read only if `follow_links` is True.
 
     Without `path`, compares the images of `fake`, a folder or zip, with those of `real`, as `gan-eval real= fake=`
     does. They get the size `image_size` by the method `fit` (crop, pad or stretch), without `seed`, `ema` and `device`.
+    None may have more than `max_pixels`.
 
     Returns a result with `figures` and `about`, which describes the evaluation. Each figure has a `name`, a `value`,
     a 95 % `interval`, a `floor` (the value that real samples would have), `n` and `reals`.
@@ -169,8 +173,9 @@ def evaluate(
     from gan_cli.sampling.load_generator import find_checkpoint
 
     options = parse_evaluation_options(
-        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
-        reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
+        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, follow_links=follow_links,
+        max_pixels=max_pixels, metrics=metrics, extractor=extractor, n=n, reals=reals,
+        n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
     if options.ckpt is None:
         return evaluate_folders(options)

@@ -15,11 +15,12 @@ from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
 from gan_cli.data.decoding.value_ranges import ValueExtent, ValueRange
 from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.image_files import own_outputs
-from gan_cli.image_files.listing import ListedFile, Listing
+from gan_cli.image_files.listing import LINK, TOO_DEEP, ListedFile, Listing
 from gan_cli.image_labels.folder_classes import Layout
 
 MOST_SINGLE_CLASSES = 9  # if each image is its own class, more classes than this are reported
 MOST_RECORDED = 10_000  # the most names in one list of the record
+SKIPPED_KEYS = {LINK: "links_not_followed", TOO_DEEP: "paths_too_deep"}  # keys of the record
 
 
 def source_line(
@@ -44,6 +45,7 @@ def source_line(
     elif labels is not None:
         text += f" in {_class_counts(layout.classes, labels, chosen)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
+    parts += listing.describe_skipped()
     if listing.arrays:
         parts.append(first_few(listing.arrays, 2))
     if len(files) < len(layout.files):
@@ -176,6 +178,7 @@ def conversion_record(
         "other_files": listing.others,
         "arrays_not_used": listing.unused_arrays[:MOST_RECORDED],
         "own_outputs_left_out": ["/".join(each.parts) for each in listing.own][:MOST_RECORDED],
+        **{key: listing.skipped[why][:MOST_RECORDED] for why, key in SKIPPED_KEYS.items() if why in listing.skipped},
         "left_out": _unusable(files, outcomes)[:MOST_RECORDED],
     }
 

@@ -16,6 +16,8 @@ Fit = Literal["crop", "pad", "stretch"]
 AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
 IGNORE = "ignore"
+MAX_PIXELS = 64_000_000  # of one image, unless set
+MAX_PIXELS_BEFORE = 178_956_970  # in runs from before there was the key
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
@@ -148,6 +150,16 @@ class Folder(ImageOptions):
     )
     on_bad: Literal["error", "skip"] = Field(
         description="for an image that cannot be read: stop (error), or leave it out (skip)"
+    )
+    follow_links: Bool = Field(
+        True, description="read also what symbolic links name that lead out of the folder; else they are left out"
+    )
+    max_pixels: Integer = Field(
+        MAX_PIXELS_BEFORE,
+        ge=1,
+        le=2**40,
+        description="pixels of one image, beyond which it counts as one that cannot be read; a JPEG counts as it is"
+        " decoded, at 1/2, 1/4 or 1/8 of its side",
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageColor
 
-from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNORE
+from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNORE, MAX_PIXELS_BEFORE
 from gan_cli.data.decoding import colour_profiles, value_ranges
 from gan_cli.data.decoding.crop_and_pad import compute_fit, crop_and_resize, pad_to_size
 from gan_cli.data.decoding.open_image import combine_bytes
@@ -36,7 +36,8 @@ class TargetFormat:
     """The format that every image is converted to. `size` is (height, width); `background` is a colour name.
 
     With `bands=colour`, images of 1, 3 or 4 `channels` are grey, RGB or RGBA. With `bands=data`, each band is a
-    channel. If `deep_only` is True, the value range does not apply to 8-bit images.
+    channel. If `deep_only` is True, the value range does not apply to 8-bit images. An image of more than `max_pixels`
+    is not decoded.
     """
 
     size: tuple[int, int]
@@ -47,6 +48,7 @@ class TargetFormat:
     bands: str = COLOUR
     profiles: str = IGNORE
     deep_only: bool = False
+    max_pixels: int = field(default=MAX_PIXELS_BEFORE, repr=False)
 
     @property
     def colour(self) -> tuple[int, int, int]:
