@@ -139,7 +139,7 @@ def _with_own_keys(text: str, key: str) -> str:
 # --- their sizes -------------------------------------------------------------------------------------------------
 
 
-def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
+def _summarize(key: str, path: str, follow_links: bool = False) -> FolderSummary:
     with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
         files, headers = len(reader.listing.files), list(_headers(reader))
     return FolderSummary(key, Counter(sides for sides, _ in headers), sum(grey for _, grey in headers), files)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from gan_cli.data.decoding.crop_and_pad import min_decode_size
+from gan_cli.data.decoding.value_ranges import row_blocks
 from gan_cli.image_files.formats import BadImageError, is_dicom
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -157,7 +158,11 @@ def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
         low.load()
     except Exception as error:
         raise BadImageError(describe_decode_error(error)) from None
-    return (np.asarray(image).astype(np.uint16) << 8) | np.asarray(low)
+    combined = np.empty((image.height, image.width, len(image.getbands())), np.uint16)
+    for rows in row_blocks(combined.shape):
+        box = (0, rows.start, image.width, rows.stop)
+        combined[rows] = (np.asarray(image.crop(box)).astype(np.uint16) << 8) | np.asarray(low.crop(box))
+    return combined
 
 
 def _what_else(data: bytes) -> str:
