@@ -37,6 +37,7 @@ PREDICTED_AT_ONCE = 500
 TIMED_STEPS = 10  # steps after which the training time is estimated
 ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
 MOST_BYTES = 16 << 20
+FEWEST_IMAGES = 100  # labelled images, from which a classifier is trained; fewer leave under ten to test it on
 MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
 SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
 
@@ -233,17 +234,23 @@ def load_assessed_classifier(
     attributes: Sequence[Attribute],
     log: LogCallback,
     otherwise: str,
-) -> tuple[Classifier, ClassifierAssessment]:
+) -> tuple[Classifier | None, str]:
     """Loads the classifier of this data set from the user's cache, or trains one, and logs its accuracy.
 
-    If it is at chance level, the logged line ends with `otherwise`, which says what is done without it.
+    Returns it with this line of text. Returns None in its place if it is at chance level, or if the data set has fewer
+    than FEWEST_IMAGES labelled images; then the logged line ends with `otherwise`, which says what is done without it.
     """
+    labelled = int((labels >= 0).reshape(len(labels), -1).any(1).sum())
+    if labelled < FEWEST_IMAGES:
+        summary = f"classifier: {count_noun(labelled, 'labelled image')}, fewer than {FEWEST_IMAGES}: none is trained"
+        log(f"{summary}, {otherwise}")
+        return None, summary
     found = load_or_train_classifier(
         dataset_fingerprint, samples, labels, attributes, CLASSIFIER_CACHE.expanduser(), log
     )
     assessment = assess_classifier(found.accuracy, labels, attributes)
     log(assessment.summary + (f": {otherwise}" if assessment.at_chance else ""))
-    return found, assessment
+    return None if assessment.at_chance else found, assessment.summary
 
 
 def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
