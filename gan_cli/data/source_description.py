@@ -52,6 +52,8 @@ def source_line(
         parts.append(f"{len(files):,} of {len(layout.files):,} selected")
     if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
         parts.append("each image is its own class")
+    if labels is not None and labels.ndim == 1 and not layout.summary and len(files) == len(layout.files):
+        parts += _classes_without_images(layout, listing, labels)
     parts += layout.remarks
     if layout.mixed:
         parts.append("images both loose and in sub-folders: no classes")
@@ -66,6 +68,16 @@ def source_line(
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {describe_unusable(files, outcomes, 5)}")
     return "; ".join(parts)
+
+
+def _classes_without_images(layout: Layout, listing: Listing, labels: Tensor) -> list[str]:
+    """Returns a text that names the sub-folders, beside those that are classes, in which no image can be used."""
+    depth = len(layout.base) + 1
+    empty = {folder[-1] for folder in listing.folders if len(folder) == depth and folder[:-1] == layout.base}
+    empty -= {own.parts[depth - 1] for own in listing.own if len(own.parts) >= depth}
+    present = {layout.classes[label] for label in labels.unique().tolist() if label >= 0}
+    names = sorted(one_line(name) for name in (empty | {*layout.classes}) - present)
+    return [f"no usable image in {first_few(names)}"] if names else []
 
 
 def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:

@@ -15,6 +15,7 @@ from gan_cli.image_files.formats import BadImageError, is_dicom
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 SCAN, END = b"\xff\xda", b"\xff\xd9"  # markers in a JPEG: start of a scan, and end of the image
+TOO_MUCH_TEXT = ("Decompressed data too large", "Too much memory used in text chunks")  # Pillow's words for a PNG
 COUNTED_BYTES = 1 << 20  # frames of a larger file are not counted, because that may take minutes
 OWN_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 FOREIGN_MAGIC = {
@@ -181,4 +182,6 @@ def describe_decode_error(error: Exception) -> str:
     """Returns why decoding failed, in a few words."""
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
+    if any(words in str(error) for words in TOO_MUCH_TEXT):
+        return "its metadata are too large, save it without them"
     return "truncated" if "truncated" in str(error).lower() else "damaged"
