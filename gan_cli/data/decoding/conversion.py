@@ -310,5 +310,6 @@ def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image
 
 def _extremes(image: Image.Image, bands: int) -> tuple[int, int]:
     """Returns the lowest and the highest value of the first `bands` bands of an 8-bit image."""
-    extremes = [image.getchannel(band).getextrema() for band in range(min(bands, len(image.getbands())))]
-    return int(min(low for low, _ in extremes)), int(max(high for _, high in extremes))
+    channels = range(min(bands, len(image.getbands())))
+    values = np.array([image.getchannel(channel).getextrema() for channel in channels])
+    return int(values.min()), int(values.max())
