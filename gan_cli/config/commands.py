@@ -119,11 +119,7 @@ class EvalConfig:
         " (fit=pad), or stretched"
     )
     follow_links: Bool = Field(description="read also what links name that lead out of a folder of images")
-    max_pixels: Integer = Field(
-        ge=1,
-        le=2**40,
-        description="without ckpt: pixels of one image, beyond which it counts as one that cannot be read",
-    )
+    max_pixels: Integer = Field(ge=1, le=2**40, description="without ckpt: most pixels of an image that can be read")
     metrics: Several[Metric] | None = Field(description="the metrics to compute; unless set all that the data allow")
     extractor: Extractor = Field(
         description="features in which images are compared; auto: classifier if there are labels, else random"

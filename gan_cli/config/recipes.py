@@ -119,13 +119,11 @@ def count_samples(options: Any) -> int | None:
 
 
 @lru_cache(maxsize=8)  # a command counts more than once
-def _count_in_folder(
-    path: Any, split: str, how: Any, classes: tuple[str, ...] | None, follow_links: bool
-) -> int | None:
+def _count_in_folder(path: Any, split: str, how: Any, classes: tuple[str, ...] | None, links: bool) -> int | None:
     """Returns the number of images at `path`, as `count_images` does, which is imported only for such data."""
     from gan_cli.image_labels.image_paths import count_images
 
-    return count_images(path, split, how, classes, follow_links=follow_links)
+    return count_images(path, split, how, classes, follow_links=links)
 
 
 def _recipe_for(facts: Facts) -> str:

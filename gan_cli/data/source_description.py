@@ -75,8 +75,8 @@ def _classes_without_images(layout: Layout, listing: Listing, labels: Tensor) ->
     depth = len(layout.base) + 1
     empty = {folder[-1] for folder in listing.folders if len(folder) == depth and folder[:-1] == layout.base}
     empty -= {own.parts[depth - 1] for own in listing.own if len(own.parts) >= depth}
-    present = {layout.classes[label] for label in labels.unique().tolist() if label >= 0}
-    names = sorted(one_line(name) for name in (empty | {*layout.classes}) - present)
+    filled = {layout.classes[label] for label in labels.unique().tolist() if label >= 0}
+    names = sorted(one_line(name) for name in (empty | {*layout.classes}) - filled)
     return [f"no usable image in {first_few(names)}"] if names else []
 
 

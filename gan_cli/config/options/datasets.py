@@ -16,8 +16,7 @@ Fit = Literal["crop", "pad", "stretch"]
 AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
 IGNORE = "ignore"
-MAX_PIXELS = 64_000_000  # of one image, unless set
-MAX_PIXELS_BEFORE = 178_956_970  # in runs from before there was the key
+MAX_PIXELS, MAX_PIXELS_BEFORE = 64_000_000, 178_956_970  # of an image: unless set, and in runs from before the key
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
@@ -148,19 +147,9 @@ class Folder(ImageOptions):
         description="folder of decoded images for the next run, which maps the file instead of holding it in memory,"
         " or none",
     )
-    on_bad: Literal["error", "skip"] = Field(
-        description="for an image that cannot be read: stop (error), or leave it out (skip)"
-    )
-    follow_links: Bool = Field(
-        True, description="read also what symbolic links name that lead out of the folder; else they are left out"
-    )
-    max_pixels: Integer = Field(
-        MAX_PIXELS_BEFORE,
-        ge=1,
-        le=2**40,
-        description="pixels of one image, beyond which it counts as one that cannot be read; a JPEG counts as it is"
-        " decoded, at 1/2, 1/4 or 1/8 of its side",
-    )
+    on_bad: Literal["error", "skip"] = Field(description="for an image that cannot be read: stop, or leave it out")
+    follow_links: Bool = Field(True, description="read also what links name that lead out of the folder")
+    max_pixels: Integer = Field(MAX_PIXELS_BEFORE, ge=1, le=2**40, description="most pixels of an image that is read")
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.path is None:
