@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, Unconditional
-from gan_cli.config.options.datasets import MAX_PIXELS
+from gan_cli.config.options.datasets import AUTO_OF_DATA
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
 from gan_cli.config.options.networks import ArchitectureOptions
@@ -205,8 +205,6 @@ RECORDED_KEY = "conditioning.classes"  # determined by the data
 NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED_KEY, "recipe_used")
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # compared as resolved paths
 AUTO_KEYS = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
-# Keys of the section dataset: with this value, which is the default, the value of a saved run counts as equal.
-AUTO_OF_DATA = {"value_range": "auto", "profiles": "auto", "follow_links": False, "max_pixels": MAX_PIXELS}
 
 
 def is_run_control(dotted: str) -> bool:

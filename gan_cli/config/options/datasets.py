@@ -17,6 +17,8 @@ AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
 IGNORE = "ignore"
 MAX_PIXELS, MAX_PIXELS_BEFORE = 64_000_000, 178_956_970  # of an image: unless set, and in runs from before the key
+# Keys of the section dataset: with this value, the default, a resumed run keeps its own value, also if it is older.
+AUTO_OF_DATA = {"value_range": AUTO, "profiles": "auto", "follow_links": False, "max_pixels": MAX_PIXELS}
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
