@@ -112,10 +112,9 @@ class EvalConfig:
         description="without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes,"
         " or of the real images if they are smaller"
     )
-    fit: Fit = Field(
-        description="without ckpt: how images of other proportions are fitted: cut in the middle, padded with white"
-        " (fit=pad), or stretched"
-    )
+    fit: Fit = Field(description="without ckpt: images of other proportions are cut, padded with white, or stretched")
+    follow_links: Bool = Field(description="read also what links name that lead out of a folder of images")
+    max_pixels: Integer = Field(ge=1, le=2**40, description="without ckpt: most pixels of an image that can be read")
     metrics: Several[Metric] | None = Field(description="the metrics to compute; unless set all that the data allow")
     extractor: Extractor = Field(
         description="features in which images are compared; auto: classifier if there are labels, else random"

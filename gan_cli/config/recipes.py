@@ -107,7 +107,7 @@ def count_samples(options: Any) -> int | None:
 
         keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
         labelling = LabelOptions(*(getattr(options, key) for key in keys))
-        found = _count_in_folder(options.path, options.split, labelling, options.classes)
+        found = _count_in_folder(options.path, options.split, labelling, options.classes, options.follow_links)
     else:
         facts = PUBLISHED.get(options.name, {})
         found = getattr(options, "size", facts.get("samples", {}).get(options.split))
@@ -119,11 +119,11 @@ def count_samples(options: Any) -> int | None:
 
 
 @lru_cache(maxsize=8)  # a command counts more than once
-def _count_in_folder(path: Any, split: str, how: Any, classes: tuple[str, ...] | None) -> int | None:
+def _count_in_folder(path: Any, split: str, how: Any, classes: tuple[str, ...] | None, links: bool) -> int | None:
     """Returns the number of images at `path`, as `count_images` does, which is imported only for such data."""
     from gan_cli.image_labels.image_paths import count_images
 
-    return count_images(path, split, how, classes)
+    return count_images(path, split, how, classes, follow_links=links)
 
 
 def _recipe_for(facts: Facts) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, Unconditional
+from gan_cli.config.options.datasets import AUTO_OF_DATA
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.options.fields import flatten as flatten
 from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
@@ -198,7 +199,6 @@ RECORDED_KEY = "conditioning.classes"  # determined by the data
 NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED_KEY, "recipe_used")
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # compared as resolved paths
 AUTO_KEYS = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
-AUTO_OF_DATA = ("value_range", "profiles")  # in the section dataset; older runs have other values
 
 
 def is_run_control(dotted: str) -> bool:
@@ -207,8 +207,8 @@ def is_run_control(dotted: str) -> bool:
 
 
 def adopt_data_settings(config: Config, saved: Config) -> Config:
-    """Returns `config` with `dataset.labels_version`, and the keys of AUTO_OF_DATA that are `auto`, of a saved run."""
-    leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
+    """Returns `config` with `dataset.labels_version`, and the keys of AUTO_OF_DATA that are unset, of a saved run."""
+    leaves = [leaf for leaf, unset in AUTO_OF_DATA.items() if getattr(config.dataset, leaf, None) == unset]
     leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
     settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
@@ -218,8 +218,8 @@ def differing_keys(one: Config, other: Config) -> list[str]:
     """Returns `key=value (was value of other)` for each key that differs and may not change on resume."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
-    of_data = [f"dataset.{leaf}" for leaf in AUTO_OF_DATA]
-    old |= {key: "auto" for key in of_data if key in old and new.get(key) == "auto"}
+    of_data = {f"dataset.{leaf}": unset for leaf, unset in AUTO_OF_DATA.items()}
+    old |= {key: unset for key, unset in of_data.items() if key in old and new.get(key) == unset}
     return [
         one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())

@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL
 import torch
 
-from gan_cli.config.options.datasets import COLOUR, CROP, FULL, IGNORE
+from gan_cli.config.options.datasets import COLOUR, CROP, FULL, IGNORE, MAX_PIXELS_BEFORE
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
 from gan_cli.data.decoding.decode import Content, decode_all
@@ -51,6 +51,8 @@ def build_folder(
     labels_columns: tuple[str, ...] | None = None,
     labels_bins: int | None = None,
     labels_version: int = LABELS_VERSION,
+    follow_links: bool = True,
+    max_pixels: int = MAX_PIXELS_BEFORE,
 ) -> Dataset:
     """Returns the selected images at `path` as uint8 `[N, image_channels, H, W]`, with their labels.
 
@@ -60,34 +62,42 @@ def build_folder(
     Raises UsageError if the path, its folders, the table or an image cannot be used. If `on_bad` is `skip`, unusable
     images are left out instead. Raises StorageError if reading fails.
     """
-    target = TargetFormat(image_size, image_channels, background, fit, value_range, bands, profiles)
+    target = TargetFormat(
+        image_size, image_channels, background, fit, value_range, bands, profiles, max_pixels=max_pixels
+    )
     how = LabelOptions(labels, labels_file_column, labels_columns, labels_bins, labels_version)
-    entry = _cache_entry(path, cache, how, target, on_bad, split, selection)
+    # With on_bad=error, `max_pixels` does not change which images are in the cache file.
+    limit = () if on_bad == "error" or max_pixels == MAX_PIXELS_BEFORE else (max_pixels,)
+    entry = _cache_entry(path, follow_links, cache, how, target, on_bad, split, selection, *limit)
     if (cached := find_cached(entry)) is not None:
         return cached
-    with open_images(path) as reader:
+    with open_images(path, follow_links=follow_links) as reader:
         layout, shown = reader.read_layout(how, split), reader.listing.shown
         return decode_layout(
             reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
         )
 
 
-def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) -> CacheEntry | None:
+def _cache_entry(
+    path: Paths, follow_links: bool, cache: str, how: LabelOptions, *settings: object
+) -> CacheEntry | None:
     """Returns the cache entry of these images; None if `cache` is `none` or if a path cannot be read."""
     paths = [os.path.expanduser(each) for each in split_paths(path)]
     try:
         tables = dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))
     except (OSError, ValueError):
         return None
-    return cache_entry(cache, paths, tables, how, *settings)
+    return cache_entry(cache, paths, tables, how, *settings, follow_links=follow_links)
 
 
-def cache_entry(cache: str, paths: Sequence[str], tables: Iterable[str], *settings: object) -> CacheEntry | None:
+def cache_entry(
+    cache: str, paths: Sequence[str], tables: Iterable[str], *settings: object, follow_links: bool = True
+) -> CacheEntry | None:
     """Returns the cache entry of images at `paths`, read by `tables` and `settings`; None if uncached or unreadable."""
     if cache == NO_CACHE:
         return None
     try:
-        content = " ".join(map(path_signature, (*paths, *tables)))
+        content = " ".join(path_signature(each, follow_links=follow_links) for each in (*paths, *tables))
     except (OSError, ValueError):
         return None
     # The path as the user typed it is included, because it is part of `Dataset.source`.

@@ -15,11 +15,12 @@ from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
 from gan_cli.data.decoding.value_ranges import ValueExtent, ValueRange
 from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.image_files import own_outputs
-from gan_cli.image_files.listing import ListedFile, Listing
+from gan_cli.image_files.listing import LINK, TOO_DEEP, ListedFile, Listing
 from gan_cli.image_labels.folder_classes import Layout
 
 MOST_SINGLE_CLASSES = 9  # if each image is its own class, more classes than this are reported
 MOST_RECORDED = 10_000  # the most names in one list of the record
+SKIPPED_KEYS = {LINK: "links_not_followed", TOO_DEEP: "paths_too_deep"}  # keys of the record
 
 
 def source_line(
@@ -44,12 +45,15 @@ def source_line(
     elif labels is not None:
         text += f" in {_class_counts(layout.classes, labels, chosen)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
+    parts += listing.describe_skipped()
     if listing.arrays:
         parts.append(first_few(listing.arrays, 2))
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} selected")
     if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
         parts.append("each image is its own class")
+    if labels is not None and labels.ndim == 1 and not layout.summary and len(files) == len(layout.files):
+        parts += _classes_without_images(layout, listing, labels)
     parts += layout.remarks
     if layout.mixed:
         parts.append("images both loose and in sub-folders: no classes")
@@ -64,6 +68,16 @@ def source_line(
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {describe_unusable(files, outcomes, 5)}")
     return "; ".join(parts)
+
+
+def _classes_without_images(layout: Layout, listing: Listing, labels: Tensor) -> list[str]:
+    """Returns a text that names the sub-folders, beside those that are classes, in which no image can be used."""
+    depth = len(layout.base) + 1
+    empty = {folder[-1] for folder in listing.folders if len(folder) == depth and folder[:-1] == layout.base}
+    empty -= {own.parts[depth - 1] for own in listing.own if len(own.parts) >= depth}
+    filled = {layout.classes[label] for label in labels.unique().tolist() if label >= 0}
+    names = sorted(one_line(name) for name in (empty | {*layout.classes}) - filled)
+    return [f"no usable image in {first_few(names)}"] if names else []
 
 
 def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
@@ -176,6 +190,7 @@ def conversion_record(
         "other_files": listing.others,
         "arrays_not_used": listing.unused_arrays[:MOST_RECORDED],
         "own_outputs_left_out": ["/".join(each.parts) for each in listing.own][:MOST_RECORDED],
+        **{key: listing.skipped[why][:MOST_RECORDED] for why, key in SKIPPED_KEYS.items() if why in listing.skipped},
         "left_out": _unusable(files, outcomes)[:MOST_RECORDED],
     }
 

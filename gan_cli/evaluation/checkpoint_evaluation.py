@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def evaluate_checkpoint(
     Raises UsageError if the data are missing, have changed or do not allow the given options. Raises CheckpointError
     if a sample is not finite.
     """
-    dataset, real = _data_of(found, options.data)
+    dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
     listeners.log(f"data: {dataset.source}")
     reference = _reference(real, options, options.n, listeners)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)
@@ -73,8 +74,10 @@ def evaluate_checkpoint(
     return _evaluate(reference, samples, options, about, listeners)
 
 
-def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
+def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False) -> tuple[Dataset, RealData]:
     """Returns the training data set of the checkpoint, and the real data for the comparison.
+
+    With `follow_links`, links out of a folder of images are followed even if the run did not follow them.
 
     Raises UsageError if the data are missing or have changed.
     """
@@ -86,6 +89,8 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
         if hasattr(section, "path") or hasattr(section, "root"):
             away = "; if they were moved, give the new path as data=..."
     section = without_untrusted_folders(section, () if data is None else ("data",))
+    if follow_links and hasattr(section, "follow_links"):
+        section = dataclasses.replace(section, follow_links=True)
     try:
         dataset = build_dataset(section, config.image_size)
     except UsageError as error:

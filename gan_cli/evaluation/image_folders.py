@@ -79,23 +79,23 @@ def read_folders(options: EvalConfig, n: int) -> Folders:
     real, fake, fit = options.real, options.fake, options.fit
     assert real is not None
     assert fake is not None
-    summaries = _summarize("real", real), _summarize("fake", fake)
+    summaries = _summarize("real", real, options.follow_links), _summarize("fake", fake, options.follow_links)
     max_side = MAX_INCEPTION_SIDE if options.extractor == "inception" else MAX_SIDE
     size, why = _common_size(*summaries, options.image_size, max_side)
     channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
-    section = _section(real, channels, max(MAX_REAL, options.n_real or 0), fit)
+    section = _section(options, real, channels, max(MAX_REAL, options.n_real or 0))
     with _errors_of("real"):
         dataset = build_dataset(section, size)
     used: Any = dataset.value_range
     with _errors_of("fake"):
-        fakes = build_dataset(_section(fake, channels, n, fit), size)
+        fakes = build_dataset(_section(options, fake, channels, n), size)
         if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
-            fakes = build_dataset(_section(fake, channels, n, fit, used), size)
+            fakes = build_dataset(_section(options, fake, channels, n, used), size)
     section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)
     found = find_real_data(section, size, dataset)
     lines = [
-        f"real: {dataset.source}",
-        f"fake: {fakes.source}",
+        f"real: {_with_own_keys(dataset.source, 'real')}",
+        f"fake: {_with_own_keys(fakes.source, 'fake')}",
         f"size: compared at {_size_text(size)} (height x width), {why}",
         *_resize_lines(summaries, size, fit),
         *_colour_lines(summaries[1], channels),
@@ -105,11 +105,14 @@ def read_folders(options: EvalConfig, n: int) -> Folders:
     return Folders(found, fakes, lines, summaries[1].files)
 
 
-def _section(path: str, channels: int, limit: int, fit: str, value_range: str | tuple[float, ...] = "auto") -> Folder:
+def _section(
+    options: EvalConfig, path: str, channels: int, limit: int, value_range: str | tuple[float, ...] = "auto"
+) -> Folder:
     section = {
         "name": "folder", "path": path, "limit": limit, "classes": None, "split": "train", "flip": False,
-        "image_channels": channels, "fit": fit, "background": "white", "labels": None, "labels_version": VERSION,
-        "cache": NO_CACHE, "on_bad": "error", "value_range": value_range,
+        "image_channels": channels, "fit": options.fit, "background": "white", "labels": None,
+        "labels_version": VERSION, "cache": NO_CACHE, "on_bad": "error", "value_range": value_range,
+        "follow_links": options.follow_links, "max_pixels": options.max_pixels,
     }  # fmt: skip
     folder: Folder = parse(Folder, section, "dataset")
     return folder
@@ -117,18 +120,27 @@ def _section(path: str, channels: int, limit: int, fit: str, value_range: str | 
 
 @contextlib.contextmanager
 def _errors_of(key: str) -> Iterator[None]:
-    """Writes the option `key`, real or fake, into the messages of errors that name `dataset.path`."""
+    """Writes the options of gan-eval into the messages of errors. `key` is real or fake."""
     try:
         yield
     except GanCliError as error:
-        raise type(error)(str(error).replace("dataset.path", key)) from None
+        raise type(error)(_with_own_keys(str(error), key)) from None
+
+
+def _with_own_keys(text: str, key: str) -> str:
+    """Returns the text with the options of gan-eval in place of those of a data set."""
+    own = {"dataset.path": key, ", or set dataset.on_bad=skip": ""}
+    own |= {f"dataset.{each}": each for each in ("follow_links", "max_pixels")}
+    for theirs, ours in own.items():
+        text = text.replace(theirs, ours)
+    return text
 
 
 # --- their sizes -------------------------------------------------------------------------------------------------
 
 
-def _summarize(key: str, path: str) -> FolderSummary:
-    with _errors_of(key), open_images(path) as reader:
+def _summarize(key: str, path: str, follow_links: bool = False) -> FolderSummary:
+    with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
         files, headers = len(reader.listing.files), list(_headers(reader))
     return FolderSummary(key, Counter(sides for sides, _ in headers), sum(grey for _, grey in headers), files)
 

@@ -41,8 +41,9 @@ def build_extractor(
     """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
     `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
-    classifier that is no better than guessing. For points, the features are the coordinates. `log` is called with
-    lines for the user. `load` gives the classifier. Raises UsageError if the data do not allow this extractor.
+    classifier that is no better than guessing or has too few images to learn from. For points, the features are the
+    coordinates. `log` is called with lines for the user. `load` gives the classifier. Raises UsageError if the data do
+    not allow this extractor.
     """
     samples, classes = real.train_unlimited.samples, real.train_unlimited.classes
     labelled = real.train_unlimited.labels is not None and len(classes) > 1
@@ -74,10 +75,10 @@ def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Ext
         attributes = [Attribute("", 0, DIGITS)]
 
     otherwise = "images are compared in random features"
-    found, assessment = load(whole.fingerprint, images, labels, attributes, log, otherwise)
-    if assessment.at_chance:
+    found, summary = load(whole.fingerprint, images, labels, attributes, log, otherwise)
+    if found is None:
         extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
-        return dataclasses.replace(extractor, why=assessment.summary)
+        return dataclasses.replace(extractor, why=summary)
     return feature_extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from gan_cli.image_files import formats, own_outputs
-from gan_cli.image_files.listing import Listing, ReadStart, is_junk
+from gan_cli.image_files.listing import MOST_LEVELS, TOO_DEEP, Listing, ReadStart, is_junk
 from gan_cli.image_files.own_outputs import OwnOutput
 
 
@@ -48,6 +48,9 @@ def list_archive(
         for member in members():
             parts = member.parts
             if not parts or any(map(is_junk, parts)) or own_outputs.is_below(parts, left_out):
+                continue
+            if len(parts) > MOST_LEVELS + 1:
+                listing.skip(TOO_DEEP, parts[:MOST_LEVELS])
                 continue
             paths.add(parts)
             if member.is_dir:

@@ -1,4 +1,4 @@
-"""Reads a folder of images or a single file, following links without cycles. Computes a signature of a path."""
+"""Reads a folder of images or a single file. Computes a signature of a path."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import hashlib
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.errors import StorageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing, is_junk
-from gan_cli.image_files.own_outputs import OwnOutput
+from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing
+from gan_cli.image_files.walk import walk
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def path_signature(path: str) -> str:
+def path_signature(path: str, *, follow_links: bool = True) -> str:
     """Returns 32 hex digits that change if `path`, or a file below it, is written, replaced, added or removed.
 
-    Uses the names, sizes, times, modes and inodes of files, but not their contents. Raises OSError if `path` does not
-    exist.
+    Uses the names, sizes, times, modes and inodes of files, but not their contents. Of links that are not followed, see
+    `walk`, only the name is used. Raises OSError if `path` does not exist.
     """
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         return _digest(_state_of(status)).hex()
     total = 0  # a sum, so that the order of the files in a folder does not matter
-    for parts, item in _below(path):
-        total += int.from_bytes(_digest("/".join(parts) + ("/" if item is None else f"\0{_state(item)}")), "big")
+    for parts, item, skipped in walk(path, follow_links=follow_links):
+        state = skipped or ("/" if item is None else f"\0{_state(item)}")
+        total += int.from_bytes(_digest("/".join(parts) + state), "big")
     return f"{total % 2**128:032x}"
 
 
@@ -54,74 +54,14 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
-def _below(
-    path: str, left_out: list[OwnOutput] | None = None, wanted: str | None = None
-) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
-    """Yields each folder and each file below `path`, as its path parts and its folder entry (None for a folder).
-
-    Each folder is yielded once. Folders that are reached without links come before those reached only through links.
-    Runs and exports of gan-cli are skipped. If `left_out` is given, the files of a folder are sorted, other outputs of
-    gan-cli are skipped too, except those of the kind `wanted`, and all skipped outputs are added to `left_out`.
-    """
-    seen: set[str] = set()
-    folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
-    links: list[tuple[str, tuple[str, ...]]] = []
-    while folders or links:
-        folder, parts = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(folder)
-        if real in seen:
-            continue
-        seen.add(real)
-        kind = own_outputs.output_kind_at(folder) if parts else None
-        if kind is not None:
-            if left_out is not None:
-                left_out.append(OwnOutput(kind, parts))
-            continue
-        yield parts, None
-        items = _scanned(folder)
-        if left_out is not None:
-            items = _without_own(sorted(items, key=lambda item: item.name), folder, parts, left_out, wanted)
-        for item in items:
-            below = (*parts, item.name)
-            if item.is_dir(follow_symlinks=False):
-                folders.append((item.path, below))
-            elif item.is_symlink() and os.path.isdir(item.path):
-                links.append((item.path, below))
-            else:
-                yield below, item
-
-
-def _without_own(
-    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[OwnOutput], wanted: str | None
-) -> Iterator[os.DirEntry[str]]:
-    """Returns the entries of a folder without outputs of gan-cli, except outputs of the kind `wanted`.
-
-    The outputs that are skipped are added to `left_out`.
-    """
-    ours = own_outputs.files_with_sidecar([item.name for item in items], partial(own_outputs.read_head, folder))
-    left_out += [OwnOutput(each, (*parts, name)) for name, each in ours.items() if each != wanted]
-    return (item for item in items if ours.get(item.name, wanted) == wanted)
-
-
-def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yields the entries of a folder, without junk files.
-
-    Raises UsageError if the user has no permission to read the folder, and StorageError if reading fails.
-    """
-    try:
-        with os.scandir(folder) as items:
-            yield from (item for item in items if not is_junk(item.name))
-    except PermissionError as error:
-        raise UsageError(f"dataset.path: the folder {one_line(folder)} cannot be read ({error.strerror})") from None
-    except OSError as error:
-        raise StorageError(f"{one_line(folder)}: cannot be read ({error.strerror})") from error
-
-
 class FolderReader:
-    """Lists and reads the images in a folder. With `alone`, the path is a single file."""
+    """Lists and reads the images in a folder. With `alone`, the path is a single file.
 
-    def __init__(self, path: str, shown: str, *, alone: bool = False) -> None:
-        self.listing = Listing(shown)
+    `follow_links` is as in `walk`.
+    """
+
+    def __init__(self, path: str, shown: str, *, alone: bool = False, follow_links: bool = False) -> None:
+        self.listing = Listing(shown, links_followed=follow_links)
         self._held = ArrayCache()
         if alone:
             name = os.path.basename(path)
@@ -133,12 +73,16 @@ class FolderReader:
         else:
             self._walk(path)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in self.listing.own):
-                self.listing = Listing(shown)  # only samples of gan-cli: the user wants these
+                # Only samples of gan-cli: the user wants these.
+                self.listing = Listing(shown, links_followed=follow_links)
                 self._walk(path, wanted=own_outputs.SAMPLES)
 
     def _walk(self, path: str, wanted: str | None = None) -> None:
-        for parts, item in _below(path, self.listing.own, wanted):
-            if item is None:
+        own, follow_links = self.listing.own, self.listing.links_followed
+        for parts, item, skipped in walk(path, follow_links=follow_links, left_out=own, wanted=wanted):
+            if skipped is not None:
+                self.listing.skip(skipped, parts)
+            elif item is None:
                 if 0 < len(parts) < 3:
                     self.listing.folders.add(parts)
             elif parts[-1].lower().endswith(".npz"):

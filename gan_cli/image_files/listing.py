@@ -23,6 +23,8 @@ MOST_CANDIDATES = 1000
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
 EXPECTED = "expected a folder, zip or tar of images"
+LINK, TOO_DEEP = "link", "too deep"  # why a file or folder is not read
+MOST_LEVELS = 64  # of folders in folders
 ReadStart = Callable[[int], bytes]  # reads this many first bytes of a file
 
 
@@ -52,11 +54,14 @@ class Listing:
     `tables` are files named labels.csv; `possible_tables` are other files that may be tables. `own` are the outputs of
     gan-cli. `arrays` describes the arrays of images. `unused_arrays` are the names of all other arrays, and `values`
     are those of them that can be read. `others` counts the remaining files. `container_kinds` counts, by suffix, the
-    remaining files that may hold images, and `first_advice` is advice about the first of them.
+    remaining files that may hold images, and `first_advice` is advice about the first of them. `skipped` are the links
+    that are not followed and the paths that are too deep, by LINK and TOO_DEEP; with `links_followed`, only links
+    that are never followed are among them.
     """
 
     shown: str
     zipped: bool = False
+    links_followed: bool = False
     files: list[ListedFile] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
     tables: list[ListedFile] = field(default_factory=list)
@@ -68,6 +73,7 @@ class Listing:
     others: int = 0
     container_kinds: Counter[str] = field(default_factory=Counter)
     first_advice: str = ""
+    skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def add(
         self, parts: tuple[str, ...], location: Any, size: int, read_start: ReadStart, bad: str | None = None
@@ -161,6 +167,26 @@ class Listing:
         if advice is not None:
             self.container_kinds[formats.suffix_of(parts[-1])[1:]] += 1
             self.first_advice = self.first_advice or advice
+
+    def skip(self, why: str, parts: tuple[str, ...]) -> None:
+        """Notes a path that is not read. `why` is LINK or TOO_DEEP."""
+        self.skipped.setdefault(why, []).append(one_line("/".join(parts), 120))
+
+    def describe_skipped(self) -> list[str]:
+        """Returns a text for the links that are not followed, and one for the paths that are too deep, if any."""
+        texts = []
+        if links := self.skipped.get(LINK, []):
+            named = f"not followed ({first_few(links)})"
+            texts.append(
+                f"{count_noun(len(links), 'link')} to /dev, /proc, /sys or a folder that contains this one {named}"
+                if self.links_followed
+                else f"{count_noun(len(links), 'link')} out of the folder {named}: dataset.follow_links=true follows"
+                f" {'it' if len(links) == 1 else 'them'}"
+            )
+        if deep := self.skipped.get(TOO_DEEP, []):
+            named = f"more than {MOST_LEVELS} levels deep ({one_line(deep[0], 20)})"
+            texts.append(f"{count_noun(len(deep), 'path')} not read, {named}")
+        return texts
 
     def describe_others(self, *, less: int = 0) -> str:
         """Describes the other files, but for the `less` of them in use, and the unused arrays, if there are any."""

@@ -18,8 +18,11 @@ from gan_cli.image_files.zip_reader import open_zip
 
 
 @contextmanager
-def open_reader(path: str) -> Iterator[Reader]:
-    """Yields the reader of a folder, zip, tar or single file. Raises UsageError if `path` is none of these."""
+def open_reader(path: str, *, follow_links: bool = False) -> Iterator[Reader]:
+    """Yields the reader of a folder, zip, tar or single file. `follow_links` is as in `walk`.
+
+    Raises UsageError if `path` is none of these.
+    """
     expanded = os.path.expanduser(path)
     shown, mode = one_line(expanded), existing_mode(path)
     if stat.S_ISDIR(mode):
@@ -28,7 +31,7 @@ def open_reader(path: str) -> Iterator[Reader]:
                 f"dataset.path={shown}: is a run of gan-train, whose images are grids; gan-sample ckpt=... "
                 "format=images writes a folder of single images"
             )
-        yield FolderReader(expanded, shown)
+        yield FolderReader(expanded, shown, follow_links=follow_links)
     elif stat.S_ISREG(mode):
         with _opened_file(expanded, shown) as reader:
             yield reader

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line
 from gan_cli.image_files.formats import FORMATS_READ
-from gan_cli.image_files.listing import ListedFile, Listing, Reader
+from gan_cli.image_files.listing import LINK, ListedFile, Listing, Reader
 from gan_cli.image_files.own_outputs import describe_outputs
 from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, FoundLabels, LabelOptions, natural_key
 from gan_cli.image_labels.find_labels import find_labels
@@ -111,6 +111,8 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
 
 def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
     """Returns the images of the split, with classes by sub-folder. Raises UsageError if there are no images."""
+    if not SPLIT_NAMES.isdisjoint(map(str.lower, listing.skipped.get(LINK, ()))):  # the split would be another one
+        raise UsageError(f"dataset.path={listing.shown}: {listing.describe_skipped()[0]}, or remove it")
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
     if folder is None and (base := _common_top(listing)):
@@ -125,7 +127,8 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
     if not files:
         others = listing.describe_others()
         first = f"no images in it{f', only {others}' if others else ''}"
-        text = "; ".join(filter(None, (first, describe_outputs(listing.own), listing.first_advice, FORMATS_READ)))
+        own = describe_outputs(listing.own)
+        text = "; ".join(filter(None, (first, *listing.describe_skipped(), own, listing.first_advice, FORMATS_READ)))
         raise UsageError(f"dataset.path={one_line(folder_name)}: {text}")
     return _with_classes(Layout(files, None, (), base, mixed=False), folder_name, how)
 

@@ -166,25 +166,27 @@ class ImageReader:
 
 
 @contextlib.contextmanager
-def open_images(path: Paths) -> Iterator[ImageReader]:
-    """Yields the reader of `path`, which may be several paths.
+def open_images(path: Paths, *, follow_links: bool = False) -> Iterator[ImageReader]:
+    """Yields the reader of `path`, which may be several paths. `follow_links` is as in `walk`.
 
     Raises UsageError if one of the paths is neither a folder nor a file of images.
     """
     check_paths(path)
     paths = split_paths(path)
     with contextlib.ExitStack() as stack:
-        yield ImageReader(paths, [stack.enter_context(open_reader(each)) for each in paths])
+        yield ImageReader(paths, [stack.enter_context(open_reader(each, follow_links=follow_links)) for each in paths])
 
 
-def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
+def count_images(
+    path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None, *, follow_links: bool = False
+) -> int | None:
     """Returns the number of images that a run reads at `path`, without decoding them.
 
     `classes` are the selected classes; None means all images. Returns None if the images cannot be read. Raises
     UsageError if they have no such class.
     """
     try:
-        with open_images(path) as images:
+        with open_images(path, follow_links=follow_links) as images:
             if classes is None:
                 return images.count(split)
             layout = images.read_layout(how, split)
@@ -202,7 +204,10 @@ def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
     """Returns one listing of the files of all paths. The parts of each file begin with the path that the user typed."""
     shown = [one_line(os.path.expanduser(path)) for path in paths]
     listing = Listing(first_few(shown, MOST_NAMED) if len(shown) > MOST_NAMED else " and ".join(shown))
+    listing.links_followed = any(reader.listing.links_followed for reader in readers)
     for path, reader in zip(paths, readers, strict=True):
+        for why, names in reader.listing.skipped.items():
+            listing.skipped.setdefault(why, []).extend(one_line(f"{path}/{name}", 120) for name in names)
         listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
         listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
         listing.arrays += reader.listing.arrays

@@ -18,7 +18,10 @@ from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_record import RunRecord, load_record
 
 # These keys say where and how the data are found. They may change, because a fingerprint shows if the data changed.
-DATA_LOCATION_KEYS = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
+DATA_LOCATION_KEYS = tuple(
+    f"dataset.{leaf}"
+    for leaf in ("path", "root", "labels", "cache", "download", "on_bad", "follow_links", "max_pixels")
+)
 LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
 # Each change of these is recorded with the step at which it was made.
 CHANGEABLE_SETTINGS = ("batch_size", "training.accumulate", "threads", *LEARNING_RATE_KEYS)

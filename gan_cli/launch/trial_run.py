@@ -18,7 +18,7 @@ from gan_cli.errors import CheckpointError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
 from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_samples
-from gan_cli.evaluation.metrics.classifier import STEPS, Classifier, ClassifierAssessment, train_classifier
+from gan_cli.evaluation.metrics.classifier import STEPS, Classifier, describe_too_few, train_classifier
 from gan_cli.evaluation.real_data import MIN_SAMPLES, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from gan_cli.launch.data_audit import Row
@@ -146,14 +146,17 @@ class BriefClassifiers:
         attributes: Sequence[Attribute],
         log: LogCallback,
         otherwise: str,
-    ) -> tuple[Classifier, ClassifierAssessment]:
+    ) -> tuple[Classifier | None, str]:
+        too_few = describe_too_few(labels)
+        if too_few:
+            return None, too_few
         key = (samples.shape[1], *(attribute.size for attribute in attributes))
         if key not in self._trained:
             started = time.perf_counter()
             samples, labels = samples[:FEW_IMAGES], labels[:FEW_IMAGES]
             self._trained[key] = train_classifier(samples, labels, attributes, steps=FEW_STEPS)
             self.seconds += (time.perf_counter() - started) * STEPS / FEW_STEPS
-        return self._trained[key], ClassifierAssessment(at_chance=False, summary="")
+        return self._trained[key], ""
 
 
 def _try_metric(run: Run) -> tuple[str, float, float]:

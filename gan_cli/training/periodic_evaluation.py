@@ -211,15 +211,16 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
-    """Returns a classifier, trained or loaded once per run; None at chance level (logged) or for a single class."""
+    """Returns a classifier, trained or loaded once per run, or None if there is one class.
 
+    Also returns None, which is logged, for a classifier at chance level and for few images.
+    """
     if majority_class_accuracy(labels, attributes) == 1:
         return None
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
         fingerprint, otherwise = run.batches.dataset.fingerprint, "it does not classify samples"
-        found, assessment = run.load_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
-        run.classifiers[key] = None if assessment.at_chance else found
+        run.classifiers[key], _ = run.load_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
     return run.classifiers[key]
 
 

@@ -137,7 +137,7 @@ def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Pa
 def counted(
     path: Path, split: str = "train", labels: str | None = None, classes: tuple[str, ...] | None = None
 ) -> int | None:
-    return count_images(str(path), split, LabelOptions(labels), classes)
+    return count_images(str(path), split, LabelOptions(labels), classes, follow_links=True)
 
 
 def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
+import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -54,7 +57,18 @@ BAD = {
     "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "is a heic despite its name: convert it to png"),
     "scan.dcm": (b"", "dcm is not read, convert it to 16-bit png or npy"),
     "scan": (bytes(128) + b"DICM" + bytes(99), "is a DICOM file: convert it to 16-bit png or npy"),
-    "bomb.png": (png_bytes(60_000, 60_000, 1, 0, b""), "more than 178,956,970 pixels"),
+    "metadata.png": (
+        png_bytes(1, 1, 8, 0, b"0", png_chunk(b"zTXt", b"text\0\0" + zlib.compress(bytes(2_000_000)))),
+        "its metadata are too large, save it without them",
+    ),
+    "frames.gif": (
+        encode_image(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]) + bytes(1 << 20),
+        "is animated, many frames",
+    ),
+    "bomb.png": (
+        png_bytes(60_000, 60_000, 1, 0, b""),
+        "3,600,000,000 pixels, more than dataset.max_pixels=178956970 allows",
+    ),
 }
 
 
@@ -73,9 +87,36 @@ def test_bad_pictures_are_named_with_a_reason(tmp_path: Path, name: str) -> None
     assert dataset.source == f"1 image from {tmp_path}; 1 left out: {name} ({reason})"
 
 
-def test_a_hundred_million_pixels_are_no_bomb(tmp_path: Path) -> None:
-    dataset = load_single_file(tmp_path, png_bytes(10_000, 10_000, 1, 0, bytes(1250)), channels=1)
-    assert dataset.samples.unique().tolist() == [0]
+def test_the_limit_of_pixels_can_be_raised(tmp_path: Path) -> None:
+    content = png_bytes(1_000, 1_000, 1, 0, bytes(125))
+    load_single_file(tmp_path, content, max_pixels=1_000_000)
+    message = folder_error(tmp_path / "one", max_pixels=999_999)
+    assert "a.png (1,000,000 pixels, more than dataset.max_pixels=999999 allows); repair" in message
+
+
+def test_a_jpeg_counts_as_it_is_decoded(tmp_path: Path) -> None:
+    image = noise_image(640, 640)
+    whole = load_single_file(tmp_path, encode_image(image, "JPEG"), max_pixels=640**2)
+    reduced = load_single_file(tmp_path, encode_image(image, "JPEG"), max_pixels=80**2)  # 1/8 of its side
+    assert reduced.fingerprint == whole.fingerprint
+    (tmp_path / "one" / "a.png").write_bytes(encode_image(image, "JPEG", progressive=True))
+    assert "409,600 pixels, more than" in folder_error(tmp_path / "one", max_pixels=640**2 - 1)
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MOST_PIXELS_AT_ONCE", 10)
+    budget, held = decode._PixelBudget(), threading.Event()
+
+    def wait_for_room() -> None:
+        with budget.hold(6):
+            held.set()
+
+    with budget.hold(100):
+        thread = threading.Thread(target=wait_for_room)
+        thread.start()
+        assert not held.wait(0.05)
+    thread.join(5)
+    assert held.is_set()
 
 
 def test_all_bad_pictures_are_counted_and_some_are_named(tmp_path: Path) -> None:
@@ -137,8 +178,9 @@ def test_pipes_devices_and_sockets_are_bad_and_do_not_block(tmp_path: Path, monk
         started = time.monotonic()
         source = load_folder(tmp_path, on_bad="skip").source
     assert time.monotonic() - started < 5
-    for name in ("pipe.png", "device.png", "socket.png"):
+    for name in ("pipe.png", "socket.png"):
         assert f"{name} (not a regular file)" in source
+    assert "; 1 link to /dev, /proc, /sys or a folder that contains this one not followed (device.png);" in source
 
 
 def test_a_pipe_as_the_path_is_refused(tmp_path: Path) -> None:
@@ -158,6 +200,70 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert dataset.classes == ("cat", "dog")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_links_out_of_the_folder_need_leave(tmp_path: Path) -> None:
+    root, elsewhere = write_class_folders(tmp_path / "root", cat=2), write_class_folders(tmp_path / "elsewhere", x=2)
+    (root / "cat" / "inside.png").symlink_to("0.png")
+    (root / "again").symlink_to("cat")
+    (root / "dog").symlink_to(elsewhere / "x")
+    (root / "cat" / "out.png").symlink_to(elsewhere / "x" / "0.png")
+    for name, target in {"all": "/", "above": tmp_path, "system": "/proc"}.items():
+        (root / name).symlink_to(target)
+    kept = load_folder(root, follow_links=False)
+    assert kept.source == (
+        f"3 images in 1 class (cat 3) from {root}; 5 links out of the folder not followed (above, all, dog and 2 more):"
+        " dataset.follow_links=true follows them"
+    )
+    assert kept.changes["links_not_followed"] == ["above", "all", "dog", "system", "cat/out.png"]
+    followed = load_folder(root, follow_links=True)
+    assert followed.classes == ("cat", "dog")
+    assert "; 3 links to /dev, /proc, /sys or a folder that contains this one not followed (above, " in followed.source
+    (tmp_path / "link").symlink_to(root)
+    assert len(load_folder(tmp_path / "link", follow_links=False)) == 3
+
+
+def test_nothing_but_links_is_an_error_with_the_remedy(tmp_path: Path) -> None:
+    train = write_class_folders(tmp_path / "all", a=2)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "0.png").symlink_to(train / "a" / "0.png")
+    remedy = "1 link out of the folder not followed (0.png): dataset.follow_links=true follows it; "
+    assert f"no images in it; {remedy}" in folder_error(tmp_path / "links", follow_links=False)
+    write_image(tmp_path / "split" / "test" / "0.png")
+    (tmp_path / "split" / "train").symlink_to(train)
+    message = folder_error(tmp_path / "split", follow_links=False)  # must not train on the test split
+    assert "(train): dataset.follow_links=true follows it, or remove it" in message
+
+
+def test_a_table_names_no_image_outside_of_the_folder(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "root", a=2)
+    outside = write_image(tmp_path / "outside.png")
+    (root / "labels.csv").write_text(f"file,label\na/0.png,x\na/1.png,y\n../outside.png,x\n{outside},y\n")
+    dataset = load_folder(root, follow_links=False)
+    assert len(dataset) == 2
+    assert "2 of its rows are about other images" in dataset.source
+
+
+def test_very_deep_paths_are_left_out(tmp_path: Path) -> None:
+    write_image(tmp_path / "deep" / "0.png")
+    folder = tmp_path / "deep" / "/".join("n" * 66)
+    folder.mkdir(parents=True)
+    write_image(folder / "1.png")
+    assert load_folder(tmp_path / "deep").source.startswith(
+        f"1 image from {tmp_path / 'deep'}; 1 path not read, more than 64 levels deep (n/n/"
+    )
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        for name in ("0.png", "n/" * 30_000 + "1.png"):
+            archive.writestr(name, png_bytes(1, 1, 8, 0, b"0"))
+    assert "; 1 path not read, more than 64 levels deep (n/n/" in load_folder(tmp_path / "deep.zip").source
+
+
+def test_a_sub_folder_without_images_is_named(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path, cat=2, dog=2)
+    (root / "bird").mkdir()
+    (root / "cow").mkdir()
+    (root / "cow" / "0.png").touch()
+    assert "; no usable image in bird, cow; " in load_folder(root, on_bad="skip").source
 
 
 def test_links_that_lead_nowhere_are_bad(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
+from gan_cli.errors import UsageError
 from gan_cli.evaluation import image_folders
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_folders
 from gan_cli.evaluation.image_folders import Folders, read_folders
@@ -54,6 +55,18 @@ def read(n: int, real: str = "real", fake: str = "fake", **options: Any) -> Fold
 
 def value(data: dict[str, Any], name: str) -> dict[str, Any]:
     return next(figure for figure in data["figures"] if figure["name"] == name)
+
+
+def test_links_and_large_images_have_keys_of_their_own(here: Path) -> None:
+    noise(here / "real", 2)
+    (here / "fake").mkdir()
+    for number in range(2):
+        (here / "fake" / f"{number}.png").symlink_to(here / "real" / f"{number}.png")
+    with pytest.raises(UsageError, match=r"^fake=fake: no images in it; .*: follow_links=true follows them; "):
+        read(2)
+    assert len(read(2, follow_links=True).fake) == 2
+    with pytest.raises(UsageError, match=r"more than max_pixels=100 allows\); repair or remove them$"):
+        read(2, fake="real", max_pixels=100)
 
 
 def test_of_the_same_kind_and_of_another(here: Path, compared: Callable[..., Any]) -> None:

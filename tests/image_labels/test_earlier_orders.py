@@ -15,9 +15,11 @@ from gan_cli.sampling.load_generator import load_generator
 from gan_cli.state import checkpoint
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
 from support.configs import TINY_IMAGES, without
-from support.images import write_class_folders
+from support.images import write_class_folders, write_image
 
-NEWER = ("balance", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
+NEWER = (
+    "balance", "labels_file_column", "labels_columns", "labels_bins", "labels_version", "follow_links", "max_pixels",
+)  # fmt: skip
 OLD_ORDER = ("0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9")
 COMMAND = [
     *without(TINY_IMAGES, "dataset"),
@@ -36,7 +38,8 @@ def old(
     """A run as it was recorded before there were these keys."""
     monkeypatch.setattr(classifier, "STEPS", 1)
     write_class_folders(here / "num", **dict.fromkeys(OLD_ORDER, 2))
-    run = train(*COMMAND, "steps=2", "name=old", "dataset.labels_version=1")
+    (here / "num" / "0" / "link.png").symlink_to(write_image(here / "elsewhere.png"))
+    run = train(*COMMAND, "steps=2", "name=old", "dataset.labels_version=1", "dataset.follow_links=true")
     (path,) = (run / "checkpoints").glob("step_*2.safetensors")
     tensors, metadata, _ = decode_checksummed(path.read_bytes())
     del metadata["sha256"]
@@ -68,3 +71,4 @@ def test_an_old_run_keeps_its_classes(
     said = capsys.readouterr().out
     assert f"resuming {old.relative_to(here)} at step 2" in said
     assert "classes as when the run began" in said
+    assert "23 images in 11 classes" in said  # as when the run began, with the link

@@ -118,6 +118,17 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     assert "samples were not evaluated" not in out
 
 
+def test_of_few_images_no_classifier_is_trained(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: pytest.fail("trained"))
+    monkeypatch.setattr(classifier, "FEWEST_IMAGES", 201)
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1")
+    assert not any("accuracy/class" in line for line in logged_metrics(run))
+    said = "classifier: 200 labelled images, fewer than 201: none is trained, it does not classify samples"
+    assert capsys.readouterr().out.count(said) == 1
+
+
 @pytest.mark.parametrize("digits", [1, 2, 3])
 def test_of_stacked_digits_there_are_26_samples_for_each_number(monkeypatch: pytest.MonkeyPatch, digits: int) -> None:
     """Published counts are of 26,000 samples of 1,000 numbers."""

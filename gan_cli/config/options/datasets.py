@@ -16,6 +16,9 @@ Fit = Literal["crop", "pad", "stretch"]
 AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
 IGNORE = "ignore"
+MAX_PIXELS, MAX_PIXELS_BEFORE = 64_000_000, 178_956_970  # of an image: unless set, and in runs from before the key
+# Keys of the section dataset: with this value, the default, a resumed run keeps its own value, also if it is older.
+AUTO_OF_DATA = {"value_range": AUTO, "profiles": "auto", "follow_links": False, "max_pixels": MAX_PIXELS}
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
@@ -146,9 +149,9 @@ class Folder(ImageOptions):
         description="folder of decoded images for the next run, which maps the file instead of holding it in memory,"
         " or none",
     )
-    on_bad: Literal["error", "skip"] = Field(
-        description="for an image that cannot be read: stop (error), or leave it out (skip)"
-    )
+    on_bad: Literal["error", "skip"] = Field(description="for an image that cannot be read: stop, or leave it out")
+    follow_links: Bool = Field(True, description="read also what links name that lead out of the folder")
+    max_pixels: Integer = Field(MAX_PIXELS_BEFORE, ge=1, le=2**40, description="most pixels of an image that is read")
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.path is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageColor
 
-from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNORE
+from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNORE, MAX_PIXELS_BEFORE
 from gan_cli.data.decoding import colour_profiles, value_ranges
 from gan_cli.data.decoding.crop_and_pad import compute_fit, crop_and_resize, pad_to_size
 from gan_cli.data.decoding.open_image import combine_bytes
@@ -36,7 +36,8 @@ class TargetFormat:
     """The format that every image is converted to. `size` is (height, width); `background` is a colour name.
 
     With `bands=colour`, images of 1, 3 or 4 `channels` are grey, RGB or RGBA. With `bands=data`, each band is a
-    channel. If `deep_only` is True, the value range does not apply to 8-bit images.
+    channel. If `deep_only` is True, the value range does not apply to 8-bit images. An image of more than `max_pixels`
+    is not decoded.
     """
 
     size: tuple[int, int]
@@ -47,6 +48,7 @@ class TargetFormat:
     bands: str = COLOUR
     profiles: str = IGNORE
     deep_only: bool = False
+    max_pixels: int = field(default=MAX_PIXELS_BEFORE, repr=False)
 
     @property
     def colour(self) -> tuple[int, int, int]:
@@ -179,7 +181,7 @@ def _of_values(
     bands = values.shape[2]
     opaque = bands - 1 if target.bands == COLOUR and bands in (2, 4) else bands
     colours = values[..., :opaque]
-    if kind == value_ranges.FLOATS and not np.isfinite(values).all():
+    if kind == value_ranges.FLOATS and not np.isfinite([values.min(), values.max()]).all():
         raise BadImageError("has values that are not finite")
     extent = ValueExtent(kind, float(colours.min()), float(colours.max()))
     if kind == OVER_SIXTEEN_BITS and extent.low >= 0 and extent.high <= 65535:
@@ -259,19 +261,23 @@ def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) 
         image, extent = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
     outcome = ImageOutcome(recoloured=recoloured, profile=converted is not None)
     if not image.has_transparency_data:
-        done = image if image.mode == mode else image.convert(mode)
-        return _with_values(ConvertedImage((done,), outcome), extent, target)
-    image = image.convert("RGBA")
+        return _with_values(ConvertedImage((_in_mode(image, mode),), outcome), extent, target)
+    image = _in_mode(image, "RGBA")
     alpha = image.getchannel("A")
     extremes = alpha.getextrema()
     outcome = outcome._replace(transparent=extremes == (0, 0))
     if target.channels != 4 and extremes == (255, 255):
-        image = image.convert(mode)
+        image = _in_mode(image, mode)
     elif target.channels != 4:
         canvas = Image.new("RGB", image.size, target.colour)
         canvas.paste(image, mask=alpha)
-        image, outcome = canvas.convert(mode), outcome._replace(flattened=True)
+        image, outcome = _in_mode(canvas, mode), outcome._replace(flattened=True)
     return _with_values(ConvertedImage((image,), outcome), extent, target)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Returns the image in a mode: itself if it has that mode, because Pillow would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def foreign_profile(image: Image.Image, target: TargetFormat) -> bytes | None:
@@ -304,5 +310,6 @@ def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image
 
 def _extremes(image: Image.Image, bands: int) -> tuple[int, int]:
     """Returns the lowest and the highest value of the first `bands` bands of an 8-bit image."""
-    values = np.atleast_3d(np.asarray(image))[..., :bands]
+    channels = range(min(bands, len(image.getbands())))
+    values = np.array([image.getchannel(channel).getextrema() for channel in channels])
     return int(values.min()), int(values.max())

@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -33,18 +33,43 @@ from gan_cli.data.decoding.open_image import (
     exif_transpose,
     has_16_bit_channels,
     is_sideways,
+    limit_of_pillow_lifted,
     open_image,
     open_low_bytes,
+    require_pixels,
 )
 from gan_cli.image_files.formats import BadImageError
 
-MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
+MOST_PIXELS_AT_ONCE = 64_000_000  # in all threads together, because eight large images would fill the memory
 SHOW_PROGRESS = 2000  # a progress bar is shown for more images than this
 CHUNK = 16  # images that a thread decodes in one call
-_many_pixels = threading.Lock()
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Content = bytes | np.ndarray
+
+
+class _PixelBudget:
+    """Lets threads decode images of together at most MOST_PIXELS_AT_ONCE pixels, or a single larger image."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._used = 0
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image of so many pixels."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._used == 0 or self._used + pixels <= MOST_PIXELS_AT_ONCE)
+            self._used += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= pixels
+                self._changed.notify_all()
+
+
+_budget = _PixelBudget()
 
 
 def decode_all(
@@ -66,8 +91,9 @@ def decode_all(
     console = Console()
     columns = (TextColumn("images"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
     quiet = len(items) <= SHOW_PROGRESS or not console.is_terminal
-    # The filter is global to the process, so it is set here and not in a thread.
-    with warnings.catch_warnings(), Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+    bar = Progress(*columns, console=console, transient=True, disable=quiet)
+    # The filter and the limit are global to the process, so they are set here and not in a thread.
+    with warnings.catch_warnings(), limit_of_pillow_lifted(), bar as progress:
         warnings.simplefilter("ignore")
         task = progress.add_task("", total=len(items))
         pool = ThreadPoolExecutor(workers)
@@ -119,12 +145,12 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
         except (OSError, ValueError, MemoryError) as error:
             raise BadImageError(describe_decode_error(error)) from None
     image = open_image(content)
-    with _many_pixels if image.width * image.height > MANY_PIXELS else nullcontext():
-        coloured = image.mode == "RGB"
-        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-            keeps_mode = target.bands == DATA or foreign_profile(image, target) is not None
-            mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
-            draft(image, mode, target.size, target.fit)
+    coloured = image.mode == "RGB"
+    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+        keeps_mode = target.bands == DATA or foreign_profile(image, target) is not None
+        mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
+        draft(image, mode, target.size, target.fit)
+    with _budget.hold(require_pixels(image, content, target.max_pixels)):
         # The low bytes of 16-bit channels matter only where a part of the range is scaled to 0..255.
         wide = has_16_bit_channels(image)
         low = open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from gan_cli.data.decoding.crop_and_pad import min_decode_size
+from gan_cli.data.decoding.value_ranges import row_blocks
 from gan_cli.image_files.formats import BadImageError, is_dicom
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-MOST_PIXELS = 178_956_970  # of one image; for more, Pillow raises DecompressionBombError
+SCAN, END = b"\xff\xda", b"\xff\xd9"  # markers in a JPEG: start of a scan, and end of the image
+TOO_MUCH_TEXT = ("Decompressed data too large", "Too much memory used in text chunks")  # Pillow's words for a PNG
+COUNTED_BYTES = 1 << 20  # frames of a larger file are not counted, because that may take minutes
 OWN_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 FOREIGN_MAGIC = {
     (0, b"8BPS"): "psd",
@@ -36,24 +41,56 @@ OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
 WIDE_MODES = ("RGB", "RGBA")
 
 
+@contextmanager
+def limit_of_pillow_lifted() -> Iterator[None]:
+    """While entered, Pillow opens images of any size; `require_pixels` checks it before pixels are decoded."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def open_image(data: bytes) -> ImageFile.ImageFile:
     """Opens an image of one frame without decoding its pixels. Raises BadImageError if it cannot be used."""
     if not data:
         raise BadImageError("empty")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        frames = getattr(image, "n_frames", 1)
-    except Image.DecompressionBombError:
-        raise BadImageError(f"more than {MOST_PIXELS:,} pixels") from None
+        animated = getattr(image, "is_animated", False)
+        frames = getattr(image, "n_frames", 1) if animated and len(data) <= COUNTED_BYTES else 0
+    except Image.DecompressionBombError as error:
+        raise BadImageError(str(error)) from None
     except UnidentifiedImageError:
         raise BadImageError(_what_else(data)) from None
     except Exception as error:  # Pillow may raise almost anything on a damaged file
         raise BadImageError(describe_decode_error(error)) from None
-    if image.width * image.height > MOST_PIXELS:
-        raise BadImageError(f"more than {MOST_PIXELS:,} pixels")
-    if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with a preview image
-        raise BadImageError(f"has {frames} pages" if image.format == "TIFF" else f"is animated, {frames} frames")
+    if animated and image.format != "MPO":  # MPO: a camera's JPEG with a preview image
+        many = f"{frames:,}" if frames else "many"
+        raise BadImageError(f"has {many} pages" if image.format == "TIFF" else f"is animated, {many} frames")
     return image
+
+
+def require_pixels(image: ImageFile.ImageFile, data: bytes, most: int) -> int:
+    """Returns the number of pixels that are in memory while `image` is decoded, after `draft`.
+
+    Raises BadImageError if they are more than `most`. A JPEG of several scans is held at its full size.
+    """
+    pixels = image.width * image.height
+    reduced = getattr(image, "decoderconfig", None)
+    if reduced and not _has_one_scan(image, data):
+        pixels *= reduced[0] ** 2
+    if pixels > most:
+        raise BadImageError(f"{pixels:,} pixels, more than dataset.max_pixels={most} allows")
+    return pixels
+
+
+def _has_one_scan(image: ImageFile.ImageFile, data: bytes) -> bool:
+    """Returns whether a JPEG, opened but not decoded, is neither progressive nor of several scans."""
+    if image.format != "JPEG" or image.info.get("progressive"):
+        return False
+    start = image.fp.tell() if image.fp else 0  # of the first scan's data
+    return data.find(SCAN, start, data.find(END, start)) < 0
 
 
 def decode_pixels(image: ImageFile.ImageFile) -> None:
@@ -122,7 +159,11 @@ def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
         low.load()
     except Exception as error:
         raise BadImageError(describe_decode_error(error)) from None
-    return (np.asarray(image).astype(np.uint16) << 8) | np.asarray(low)
+    combined = np.empty((image.height, image.width, len(image.getbands())), np.uint16)
+    for rows in row_blocks(combined.shape):
+        box = (0, rows.start, image.width, rows.stop)
+        combined[rows] = (np.asarray(image.crop(box)).astype(np.uint16) << 8) | np.asarray(low.crop(box))
+    return combined
 
 
 def _what_else(data: bytes) -> str:
@@ -141,4 +182,6 @@ def describe_decode_error(error: Exception) -> str:
     """Returns why decoding failed, in a few words."""
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
+    if any(words in str(error) for words in TOO_MUCH_TEXT):
+        return "its metadata are too large, save it without them"
     return "truncated" if "truncated" in str(error).lower() else "damaged"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,10 +42,23 @@ def value_kind(dtype: np.dtype) -> str:
 
 def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
     """Scales the range `wanted` to 0..255, with other values clipped. A text means the full range of `kind`."""
-    if kind == SIXTEEN_BITS and isinstance(wanted, str):
-        return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
     if kind == EIGHT_BITS and isinstance(wanted, str):
         return values if values.dtype == np.uint8 else values.astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for rows in row_blocks(values.shape):
+        scaled[rows] = _scaled(values[rows], kind, wanted)
+    return scaled
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yields slices of rows of at most 2^20 values, so that a large image is converted with little more memory."""
+    rows = max(1, 2**20 // max(1, math.prod(shape[1:])))
+    return (slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows))
+
+
+def _scaled(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
+    if kind == SIXTEEN_BITS and isinstance(wanted, str):
+        return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
     low, high = FULL_RANGES[kind] if isinstance(wanted, str) else wanted
     spread = (values.astype(np.float64) - low) * (255 / (high - low))
     return np.clip(np.rint(spread), 0, 255).astype(np.uint8)

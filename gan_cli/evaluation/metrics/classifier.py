@@ -37,6 +37,7 @@ PREDICTED_AT_ONCE = 500
 TIMED_STEPS = 10  # steps after which the training time is estimated
 ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
 MOST_BYTES = 16 << 20
+FEWEST_IMAGES = 100  # labelled images, from which a classifier is trained; fewer leave under ten to test it on
 MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
 SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
 
@@ -227,9 +228,7 @@ class ClassifierAssessment(NamedTuple):
 
 
 # As `load_assessed_classifier`.
-ClassifierLoader = Callable[
-    [str, Tensor, Tensor, Sequence[Attribute], LogCallback, str], tuple[Classifier, ClassifierAssessment]
-]
+ClassifierLoader = Callable[[str, Tensor, Tensor, Sequence[Attribute], LogCallback, str], tuple[Classifier | None, str]]
 
 
 def load_assessed_classifier(
@@ -239,17 +238,30 @@ def load_assessed_classifier(
     attributes: Sequence[Attribute],
     log: LogCallback,
     otherwise: str,
-) -> tuple[Classifier, ClassifierAssessment]:
+) -> tuple[Classifier | None, str]:
     """Loads the classifier of this data set from the user's cache, or trains one, and logs its accuracy.
 
-    If it is at chance level, the logged line ends with `otherwise`, which says what is done without it.
+    Returns it with this line of text. Returns None in its place if it is at chance level, or if the data set has fewer
+    than FEWEST_IMAGES labelled images; then the logged line ends with `otherwise`, which says what is done without it.
     """
+    summary = describe_too_few(labels)
+    if summary:
+        log(f"{summary}, {otherwise}")
+        return None, summary
     found = load_or_train_classifier(
         dataset_fingerprint, samples, labels, attributes, CLASSIFIER_CACHE.expanduser(), log
     )
     assessment = assess_classifier(found.accuracy, labels, attributes)
     log(assessment.summary + (f": {otherwise}" if assessment.at_chance else ""))
-    return found, assessment
+    return None if assessment.at_chance else found, assessment.summary
+
+
+def describe_too_few(labels: Tensor) -> str:
+    """Returns a line of text if there are too few labelled images to train a classifier, else an empty text."""
+    labelled = int((labels >= 0).reshape(len(labels), -1).any(1).sum())
+    if labelled >= FEWEST_IMAGES:
+        return ""
+    return f"classifier: {count_noun(labelled, 'labelled image')}, fewer than {FEWEST_IMAGES}: none is trained"
 
 
 def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
