@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.option_files import read_option_file
 from gan_cli.config.search_path import find_option_files, user_config_folders
 from gan_cli.config.train_config import flatten
+from gan_cli.storage.yaml_files import read_option_file
 
 Values = dict[str, Any]
 

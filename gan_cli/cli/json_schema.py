@@ -15,12 +15,13 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
-from gan_cli.config.option_files import OPTIONAL_GROUPS, read_option_file
+from gan_cli.config.option_files import OPTIONAL_GROUPS
 from gan_cli.config.options.fields import adapter
 from gan_cli.config.recipes import GROUP as RECIPE
 from gan_cli.config.search_path import EXPERIMENTS, config_folder
 from gan_cli.config.train_config import flatten
 from gan_cli.errors import UsageError, did_you_mean
+from gan_cli.storage.yaml_files import read_option_file
 
 FOLDER = ".schemas"  # in configs/: the schemas of its files
 RENAMED = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}

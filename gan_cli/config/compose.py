@@ -33,13 +33,14 @@ from gan_cli.config.implied_choices import (
     sections_set_by,
     with_recipe_none,
 )
-from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file, read_option_file
+from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
 from gan_cli.config.options.fields import walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
 from gan_cli.config.train_config import flatten
 from gan_cli.config.user_folder import search_path_entry
 from gan_cli.errors import UsageError, one_line
+from gan_cli.storage.yaml_files import read_option_file
 
 HYDRA_KEYS = ("hydra.", "hydra/")
 # Leaves out options of Hydra's own groups that no composition uses, which takes a tenth less time.

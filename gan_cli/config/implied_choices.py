@@ -12,9 +12,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from gan_cli.config import recipes
-from gan_cli.config.option_files import read_option_file
 from gan_cli.config.overrides import read_override
 from gan_cli.config.search_path import find_option_files
+from gan_cli.storage.yaml_files import read_option_file
 
 BUNDLES = (recipes.GROUP, "experiment")
 

@@ -14,9 +14,10 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 
-from gan_cli.config.option_files import check_option_file, read_option_file
+from gan_cli.config.option_files import check_option_file
 from gan_cli.config.options.untrusted_files import check_untrusted
 from gan_cli.config.search_path import CURRENT_CONFIGS, explicit_config_folder, group_of, note_used, warn_hidden
+from gan_cli.storage.yaml_files import read_option_file
 
 
 class UserConfigSource(FileConfigSource):

@@ -29,7 +29,6 @@ from gan_cli.device import (
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
-from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.finish import due_work, missing_parts
@@ -44,6 +43,7 @@ from gan_cli.launch.weight_transfer import (
     transfer_weights,
 )
 from gan_cli.models.build_networks import check_parameters
+from gan_cli.preflight.dry_run import preview
 from gan_cli.runs.log import AFTER_STEP, RunLog, truncate_metrics
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance

@@ -10,8 +10,8 @@ import pytest
 from gan_cli.api_arguments import read_overrides
 from gan_cli.config import search_path
 from gan_cli.config.compose import compose_command
-from gan_cli.config.option_files import read_option_file
 from gan_cli.errors import UsageError
+from gan_cli.storage.yaml_files import read_option_file
 from support.commands import write_text
 
 # What follows `# @package _global_` in experiment/mine.yaml, and the message after the file's path.

@@ -102,12 +102,12 @@ def _picture(here: Path) -> Check:
 
 
 def _options(here: Path) -> Check:
-    from gan_cli.config import option_files
+    from gan_cli.storage import yaml_files
 
     def check(content: bytes) -> None:
         (here / "x.yaml").write_bytes(content)
-        option_files._read.cache_clear()
-        option_files.read_option_file(here / "x.yaml")
+        yaml_files._read.cache_clear()
+        yaml_files.read_option_file(here / "x.yaml")
 
     return check
 

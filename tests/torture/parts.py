@@ -66,7 +66,7 @@ PARTS = {
     "signal": Part("signals at random instants, and ignored", 8, 300, signals.signalled),
     "double": Part("two signals, of which the second comes at a random instant", 4, 100, signals.signalled_twice),
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
-    "hostile": Part("hostile run folders, checkpoints, pictures, archives, YAML", 60, 400, hostile.hostile_input),
+    "hostile": Part("hostile run folders, checkpoints, images, archives, YAML", 60, 400, hostile.hostile_input),
     "fuzz": Part("mutants of files that others may have made", *fuzz.TRIALS, fuzz.mutants, cases=fuzz.CASES),
     "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),

@@ -17,9 +17,9 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation.metrics import classifier
-from gan_cli.launch import trial_run
-from gan_cli.launch.dry_run import _recorded_shapes
 from gan_cli.models.build_networks import count_parameters
+from gan_cli.preflight import trial_run
+from gan_cli.preflight.dry_run import _recorded_shapes
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training import loop
 from support.configs import TINY_IMAGES, compose, without

@@ -21,8 +21,8 @@ from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate
 from gan_cli.evaluation.metrics.classifier import STEPS, Classifier, describe_too_few, train_classifier
 from gan_cli.evaluation.real_data import MIN_SAMPLES, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
-from gan_cli.launch.data_audit import Row
-from gan_cli.launch.estimate import Cost, Costs, format_bytes, format_seconds
+from gan_cli.preflight.data_audit import Row
+from gan_cli.preflight.estimate import Cost, Costs, format_bytes, format_seconds
 from gan_cli.state import checkpoint
 from gan_cli.state.train_state import GeneratorStepOutput, require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST

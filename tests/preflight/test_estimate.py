@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gan_cli.errors import StorageError
-from gan_cli.launch.estimate import (
+from gan_cli.preflight.estimate import (
     Cost,
     Costs,
     format_bytes,

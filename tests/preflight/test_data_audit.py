@@ -12,7 +12,7 @@ from PIL import Image
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.launch import data_audit
+from gan_cli.preflight import data_audit
 from support.configs import compose
 
 

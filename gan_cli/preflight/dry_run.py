@@ -16,10 +16,10 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import StorageError, count_noun, one_line
-from gan_cli.launch.data_audit import Row, audit
-from gan_cli.launch.estimate import Part, format_bytes, format_seconds, free_bytes, steps_and_parts
-from gan_cli.launch.trial_run import try_everything
 from gan_cli.models.build_networks import count_parameters
+from gan_cli.preflight.data_audit import Row, audit
+from gan_cli.preflight.estimate import Part, format_bytes, format_seconds, free_bytes, steps_and_parts
+from gan_cli.preflight.trial_run import try_everything
 from gan_cli.randomness import generator_for
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents, prepare_for_discriminator
