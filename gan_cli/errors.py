@@ -116,6 +116,12 @@ def printable(text: str) -> str:
 
 
 def one_line(text: object, limit: int = 500) -> str:
-    """Returns untrusted text in a form safe to print: one line of at most `limit` printable characters."""
+    """Returns untrusted text in a form safe to print: one line of at most `limit` printable characters.
+
+    The last quarter of a longer text is kept, because the reason of an error comes after its path.
+    """
     cleaned = " ".join(printable(str(text)).split())
-    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+    if len(cleaned) <= limit:
+        return cleaned
+    end = limit // 4
+    return f"{cleaned[: limit - 1 - end]}…{cleaned[len(cleaned) - end :]}"

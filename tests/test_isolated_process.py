@@ -139,7 +139,9 @@ def test_one_place_alone_makes_the_command_of_a_python_process() -> None:
         assert not imported_modules(path) & STARTERS, path
         calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
         starting = {call for call in calls if call.startswith(("os.exec", "os.spawn", "os.posix_spawn", "os.fork"))}
-        assert not starting, path
+        assert starting <= ({"os.fork"} if path.stem == "batch_trials" else set()), path  # a fork imports nothing new
         if "subprocess" in imported_modules(path):
-            assert path.stem in ("device", "jobs", "isolated_pt2"), path  # git; and what child_command says
+            assert path.stem in ("device", "jobs", "isolated_pt2", "out_of_memory"), (
+                path
+            )  # git; and what child_command says
             assert path.stem == "device" or "child_command" in calls, path

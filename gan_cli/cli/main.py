@@ -74,7 +74,7 @@ def _describe_os_error(error: OSError) -> str:
     if error.filename is None:
         return one_line(error)
     path = Path(os.fsdecode(error.filename))
-    return one_line(f"{path}: {describe_reason(error, path.parent)}")
+    return one_line(f"{path}: {describe_reason(error, path.parent)}", 400)
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:

@@ -185,7 +185,8 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     samples = generate_samples(generator, config, dataset, seeds, few)
     found = evaluate_samples(reference, samples, names or ("frechet",), resamples=0).metrics
     done = time.perf_counter()
-    text = f"{', '.join(metric.name for metric in found)} of {few} samples: {format_seconds(done - prepared)}"
+    names_found = ", ".join(metric.name for metric in found)
+    text = f"{names_found} of {count_noun(few, 'sample')}: {format_seconds(done - prepared)}"
     if not names:
         return f"{text} (not computed in the run)", brief.seconds, evaluation
     preparation = brief.seconds + (prepared - started) * n / few

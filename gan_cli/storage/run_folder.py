@@ -61,7 +61,7 @@ def create_dated_folder(parent: Path, prefix: str = "") -> Path:
             if not parent.is_dir():
                 break
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+            raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
     raise StorageError(f"{parent}: cannot hold a run, it is a file")
 
 
@@ -74,7 +74,7 @@ def create_run_folder(folder: Path) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_empty(folder)
-        raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
     return folder
 
 

@@ -51,7 +51,7 @@ WRONG = {
     "--config-dir ~nobody_here/nope": 2,
     "--cfg nope": 2,
     "--info": 2,
-    "dataset=ring architecture=mlp steps=1 threads=1 output=" + "deep/" * 1500: 2,
+    "dataset=ring architecture=mlp steps=1 threads=1 output=" + "deep/" * 1500: 5,
     "init_from=" + "x" * 5000: 5,
     "dataset.name=ring": 2,
     "steps = 5": 2,

@@ -175,12 +175,13 @@ def test_the_estimate_is_near_to_what_a_run_takes(
 def test_metrics_are_tried_as_the_run_computes_them(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(classifier, "CLASSIFIER_CACHE", here / "classifiers")
     command = [*TINY_IMAGES, "conditioning=projection", "evaluation.n=50", "training.evaluate_every=1000"]
     told = dry(capsys, *command, "evaluation.metrics=[kernel]")
     assert re.search(r"metric +kernel-classifier of 50 samples", told)
     assert re.search(r"evaluations +3 ", told)
     assert "preparing evaluations" in told
-    assert not classifier.CLASSIFIER_CACHE.expanduser().exists()
+    assert not (here / "classifiers").exists()
     few = [*without(TINY_IMAGES, "dataset.size"), "dataset.size=8"]
     assert run_command("train", [*few, "evaluation.metrics=[kernel]", "dry_run=true"]) == 2
     assert "these data have 8 samples, too few to compare with" in capsys.readouterr().err

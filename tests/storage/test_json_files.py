@@ -39,7 +39,7 @@ def test_what_is_not_at_its_place_is_missing(value: Any) -> None:
 
 def test_texts_and_lists_are_cut() -> None:
     row = Row.model_validate({"name": "a\n\x1b[31mb" * 1000, "values": [*range(10**6)], "a": {"b": "\udcff"}})
-    assert (row.name, row.values, row.deep) == ("a [3…", (0, 1, 2, 3), "\udcff")
+    assert (row.name, row.values, row.deep) == ("a […b", (0, 1, 2, 3), "\udcff")
     assert [text(value) for value in (None, True, [], {}, 10**5000)] == [""] * 5
 
 
