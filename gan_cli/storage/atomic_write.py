@@ -11,15 +11,13 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gan_cli.storage import locks
 
-PREFIX = ".tmp-"
-OF_EARLIER_VERSIONS = re.compile(r"\.tmp-\d+-.+|\.part-[a-z0-9_]{8}")  # which did not lock them
-OLD_SECONDS = 24 * 3600
+PREFIX = ".gan-cli-"
+NAME = re.compile(rf"\{PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp makes it; files of the user must never match
 
 
 @contextlib.contextmanager
@@ -51,23 +49,16 @@ def _create_locked(parent: Path) -> tuple[Path, int | None]:
 
 
 def remove_unlocked(parent: Path) -> None:
-    """Removes the temporary folders in `parent` whose process has ended. Follows no symbolic links.
-
-    Also removes temporary files and folders of earlier versions that are older than a day.
-    """
+    """Removes the temporary folders in `parent` that this user made and whose process has ended. Follows no links."""
     if locks.fcntl is None:
         return
-    for path in (*parent.glob(f"{PREFIX}*"), *parent.glob(".part-*")):
-        with contextlib.suppress(OSError):
-            if OF_EARLIER_VERSIONS.fullmatch(path.name) and time.time() - path.lstat().st_mtime > OLD_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)  # does nothing to a file or a link
-                path.unlink()
-    for folder in parent.glob(f"{PREFIX}*"):
+    for folder in filter(lambda path: NAME.fullmatch(path.name), parent.glob(f"{PREFIX}*")):
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 locks.lock_file(handle)
-                shutil.rmtree(folder, ignore_errors=True)
+                if os.fstat(handle).st_uid == os.geteuid():
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(handle)
 

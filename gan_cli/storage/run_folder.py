@@ -141,10 +141,6 @@ def clear_leftovers(folder: Path) -> None:
     """Removes temporary files of killed processes, not of live ones. The caller must hold the folder's lock."""
     for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
         remove_unlocked(part)
-        for path in part.glob(".*"):
-            old_name = path.name.endswith(".tmp") or path.name.startswith(".tmp")  # of an earlier version
-            if old_name and (path.is_symlink() or not path.is_dir()):
-                path.unlink(missing_ok=True)
 
 
 def runs_in(folder: Path) -> list[Path]:

@@ -412,8 +412,9 @@ def test_ten_kills_at_random_instants_lose_nothing(train: Callable[..., Path], h
         done = checkpoint.load(run / CHECKPOINTS / LAST).counters.step
     done = last_checkpoint(run).counters.step
     assert done > 5
-    (run / CHECKPOINTS / ".tmpAb3dEf").write_bytes(b"half a checkpoint")
-    (run / "samples" / ".step_00000001.png.tmp").write_bytes(b"half an image")
+    for name in (CHECKPOINTS, "samples"):
+        (run / name / ".gan-cli-ab3de_f1").mkdir()
+        (run / name / ".gan-cli-ab3de_f1" / "part").write_bytes(b"half a file")
     train(f"resume={run}", f"steps={done + 3}")
     whole = train(*every_step, f"steps={done + 3}", "name=whole")
     assert_equal_runs(whole, run)

@@ -16,7 +16,7 @@ from gan_cli.storage.run_folder import clear_leftovers
 
 
 def test_parts_of_killed_commands_go_and_those_of_live_ones_stay(tmp_path: Path) -> None:
-    dead = tmp_path / ".tmp-1-x"
+    dead = tmp_path / ".gan-cli-abcd_123"
     dead.mkdir()
     (dead / "half").write_text("half")
     with temporary_folder(tmp_path) as live, replacing(tmp_path / "x") as part:
@@ -67,20 +67,28 @@ def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_parts_of_earlier_versions_go_after_a_day(tmp_path: Path) -> None:
-    names = (".tmp-17-a.png", ".part-ab3_xyz9", ".part-of-mine", ".tmp-new")
+def test_what_gan_cli_did_not_make_stays(tmp_path: Path) -> None:
+    """Names that resemble those of temporary folders, files of such a name, and links."""
+    names = (
+        ".tmp-work",
+        ".gan-cli-my_own_work",
+        ".gan-cli-",
+        ".gan-cli-WORKWORK",
+        ".part-december",
+        "xx.gan-cli-abcdefgh",
+    )
     for name in names:
-        (tmp_path / name).write_text("half")
-    folder = tmp_path / ".part-12345678"
-    folder.mkdir()
-    with temporary_folder(tmp_path):
-        pass
-    assert len(list(tmp_path.iterdir())) == 5
-    for path in tmp_path.iterdir():
-        os.utime(path, (0, 0))
-    with temporary_folder(tmp_path):
-        pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-of-mine", ".tmp-new"]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("precious")
+    (tmp_path / ".gan-cli-abcdefgh").write_text("precious")
+    (tmp_path / ".gan-cli-12345678").symlink_to(tmp_path / ".tmp-work")
+    before = sorted(tmp_path.rglob("*"))
+    for path in before:
+        os.utime(path, (0, 0), follow_symlinks=False)
+    with replacing(tmp_path / "x") as part:
+        part.touch()
+    clear_leftovers(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "x"])
 
 
 def test_after_an_error_neither_of_two_files_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

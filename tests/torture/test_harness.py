@@ -104,9 +104,9 @@ def test_the_oracle_names_what_is_lost_left_or_damaged(tmp_path: Path) -> None:
     assert differences(state_of(tmp_path), expected) == []
     (tmp_path / "a.png").unlink()
     (tmp_path / "b.json").write_text("{")
-    (tmp_path / ".tmp-1-a.png").write_text("")
+    (tmp_path / ".gan-cli-abcd1234").write_text("")
     kinds = {fault.text.partition(":")[0]: fault.kind for fault in differences(state_of(tmp_path), expected)}
-    assert kinds == {".tmp-1-a.png": "leftover", "a.png": "lost", "b.json": "corrupt"}
+    assert kinds == {".gan-cli-abcd1234": "leftover", "a.png": "lost", "b.json": "corrupt"}
 
 
 def test_a_power_cut_keeps_what_was_synced_and_may_lose_the_rest(tmp_path: Path) -> None:

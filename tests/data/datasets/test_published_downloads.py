@@ -60,7 +60,7 @@ def test_missing_files_are_downloaded_once(
     shutil.rmtree(folder)
     assert load(root, name).fingerprint == load(root, name, download=False).fingerprint == dataset.fingerprint
     assert "downloading" not in capsys.readouterr().out
-    assert not list(root.rglob(".tmp-*"))
+    assert not list(root.rglob(".gan-cli-*"))
 
 
 @pytest.mark.parametrize("name", DOWNLOADED)

@@ -108,7 +108,7 @@ def test_something_else_in_place_of_a_file(
         root = published.copy(name, tmp_path / str(number))
         (root / path).write_bytes(content)
         refused(partial(load, root, name), Path(path).name)
-        assert not list(root.rglob(".tmp-*"))
+        assert not list(root.rglob(".gan-cli-*"))
 
 
 @pytest.mark.parametrize("name", [name for name in NEEDED if name != "lsun"])

@@ -14,8 +14,8 @@ from random import Random
 NAMES = (
     "config.json", "metrics.jsonl", "budget.jsonl", "train.log", ".lock", ".due.json", "report.html", "progress.webp",
     "checkpoints", "samples", "checkpoints/last.safetensors", "checkpoints/best.safetensors",
-    "checkpoints/step_00000002.safetensors", "checkpoints/step_00000009.safetensors", "checkpoints/.tmp-1-x",
-    "samples/step_00000000.png", "samples/real.png", "samples/.tmp-1-x", "evaluations/x.json", "generated",
+    "checkpoints/step_00000002.safetensors", "checkpoints/step_00000009.safetensors", "checkpoints/.gan-cli-abcd1234",
+    "samples/step_00000000.png", "samples/real.png", "samples/.gan-cli-abcd1234", "evaluations/x.json", "generated",
     f"samples/step_{'9' * 200}.png", f"checkpoints/step_{'9' * 200}.safetensors", "outcome.json",
 )  # fmt: skip
 
