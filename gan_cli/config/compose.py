@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli.config import composed_values, recipes, suggestions
 from gan_cli.config.commands import SCHEMAS, UNSUPPORTED_KEYS, groups
+from gan_cli.config.config_sources import OptionSource, search_path_entry
 from gan_cli.config.implied_choices import (
     BUNDLES,
     chosen_options,
@@ -38,9 +37,7 @@ from gan_cli.config.options.fields import walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
 from gan_cli.config.train_config import flatten
-from gan_cli.config.user_folder import search_path_entry
 from gan_cli.errors import UsageError, one_line
-from gan_cli.storage.yaml_files import read_option_file
 
 HYDRA_KEYS = ("hydra.", "hydra/")
 # Leaves out options of Hydra's own groups that no composition uses, which takes a tenth less time.
@@ -256,22 +253,13 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
             raise UsageError(reason)
 
 
-class OwnOptions(FileConfigSource):
-    """A config source that reads YAML in C and each file once. Hydra's reads it in Python at each composition."""
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        package, content = read_option_file(Path(self.path, self._normalize_file_name(config_path)))
-        header = {"package": package or None}
-        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", OmegaConf.create(content), header)
-
-
 @contextmanager
 def own_options() -> Iterator[None]:
-    """While entered, Hydra composes the option files of gan-cli itself, read by `OwnOptions`."""
+    """While entered, Hydra composes the option files of gan-cli itself, read by `OptionSource`."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         sources = GlobalHydra.instance().config_loader().get_sources()
         index = next(number for number, source in enumerate(sources) if source.provider == "main")
-        sources[index] = OwnOptions("main", str(config_folder()))
+        sources[index] = OptionSource("main", str(config_folder()))
         yield
 
 

@@ -26,7 +26,12 @@ from gan_cli.sweeps.combinations import PlannedSweep
 from gan_cli.sweeps.outcomes import Job, Sweep
 
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
-KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs that differ only in these are the same
+KEYS_OUTSIDE_JOB_IDENTITY = (
+    "name",
+    "output",
+    "resume_strict",
+    *SWEEP_ONLY_KEYS,
+)  # two jobs that differ only in these are the same
 # If the user names no metric, the first of these that any job has ranks the results.
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"

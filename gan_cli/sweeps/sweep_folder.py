@@ -96,16 +96,21 @@ def _exclusive(folder: Path) -> Iterator[None]:
 def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:
     """Returns the folder and the record of the newest sweep with the same identity and jobs; None if there is none.
 
-    Prints a warning for a damaged record, since its sweep could be the one that the user wants to continue.
+    Prints a warning for a damaged record, since its sweep could be the one that the user wants to continue, and a note
+    if the command is that of a sweep whose configs were others, as of another version of gan-cli.
     """
+    others: list[Path] = []
     for folder in sweeps_in(this.parent):
         record = read_sweep(folder)
         if record is None and (folder / SWEEP_RECORD).exists():
             print(f"warning: {folder / SWEEP_RECORD}: is damaged, so this sweep cannot be continued", flush=True)
         if record is None or record.identity != this.identity:
+            others += [folder] if record is not None and record.command == this.command else []
             continue
         if {job.key for job in record.jobs} == {job.key for job in this.jobs}:
             return folder, record
+    if others:
+        print(f"note: {others[0]} is not continued: the same command gives other configs now", flush=True)
     return None
 
 

@@ -186,3 +186,10 @@ def test_a_file_of_many_keys_is_read_in_a_moment(tmp_path: Path) -> None:
     before = time.process_time()
     assert len(read_option_file(path)[1]) == 30_000
     assert time.process_time() - before < 5
+
+
+def test_the_package_of_a_user_is_found_after_a_long_comment(here: Path) -> None:
+    path = here / "configs" / "experiment" / "p.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n" * 502 + "# @package _global_\nseed: 3\n")
+    assert compose_command("train", ["experiment=p"]).data["seed"] == 3

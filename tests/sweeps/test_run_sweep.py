@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -467,6 +468,25 @@ def test_the_figure_that_is_named_is_worked_out(best: str, brought: str) -> None
     this = plan.plan(compose_sweep("train", named), named, "gan-train -m")
     assert this.added == ((f"evaluation.metrics={brought}",) if brought else ())
     assert this.ranked_by == (best.partition(",")[0],)
+
+
+def test_the_keys_of_jobs_stay() -> None:
+    """Else a sweep that an earlier version began is run again. Leave new keys that change no result out of the key."""
+    named = ["loss=hinge,minimax", "seed=1", "steps=10", "dataset.download=false"]
+    keys = ["41bbb5acbb14e62e", "e8d558a1725d7934"]
+    assert [job.key for job in plan.plan(compose_sweep("train", named), named, "gan-train -m").jobs] == keys
+
+
+def test_a_sweep_with_other_configs_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["experiment=ring", "seed=1,2"]
+    this = plan.plan(compose_sweep("train", arguments), arguments, "gan-train -m x")
+    with sweep_folder.open_sweep(this) as (begun, _):
+        run_folder = begun.folder / "0"
+        run_folder.mkdir()
+        (run_folder / "outcome.json").write_text("{}")
+    with sweep_folder.open_sweep(dataclasses.replace(this, identity="other")) as (_, continued):
+        assert not continued
+    assert "is not continued: the same command gives other configs now" in capsys.readouterr().out
 
 
 def test_metrics_that_are_named_are_not_added_to() -> None:

@@ -1,4 +1,4 @@
-"""Makes a folder of the user's or a plugin's options a config source of Hydra, without files of Hydra's own groups.
+"""Config sources of Hydra: the options of gan-cli, and those of a user or a plugin without Hydra's own groups.
 
 Hydra runs the code that an option of its own groups (sweepers, launchers and others) names in `_target_`. Therefore
 only installed packages define these options.
@@ -13,6 +13,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
 
 from gan_cli.config.option_files import check_option_file
 from gan_cli.config.options.untrusted_files import check_untrusted
@@ -20,7 +21,19 @@ from gan_cli.config.search_path import CURRENT_CONFIGS, explicit_config_folder, 
 from gan_cli.storage.yaml_files import read_option_file
 
 
-class UserConfigSource(FileConfigSource):
+class OptionSource(FileConfigSource):
+    """A config source that reads YAML in C and each file once. Hydra's reads it in Python at each composition.
+
+    Hydra's also looks for the package in the first 512 characters only.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        package, content = read_option_file(Path(self.path, self._normalize_file_name(config_path)))
+        header = {"package": package or None}
+        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", OmegaConf.create(content), header)
+
+
+class UserConfigSource(OptionSource):
     """A config source that hides Hydra's own groups, checks the files that it reads, and records them."""
 
     @staticmethod

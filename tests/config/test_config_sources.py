@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
-from gan_cli.config import option_files, user_folder
+from gan_cli.config import config_sources, option_files
 from gan_cli.config.compose import groups
 from gan_cli.config.composed_values import refuse_hydra_keys
 from gan_cli.errors import UsageError
@@ -99,7 +99,7 @@ def test_what_hydra_asks_for_and_does_not_get(tmp_path: Path, name: str) -> None
     for path in ("hydra/launcher/mine", "HYDRA/launcher/mine", "loss/hydra", "loss/mine"):
         write_text(tmp_path / f"mine/{path}.yaml", "name: hinge\n")
     write_text(tmp_path / "theirs/mine.yaml", "name: hinge\n")
-    folder = user_folder.UserConfigSource("", user_folder.search_path_entry(tmp_path / "mine"))
+    folder = config_sources.UserConfigSource("", config_sources.search_path_entry(tmp_path / "mine"))
     assert folder.is_config("loss/mine")
     assert folder.is_group("loss")
     assert not folder.is_config(name)
@@ -183,7 +183,7 @@ def test_a_file_sets_no_key_of_hydra_and_calls_no_resolver(
         assert compose("experiment=quick").seed == 2
         return
     refused(lambda: compose("experiment=quick"), words)
-    for module in (option_files, user_folder):
+    for module in (option_files, config_sources):
         monkeypatch.setattr(module, "check_option_file", lambda *file: None)
     refused(lambda: compose("experiment=quick"), words)
 
