@@ -19,10 +19,12 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.locate import resolve_path
+from gan_cli.storage.run_files import open_to_append, read_bytes, read_lines, refuse_unsafe
 from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also name folders in a run
 CSV_FILE = "metrics.csv"
+LONGEST_ID = 1000  # bytes
 RUN_ID = "run_id.txt"
 PROJECT = "gan-cli"
 WANDB_HOST = "api.wandb.ai"
@@ -135,15 +137,15 @@ class CsvTable(Tracker):
     """Writes `<run>/metrics.csv`, with a row for each line of `metrics.jsonl` and a column for each metric."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
-        self._path = refuse_symlink(folder / CSV_FILE)
+        self._path = folder / CSV_FILE
+        refuse_unsafe(self._path)
         self._names: list[str] = []
         self.truncate(step)
 
     def _rows(self) -> list[dict[str, str]]:
         if not self._path.is_file():
             return []
-        with open(self._path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        return list(csv.DictReader(line.decode(errors="replace") for line in read_lines(self._path)))
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         """Writes the whole table to the file. A row without a value for a metric has an empty cell in its column."""
@@ -158,15 +160,15 @@ class CsvTable(Tracker):
             self._names += new
             self._write([*self._rows(), row])
             return
-        with open(self._path, "a", encoding="utf-8", newline="") as file:
+        with open_to_append(self._path) as file:
             csv.DictWriter(file, self._names, restval="").writerow(row)
 
     def truncate(self, step: int) -> None:
         rows = self._rows()
         self._names = list(rows[0]) if rows else []
         kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) <= step]
-        if len(kept) < len(rows):
-            self._write(kept)
+        if rows:
+            self._write(kept)  # also without a last line that is not complete
 
 
 class MLflow(Tracker):
@@ -198,7 +200,7 @@ class MLflow(Tracker):
         mlflow.set_experiment(name)
         known = inside / RUN_ID
         if known.is_file():
-            mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
+            mlflow.start_run(run_id=_read_id(known))
             return
         run = mlflow.start_run(run_name=f"{config.run_name} {folder.name}")
         remove_symlink(known).write_text(run.info.run_id + "\n", encoding="utf-8")
@@ -232,9 +234,14 @@ def has_key() -> bool:
 def _run_id(path: Path) -> str:
     """Returns the id of the W&B run from the file. If the file holds no valid id, first writes a new random id."""
     if path.is_file():
-        saved = path.read_text(encoding="utf-8").strip()
+        saved = _read_id(path)
         if saved.isalnum() and saved.isascii() and len(saved) <= 64:
             return saved
     created = secrets.token_hex(4)
     remove_symlink(path).write_text(created + "\n", encoding="utf-8")
     return created
+
+
+def _read_id(path: Path) -> str:
+    """Returns the text of a file that holds an id. Raises OSError if the file is longer than an id or a link."""
+    return read_bytes(path, LONGEST_ID).decode(errors="replace").strip()

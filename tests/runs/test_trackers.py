@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+import tracemalloc
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from gan_cli.runs import trackers
 from gan_cli.runs.log import RunLog, read_metrics
 from gan_cli.runs.trackers import has_key
 from gan_cli.state.checkpoint import LAST, load
+from gan_cli.storage.symlinks import UnsafeFileError
 from support.commands import run_process
 from support.configs import TINY_IMAGES, compose, without
 
@@ -223,6 +225,27 @@ def test_a_figure_that_comes_later_gets_a_column(tmp_path: Path) -> None:
     table.truncate(1)
     table.metrics(2, {"a": 2.0})
     assert [(row["step"], row["a"]) for row in rows_of(tmp_path)] == [("1", "0.5"), ("2", "2.0")]
+
+
+def test_a_table_of_a_stranger_is_read_by_lines_and_never_through_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"step,a\r\n1,0.5\r\n")
+    os.truncate(path, 300 << 20)  # as one line of zeros
+    tracemalloc.start()
+    try:
+        trackers.CsvTable(compose(*TINY_IMAGES), tmp_path, 3, print).metrics(4, {"a": 0.25})
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    finally:
+        tracemalloc.stop()
+    assert rows_of(tmp_path) == [{"step": "1", "a": "0.5"}, {"step": "4", "a": "0.25"}]
+    path.unlink()
+    (tmp_path / "victim").write_text("precious")
+    for make in (lambda: os.link(tmp_path / "victim", path), lambda: os.mkfifo(path)):
+        make()
+        with pytest.raises(UnsafeFileError):
+            trackers.CsvTable(compose(*TINY_IMAGES), tmp_path, 0, print)
+        path.unlink()
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 class FakeMLflow(types.ModuleType):

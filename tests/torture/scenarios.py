@@ -69,7 +69,7 @@ def only_run(trial: Trial) -> Path:
     """Returns the run or sweep folder of the trial, the newest if an earlier one has no checkpoint to go on from."""
     *earlier, folder = sorted((trial.here / "outputs" / NAME).iterdir(), key=lambda path: path.stat().st_ctime_ns)
     for path in earlier:
-        if any(path.rglob("*.safetensors")):
+        if any(path.rglob("checkpoints/*.safetensors")):
             trial.fault("lost", f"{path.name} has a checkpoint, but a new run was begun")
     return folder
 
