@@ -30,7 +30,7 @@ COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
 INFO_FLAGS = ("--info", "-i")
 PACKAGE_FLAGS = ("--package", "-p")
-HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *PACKAGE_FLAGS, *COMPLETION_FLAGS, "--hydra-help", "--resolve")
+HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *COMPLETION_FLAGS, "--hydra-help")  # the others change what these print
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
 

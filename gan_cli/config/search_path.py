@@ -18,6 +18,7 @@ from gan_cli.errors import UsageError, one_line
 
 EXPERIMENTS = "experiment"
 MAX_EXPERIMENT_DEPTH = 3  # levels of folders below `experiment/`
+MOST_ENTRIES = 10_000  # of a group's folder; it may be a link to a large one
 CURRENT_CONFIGS = "configs"  # used if the current folder contains a folder of this name
 _explicit: list[Path] = []  # the folder of --config-dir, for this process
 _used: dict[tuple[str, str], None] = {}  # (folder, file) read by this command
@@ -82,9 +83,15 @@ def _list_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, st
     """Yields (group, option) for each file of these groups: `experiment/a/b.yaml` is (`experiment`, `a/b`)."""
     for group in groups:
         depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
-        for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
-            for path in (folder / group).glob(pattern):
-                yield group, path.relative_to(folder / group).with_suffix("").as_posix()
+        seen = 0
+        for where, folders, files in os.walk(folder / group):  # follows no links, and skips what cannot be read
+            below = Path(where).relative_to(folder / group)
+            seen += len(folders) + len(files)
+            if len(below.parts) >= depth or seen > MOST_ENTRIES:
+                folders.clear()
+            for name in files:
+                if name.endswith(".yaml"):
+                    yield group, (below / name).with_suffix("").as_posix()
 
 
 # --- files that were read ----------------------------------------------------------------------------------------

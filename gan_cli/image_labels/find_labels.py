@@ -29,6 +29,7 @@ LABEL_KEYWORDS = (NO_TABLE, FOLDERS, SHARDS)
 OTHER_TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of Hugging Face and StyleGAN
 TABLE_NAMES = (TABLE, *OTHER_TABLE_NAMES)
 MOST_BYTES = 256 * 2**20
+MOST_ROWS, MOST_ROWS_PER_IMAGE = 1_000_000, 20  # of a table
 PROBED_BYTES = 1 << 16  # bytes that are read of a table that is not used, only suggested
 PROBED = 20  # the most tables that are checked for a suggestion
 COCO = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[\s*\{')
@@ -87,7 +88,7 @@ class _Search:
         """
         file, listing = os.path.expanduser(named), self.reader.listing
         if os.path.isfile(file):
-            return self.in_table(_parse_file(file, one_line(named)))
+            return self.in_table(_parse_file(file, one_line(named), len(self.files)))
         wanted = named.replace("\\", "/").removeprefix("./")
         possible_tables = [*listing.tables, *listing.possible_tables]
         names = {"/".join(each.parts[depth:]): each for each in possible_tables for depth in (len(self.base), 0)}
@@ -114,7 +115,7 @@ class _Search:
         own = self.base[-1] if self.base else stem_of_path(self.path)
         for each in adjacent_tables(self.path, None, names):
             try:
-                table = _parse_file(each, one_line(each))
+                table = _parse_file(each, one_line(each), len(self.files))
             except UsageError as error:
                 self.remarks.append(f"not used: {error}")
                 continue
@@ -171,9 +172,11 @@ class _Search:
     def parse(self, file: ListedFile) -> Table:
         """Returns a table inside `path`. Raises UsageError if it cannot be read."""
         try:
-            return parse_table(self.reader.read(file), f"{self.reader.listing.shown}/{file.name}")
+            content, shown = self.reader.read(file), f"{self.reader.listing.shown}/{file.name}"
         except BadImageError as error:
             raise UsageError(f"{file.name}: cannot be read ({error})") from None
+        _refuse_rows(content, shown, len(self.files))
+        return parse_table(content, shown)
 
     # --- suggestions ---------------------------------------------------------------------------------------------
 
@@ -227,7 +230,7 @@ def _whole_lines(content: bytes) -> tuple[bytes, bool]:
     return content if whole else content[: content.rfind(b"\n", 0, PROBED_BYTES)], whole
 
 
-def _parse_file(path: str, shown: str) -> Table:
+def _parse_file(path: str, shown: str, images: int) -> Table:
     """Returns the table in a file. Raises UsageError if the file is too large, cannot be read or is no table."""
     try:
         if os.path.getsize(path) > MOST_BYTES:
@@ -236,4 +239,13 @@ def _parse_file(path: str, shown: str) -> Table:
             content = file.read()
     except (OSError, ValueError) as error:
         raise UsageError(f"dataset.labels={one_line(path)}: cannot be read ({one_line(error)})") from None
+    _refuse_rows(content, shown, images)
     return parse_table(content, shown)
+
+
+def _refuse_rows(content: bytes, shown: str, images: int) -> None:
+    """Raises UsageError if a table has so many more rows than there are images that reading them would fill memory."""
+    rows = max(content.count(end) for end in (b"\n", b"\r", b"]", b"}"))
+    most = MOST_ROWS + MOST_ROWS_PER_IMAGE * images
+    if rows > most:
+        raise UsageError(f"{shown}: has {rows:,} rows for {count_noun(images, 'image')}, at most {most:,} are read")

@@ -80,11 +80,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming_errors(path: Path) -> Iterator[None]:
-    """While entered, gives an OSError that names no file this path, as that of a write to a full disk."""
+    """While entered, gives an OSError that names no file, or a temporary one that is gone afterwards, this path."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        named = os.fsdecode(error.filename or "")
+        if error.errno is not None and (not named or f"{os.sep}{PREFIX}" in named):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 

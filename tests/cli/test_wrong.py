@@ -51,6 +51,8 @@ WRONG = {
     "--config-dir ~nobody_here/nope": 2,
     "--cfg nope": 2,
     "--info": 2,
+    "--package x dataset=shapes steps=2": 2,
+    "--resolve steps=2": 2,
     "dataset=ring architecture=mlp steps=1 threads=1 output=" + "deep/" * 1500: 5,
     "init_from=" + "x" * 5000: 5,
     "dataset.name=ring": 2,

@@ -193,3 +193,18 @@ def test_the_package_of_a_user_is_found_after_a_long_comment(here: Path) -> None
     path.parent.mkdir(parents=True)
     path.write_text("\n" * 502 + "# @package _global_\nseed: 3\n")
     assert compose_command("train", ["experiment=p"]).data["seed"] == 3
+
+
+def test_a_group_that_is_a_link_to_a_large_folder_is_not_walked(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = tmp_path_factory.mktemp("large")
+    for number in range(30):
+        (large / str(number) / "deep").mkdir(parents=True)
+        (large / str(number) / "deep" / "x.yaml").write_text("seed: 1\n")
+    (large / "gone").symlink_to(large)  # never followed
+    (here / "configs").mkdir()
+    (here / "configs" / "experiment").symlink_to(large)
+    assert sum(option.endswith("/deep/x") for option in search_path.options_of_groups()["experiment"]) == 30
+    monkeypatch.setattr(search_path, "MOST_ENTRIES", 20)
+    assert not any(option.endswith("/deep/x") for option in search_path.options_of_groups()["experiment"])

@@ -21,6 +21,7 @@ from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.image_files.folder_reader import FolderReader
+from gan_cli.image_labels import find_labels
 from gan_cli.image_labels.attributes import LabelOptions, natural_key
 from gan_cli.image_labels.folder_classes import read_layout
 from gan_cli.image_labels.image_paths import open_images
@@ -476,3 +477,17 @@ def test_a_number_that_is_no_class_names_the_nearest() -> None:
     ):
         with pytest.raises(UsageError, match=re.escape(f"(did you mean {near!r}?)")):
             parse_labels(classes, name)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "other.jsonl"])
+def test_a_table_of_many_more_rows_than_images_is_not_read(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pictures(tmp_path / "dog", [f"{number}.png" for number in range(4)])
+    rows = ["file,label"] + [f"{number % 4}.png,a" for number in range(199)]
+    if name.endswith("jsonl"):
+        rows = [json.dumps({"file_name": f"{number % 4}.png", "label": "a"}) for number in range(200)]
+    (folder / name).write_text("\n".join(rows) + "\n")
+    monkeypatch.setattr(find_labels, "MOST_ROWS", 100)
+    error = folder_error(folder, labels=str(folder / name))
+    assert f"{name}: has 200 rows for 4 images, at most 180 are read" in error

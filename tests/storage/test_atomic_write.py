@@ -64,6 +64,9 @@ def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device") as raised, replacing(tmp_path / "a.json"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert raised.value.filename == str(tmp_path / "a.json")
+    with pytest.raises(OSError, match="No such file") as raised, replacing(tmp_path / "b.json") as part:
+        assert not part.exists()  # so that the renaming fails
+    assert raised.value.filename == str(tmp_path / "b.json")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -174,7 +174,8 @@ def boundary(trial: Trial) -> None:
     key, name = choices()[trial.index % len(choices())]
     situation = SITUATIONS[name] if key == SITUATION else NOTHING
     overrides = [*options_of(trial.index), *([] if name == "replay" else [f"steps={STEPS}"])]
-    updates = trial.random.randint(1, 2 * STEPS - 1)
+    fewest = STEPS + STEPS // 2 if "training.generator_updates=2" in overrides else 2 * STEPS  # updates of the run
+    updates = trial.random.randint(1, fewest - 1)
     trial.note = f"stopped after update {updates}: {' '.join(each for each in overrides if each not in TINY)}"
     situation.prepare(trial)
     whole = trial.run("train", *overrides, "name=whole", before=situation.before)
