@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from gan_cli.config.options.untrusted_files import NAMED_AGAIN
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
 from gan_cli.stop_signals import handling, is_same_request
@@ -143,7 +144,7 @@ def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:
 
 def _request_to_resume(job: Job, folder: Path) -> dict[str, Any]:
     """The run's checkpoint holds all settings but those that every command must name."""
-    typed = [override for override in job.overrides if override.startswith(("plugins=", "logger="))]
+    typed = [override for override in job.overrides if override.partition("=")[0] in NAMED_AGAIN]
     return {"arguments": [f"resume={folder.absolute()}", *typed], "folder": None}
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gan_cli import stop_signals
-from gan_cli.sweeps.jobs import JobProcesses
-from gan_cli.sweeps.outcomes import last_attempt, last_attempts
+from gan_cli.sweeps.jobs import JobProcesses, _request_to_resume
+from gan_cli.sweeps.outcomes import Job, last_attempt, last_attempts
 
 # Says which signals came.
 LISTENER = """
@@ -79,3 +79,9 @@ def test_the_last_try_of_each_job_counts(tmp_path: Path) -> None:
     (tmp_path / "3").touch()
     assert [path.name for path in last_attempts(tmp_path)] == ["0", "1-3", "10-2"]
     assert last_attempt(tmp_path, 2) is None
+
+
+def test_a_resumed_job_names_again_what_a_checkpoint_alone_may_not_choose(tmp_path: Path) -> None:
+    overrides = ["steps=5", "threads=20", "dataset.download=true", "dataset.cache=/data", "logger=[wandb]", "seed=1"]
+    job = Job(job=0, key="k", config={}, seed=1, overrides=overrides)
+    assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *overrides[1:5]]
