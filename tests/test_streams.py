@@ -23,12 +23,12 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Replaces a stream by one whose every write fails. What its own buffer holds is discarded."""
+    """Replaces a stream by one whose every line fails, as those of Python do."""
     opened = []
 
     def replace(name: str) -> None:
         opened.append(os.open(FULL, os.O_WRONLY))
-        monkeypatch.setattr(sys, name, open(opened[-1], "w", closefd=False))
+        monkeypatch.setattr(sys, name, open(opened[-1], "w", buffering=1, closefd=False))
 
     yield replace
     for number in opened:

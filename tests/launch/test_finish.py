@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gan_cli.cli.main import run_command
 from gan_cli.images import animation, grid
 from gan_cli.launch import finish
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, read_record, write_record
@@ -180,3 +181,24 @@ def test_lines_of_metrics_that_are_lost_are_said(
     said = [line for line in capsys.readouterr().out.splitlines() if "metrics.jsonl lacks" in line]
     assert len(said) == (words is not None)
     assert words is None or f"lacks {words} (cut off or edited)" in said[0]
+
+
+def test_a_record_that_cannot_be_written_is_an_error_and_the_report_is_made(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace = os.replace
+
+    def full_at_the_end(source: Path, target: Path, **settings: Any) -> None:
+        if Path(target).name == "config.json" and list(here.glob(f"outputs/*/*/{CHECKPOINTS}/{LAST_STEP}*")):
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        replace(source, target, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full_at_the_end)
+        assert run_command("train", [*EVALUATED, "name=run"]) == 5
+    (run,) = (here / "outputs" / "run").iterdir()
+    assert "config.json: No space left on device" in capsys.readouterr().err
+    assert (run / "report.html").is_file()
+    assert "ended" not in read_record(run)
+    train(f"resume={run}")
+    assert read_record(run)["ended"]["status"] == "done"

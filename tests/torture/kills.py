@@ -117,7 +117,7 @@ def check_failed(trial: Trial, name: str, ended: Ended, whole: Reference, foreve
     if forever:
         _remove_empty(trial)
     before = len(trial.faults)
-    complete(trial, name, SCENARIOS[name], older=False)
+    complete(trial, name, SCENARIOS[name], older=False, unwritten_metrics=True)
     if "warning: an image could not be written" in ended.output:  # a grid during training is not made again
         trial.faults[before:] = [each for each in trial.faults[before:] if not each.text.startswith(IMAGES)]
 

@@ -61,7 +61,7 @@ def forbidden_place(trial: Trial) -> None:
             each for each in differences(state_of(made_folder(trial)), whole.states[0], False) if each.kind == "lost"
         ]
         trial.faults += lost[:1]
-    complete(trial, name, scenario, older=False, before=become_other)
+    complete(trial, name, scenario, older=False, before=become_other, unwritten_metrics=True)
     # a report that may not be read could be another's file, which is not replaced
     trial.faults = [each for each in trial.faults if not each.text.startswith("report-2.html: is left")]
 
