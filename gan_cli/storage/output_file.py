@@ -31,7 +31,7 @@ def output_file(out: str | None, ending: str, what: str, others: Mapping[str, st
 
     `ending` is the ending of the file that the command writes; it is empty if the command writes a folder of files.
     `what` describes the command in messages. `others` maps other endings to a text that says how to write such files.
-    Raises UsageError if `out` has a file ending other than `ending`.
+    Raises UsageError if `out` has a file ending other than `ending`, or is to be a folder and is something else.
     """
     if out is None or out.endswith("/") or os.path.isdir(out):
         return None
@@ -40,6 +40,8 @@ def output_file(out: str | None, ending: str, what: str, others: Mapping[str, st
     if ending and found == ending:
         return path
     if found not in ENDINGS:
+        if os.path.lexists(out):
+            raise UsageError(f"out={out}: is there already and is no folder; give another name")
         return None
     way = f"; {found} is {others[found]}" if others and found in others else ""
     if not ending:

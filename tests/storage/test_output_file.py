@@ -38,6 +38,13 @@ def test_a_name_with_the_right_ending_is_a_file_and_others_are_folders(
     assert output_file(out, ending, "this") == (Path(str(out)) if file else None)
 
 
+def test_what_is_there_and_is_no_folder_is_refused_before_anything_is_computed(here: Path) -> None:
+    Path("notes").touch()
+    for out in ("notes", "/dev/null"):
+        with pytest.raises(UsageError, match="is there already and is no folder"):
+            output_file(out, ".json", "this")
+
+
 def test_a_folder_that_is_there_is_one_whatever_its_name(here: Path) -> None:
     Path("old.png").mkdir()
     assert output_file("old.png", ".png", "this") is None
