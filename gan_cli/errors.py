@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 OUT_OF_MEMORY = re.compile(  # the last two: oneDNN, which computes convolutions on CPUs
-    "out of memory|can't allocate memory|not enough memory|ALLOC_FAILED|bad_alloc"
+    "out of memory|can.t allocate memory|not enough memory|failed to map segment|ALLOC_FAILED|bad_alloc"
     "|could not create a (primitive|memory)$|could not execute a primitive$",
     re.IGNORECASE,
 )
@@ -57,9 +57,9 @@ class StorageError(GanCliError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of Python, or of torch on any device, says that memory ran out."""
+    """Returns whether an error of Python, of torch on any device, or of loading a library says that memory ran out."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+        isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(str(error)) is not None
     )
 
 

@@ -46,7 +46,7 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
         try:
             with stop.interruptible():
                 return _dispatch(command, list(arguments), folder)
-        except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
+        except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError, ImportError) as error:
             message, code = _describe_error(command, error)
             print(f"gan-{command}: {message}", file=sys.stderr)
             return code
@@ -63,6 +63,8 @@ def _describe_error(command: str, error: BaseException) -> tuple[str, int]:
         return _describe_os_error(error), StorageError.exit_code
     if isinstance(error, RecursionError):
         return "a path or a value has too many levels", UsageError.exit_code
+    if isinstance(error, ImportError) and is_out_of_memory(error):
+        return f"out of memory before anything was computed: {one_line(error, 200)}", UsageError.exit_code
     if is_out_of_memory(error):
         advice = f": choose a smaller {LARGE[command]}" if command in LARGE else ""
         return f"out of memory{advice}", UsageError.exit_code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +12,11 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
 from gan_cli.config.train_config import Config
-from gan_cli.errors import CheckpointError, UsageError, first_few
+from gan_cli.errors import CheckpointError, StorageError, UsageError, first_few
 from gan_cli.launch.fine_tune import set_by_init_from
 from gan_cli.launch.resume_changes import CHANGEABLE_SETTINGS, DATA_LOCATION_KEYS, initial_values
 from gan_cli.state import checkpoint
+from gan_cli.storage.locks import lock_folder
 from gan_cli.storage.run_folder import CHECKPOINTS, runs_in
 from gan_cli.storage.run_record import RunRecord, load_record
 
@@ -48,6 +51,23 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
             f" another name=, or leave out resume{_way_to_change(folder, differing)}"
         )
     return moved
+
+
+def refuse_begun_run(config: Config, overrides: Sequence[str] | None) -> None:
+    """Raises StorageError if another process trains a run of this name whose config equals `config`.
+
+    `resume=auto` found none, because that run had no checkpoint or no folder yet. `overrides` gave `config`.
+    """
+    for folder in runs_in(Path(config.output) / config.run_name):
+        try:
+            os.close(lock_folder(folder))
+            continue  # no process trains it
+        except BlockingIOError:
+            pass
+        with contextlib.suppress(UsageError):  # its record is not complete, or it needs a plugin
+            saved = train_config.parse_unvalidated(load_record(folder).config)
+            if not typed_differences(with_recipe_of_run(saved, config, overrides), saved, overrides):
+                raise StorageError(f"resume=auto: {folder} is being trained by another command")
 
 
 def typed_differences(config: Config, saved: Config, overrides: Sequence[str] | None) -> list[str]:

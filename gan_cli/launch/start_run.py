@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +31,7 @@ from gan_cli.device import (
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
-from gan_cli.launch.find_same_run import find_equal_run
+from gan_cli.launch.find_same_run import find_equal_run, refuse_begun_run
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.finish import due_work, missing_parts
 from gan_cli.launch.out_of_memory import naming_batch_that_works
@@ -49,6 +51,7 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.storage.locate import find_run
+from gan_cli.storage.locks import exclusive
 from gan_cli.storage.run_folder import (
     CHECKPOINTS,
     clear_leftovers,
@@ -170,11 +173,14 @@ def _start(request: Request) -> RunResult:
     """Trains a new run in a new folder. Returns the folder and the exit code."""
     config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_replayed_ends(config, dataset)
-    request = dataclasses.replace(request, config=config)
+    found_by, request = request, dataclasses.replace(request, config=config)
     reference = reference_for(config, dataset, print)
-    folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
-    with lock(folder), removed_if_not_begun(folder):
-        _record_start(request, folder, dataset, state.device, transfers)
+    with contextlib.ExitStack() as held:
+        with _refusing_begun_run(found_by):
+            folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
+            held.enter_context(lock(folder))
+            held.enter_context(removed_if_not_begun(folder))
+            _record_start(request, folder, dataset, state.device, transfers)
         if replayed is not None:
             shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))
         with RunLog(folder) as log:
@@ -195,6 +201,19 @@ def _start(request: Request) -> RunResult:
                 state.counters.total_steps = first_end
                 log.planned_end(0, first_end, 0.0)
             return run_training(run)
+
+
+@contextlib.contextmanager
+def _refusing_begun_run(request: Request) -> Iterator[None]:
+    """With `resume=auto`, lets no other process begin a run of this name meanwhile, and refuses one that has begun."""
+    if request.config.resume != "auto":
+        yield
+        return
+    parent = Path(request.config.output) / request.config.run_name
+    parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(parent):
+        refuse_begun_run(request.config, request.overrides)
+        yield
 
 
 def _describe_base(base: Checkpoint) -> str:

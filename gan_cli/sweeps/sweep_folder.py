@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gan_cli import __version__
 from gan_cli.storage.json_files import LARGEST_OF_SWEEP, FileModel, read_as
-from gan_cli.storage.locks import lock_file, require_file_locks
+from gan_cli.storage.locks import exclusive, require_file_locks
 from gan_cli.storage.run_folder import (
     SWEEP_PREFIX,
     SWEEP_RECORD,
@@ -45,7 +45,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     require_writable(this.parent)
     this.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
-        with _exclusive(this.parent):
+        with exclusive(this.parent):
             found = None if this.fresh else _find_begun(this)
             folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
@@ -80,17 +80,6 @@ def _removed_without_jobs(folder: Path) -> Iterator[None]:
                 folder.parent.rmdir()
                 folder.parent.parent.rmdir()
         raise
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Waits for the folder's lock and holds it, so that no other process looks up or creates a sweep meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        lock_file(descriptor, wait=True)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:

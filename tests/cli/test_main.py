@@ -149,6 +149,19 @@ def test_running_out_of_memory_is_one_line(
     assert "out of memory: choose a smaller batch_size" in capsys.readouterr().err
 
 
+def test_torch_that_does_not_fit_into_memory_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gan_cli.launch import start_run
+
+    def fail(*arguments: object) -> None:
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(start_run, "build_dataset", fail)
+    assert run_command("train", list(TINY_IMAGES)) == 2
+    assert "out of memory before anything was computed: libtorch_cpu.so" in capsys.readouterr().err
+
+
 def test_a_console_that_cannot_spell_a_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))

@@ -17,6 +17,7 @@ import pytest
 
 from gan_cli import stop_signals
 from gan_cli.cli.main import run_command
+from gan_cli.launch import start_run
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
 from gan_cli.stop_signals import Interrupted, StopSignals
@@ -322,6 +323,24 @@ def test_resume_auto(train: Callable[..., Path], here: Path, capsys: pytest.Capt
     assert len(list(here.glob("outputs/auto/*"))) == 1
     other = train(*without(command, "name="), "name=other", "steps=3")
     assert other != first
+
+
+def test_resume_auto_starts_a_run_once(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command again, and one with another seed, while the first one has no checkpoint yet."""
+    command, log_setup, codes = [*TINY_IMAGES, "name=auto", "steps=1", "resume=auto"], start_run.log_setup, []
+
+    def twice(*arguments: Any) -> None:
+        monkeypatch.setattr(start_run, "log_setup", log_setup)
+        codes.extend(run_command("train", [*command, seed]) for seed in ("seed=0", "seed=1"))
+        log_setup(*arguments)
+
+    monkeypatch.setattr(start_run, "log_setup", twice)
+    assert run_command("train", command) == 0
+    assert codes == [5, 0]
+    assert "is being trained by another command" in capsys.readouterr().err
+    assert len(list(here.glob("outputs/auto/*/checkpoints/last.safetensors"))) == 2
 
 
 def test_resume_auto_passes_over_a_newer_run_that_differs(train: Callable[..., Path]) -> None:

@@ -107,23 +107,29 @@ NOTHING = Situation(())
 
 
 @cache
-def choices() -> list[tuple[str, str]]:
-    """Returns SITUATIONS, every option of the groups and every value of KEYS: a new option is tried without a line."""
+def choices(seed: int) -> list[tuple[str, str]]:
+    """Returns SITUATIONS, every option of the groups and every value of KEYS: a new option is tried without a line.
+
+    `seed` orders them.
+    """
     from gan_cli.config.compose import groups
 
     known = groups("train")
     listed = [(group, option) for group in GROUPS for option in known[group]]
     listed += [(key, str(value)) for key, values in KEYS.items() for value in values]
-    return [(SITUATION, name) for name in SITUATIONS] + listed
+    listed += [(SITUATION, name) for name in SITUATIONS]
+    Random(seed).shuffle(listed)
+    return listed
 
 
-def options_of(index: int) -> list[str]:
+def options_of(seed: int, index: int) -> list[str]:
     """Returns the overrides of a config: choice number `index` modulo their count, with two random others that fit.
 
     Choices that clash are left out, the random ones first.
     """
-    chosen, random = choices()[index % len(choices())], Random(index)
-    others = [each for each in random.sample(choices(), 2) if each[0] not in (SITUATION, chosen[0])]
+    known, random = choices(seed), Random(index)
+    chosen = known[index % len(known)]
+    others = [each for each in random.sample(known, 2) if each[0] not in (SITUATION, chosen[0])]
     if chosen == (SITUATION, "replay"):
         others = []  # all settings are those of the first run
     if chosen[0] == SITUATION:  # the networks are those of the first run
@@ -171,10 +177,12 @@ def stop_after(updates: int, number: signal.Signals = signal.SIGINT) -> None:
 
 def boundary(trial: Trial) -> None:
     """Trains a run as a whole, and a second one that is stopped after a random update and resumed."""
-    key, name = choices()[trial.index % len(choices())]
+    known = choices(trial.seed)
+    key, name = known[trial.index % len(known)]
     situation = SITUATIONS[name] if key == SITUATION else NOTHING
-    overrides = [*options_of(trial.index), *([] if name == "replay" else [f"steps={STEPS}"])]
+    overrides = [*options_of(trial.seed, trial.index), *([] if name == "replay" else [f"steps={STEPS}"])]
     fewest = STEPS + STEPS // 2 if "training.generator_updates=2" in overrides else 2 * STEPS  # updates of the run
+    fewest = 4 if any("evaluation.patience=1" in each for each in overrides) else fewest
     updates = trial.random.randint(1, fewest - 1)
     trial.note = f"stopped after update {updates}: {' '.join(each for each in overrides if each not in TINY)}"
     situation.prepare(trial)

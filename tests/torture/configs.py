@@ -6,6 +6,7 @@ Each trains two steps, or is refused by one line before anything is written.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -17,11 +18,11 @@ from torture.scenarios import TINY
 from torture.worker import Trial
 
 BATCH = 10  # examples of a trial
-SECTIONS = ("training", "evaluation", "health")
 # Keys that name files, start other programs, or only make a run long.
 LEFT_OUT = (
     "budget", "compile", "data", "defaults", "device", "dry_run", "extra_steps", "fresh", "hydra", "init_from", "jobs",
-    "logger", "name", "output", "plugins", "recipe_used", "replay", "resume", "steps", "threads", "evaluation.n",
+    "logger", "loss", "name", "output", "plugins", "recipe_used", "replay", "resume", "steps", "threads",
+    "dataset.cache", "dataset.download", "dataset.labels", "dataset.path", "dataset.root", "evaluation.n",
 )  # fmt: skip
 LARGEST = 24  # of whole numbers, so that a config trains in seconds
 ODD = ("null", "nan", "inf", "-1", "0", "1e400", "[]", "[1,2]", "{}", "''", "x", "true", "${name}", "9" * 400, "é")
@@ -31,16 +32,24 @@ REFUSED_CPU = 5  # seconds
 
 @cache
 def keys() -> dict[str, dict[str, Any]]:
-    """Returns the schema of each single key."""
+    """Returns the schema of each key, those of all options among them. Most options do not have most of these keys."""
     from gan_cli.cli.json_schema import command_schema
 
     schema = command_schema("train")
-    found = {key: value for key, value in schema["properties"].items() if "anyOf" in value and "description" in value}
-    for section in SECTIONS:
-        name = schema["properties"][section]["$ref"].rpartition("/")[2]
-        found |= {f"{section}.{key}": value for key, value in schema["$defs"][name]["properties"].items()}
-    known = (*LEFT_OUT, "dataset", "architecture", "conditioning", "loss", "regularizer", "optimizer")
-    return {key: value for key, value in found.items() if key not in known}
+    found = dict(_leaves(schema, schema["$defs"], ""))
+    return {key: value for key, value in found.items() if not {key, key.partition(".")[0]} & {*LEFT_OUT}}
+
+
+def _leaves(schema: dict[str, Any], models: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the dotted keys that hold a value, with their schemas. Later options replace the keys of earlier ones."""
+    if "$ref" in schema:
+        schema = models[schema["$ref"].rpartition("/")[2]]
+    for option in [schema, *schema.get("anyOf", [])]:
+        for key, value in option.get("properties", {}).items():
+            inner = dict(_leaves(value, models, f"{prefix}{key}."))
+            yield from inner.items()
+            if not inner and key != "name" and "description" in value:
+                yield f"{prefix}{key}", value
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[str]:
