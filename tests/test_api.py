@@ -151,7 +151,7 @@ def test_a_config_with_keys_of_sweeps_is_refused(here: Path) -> None:
         ({"steps": float("nan")}, "steps=nan"),
         (["dry_run=true"], "dry_run=true"),
         (["resume=nowhere"], "no run there"),
-        (["+x=1"], "neither added nor deleted"),
+        (["+seed=1"], "neither added nor deleted"),
         (["--help"], "unknown flag"),
     ],
 )

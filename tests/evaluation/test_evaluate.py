@@ -226,7 +226,10 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ((), "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"),
+        (
+            (),
+            "ckpt is missing: gan-eval RUN, by its folder or name, or a .safetensors file; or real=FOLDER",
+        ),
         (("real=a",), "fake is missing: real=a needs another folder to compare with"),
         (("fake=a",), "real is missing: fake=a needs another folder to compare with"),
         (("ckpt=a", "real=b"), "real=b: is for two folders, without ckpt"),
