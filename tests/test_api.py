@@ -299,7 +299,7 @@ def test_figures_are_those_of_gan_eval(here: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"metrics": ["fid"]}, "metrics=[fid]: expected a list, each one of density_coverage,"),
+        ({"metrics": ["fid"]}, "metrics=[fid]: here it is metrics=[frechet] extractor=inception"),
         ({"metrics": "frechet,modes"}, "metrics=frechet,modes: expected"),
         ({"metrics": 5}, "metrics=5: expected"),
         ({"resamples": -3}, "resamples=-3: expected a whole number at least 0"),

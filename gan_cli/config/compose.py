@@ -81,8 +81,8 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
     overrides = [read_override(argument) for argument in arguments]
     for override in overrides:
         if override.is_sweep_override():
-            sweep = "several values are a sweep, which needs -m; " if command == "train" else ""
-            raise UsageError(f"{override.input_line}: {sweep}a list of values is written in brackets, as [a,b]")
+            hint = suggestions.hint_for_several(command, override.input_line or "", SCHEMAS[command])
+            raise UsageError(f"{override.input_line}: {hint}")
         if override.key_or_group.startswith(HYDRA_KEYS):
             raise UsageError(f"{override.input_line}: belongs to sweeps (-m); output= and name= say where a run goes")
     return compose_overrides(command, overrides, recipe)

@@ -112,7 +112,7 @@ def read_override(argument: str) -> Override:
 
 
 def _reason(argument: str) -> str:
-    """Returns `: ...`, why Hydra's grammar refuses an argument: an open bracket, a missing or a special character."""
+    """Returns `: ...`, why Hydra's grammar refuses an argument: an open bracket or quote, or a special character."""
     key, _, value = argument.partition("=")
     plain = re.sub(r"\\.|'[^']*'|\"[^\"]*\"", "", value)  # without what is quoted
     for opening, closing in ("[]", "{}", "()", "''", '""'):
@@ -121,7 +121,7 @@ def _reason(argument: str) -> str:
     special = re.search(r"[]=()[{}:,'\"#&!*|<>;`]", plain)
     if special is None or re.search(r"['\"]", value):
         return "; put a value with special characters in quotes"
-    return f""": {special[0]} has a meaning of its own, quote the value, as "{key}='{value}'\""""
+    return f": {special[0]} has a meaning of its own, quote the value, as \"{key}='{one_line(value, 100)}'\""
 
 
 def check_override(override: Override, options: dict[str, list[str]]) -> None:

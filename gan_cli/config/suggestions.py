@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import typing
 from collections.abc import Mapping, Sequence
 
 from gan_cli.config.options.fields import walk
+from gan_cli.config.validation import alternatives
 from gan_cli.errors import closest_match, first_few, suggestion
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -153,6 +155,17 @@ def hint_for_option(group: str, value: object) -> str:
     if instead is None and group == "dataset" and _is_path(text):
         instead = f"dataset=folder dataset.path={text}"
     return f"; write {instead}" if instead else ""
+
+
+def hint_for_several(command: str, typed: str, config: type) -> str:
+    """Returns what `key=a,b` means for a single run, and how the key's list is written if it accepts lists."""
+    key, _, values = typed.partition("=")
+    declared = [field.annotation for dotted, _, field in walk(config) if dotted == key]
+    kinds = [typing.get_origin(kind) for annotation in declared for kind, _ in alternatives(annotation)]
+    is_list = (tuple in kinds or key == "regularizer") and re.fullmatch(r"[\w,. -]+", values)
+    ways = ["several values are a sweep, which needs -m"] if command == "train" else []
+    ways += [f"a list is written {key}=[{values}]"] if is_list else []
+    return "; ".join(ways) or "expected one value"
 
 
 def hint_for_word(word: str) -> str:

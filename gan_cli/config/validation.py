@@ -96,8 +96,10 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return one_line("[" + ",".join(map(format_value, value)) + "]", 80)
     if isinstance(value, float):
-        few_digits = value.is_integer() and abs(value) >= 1e5  # `1e12`, which Python writes as 1000000000000.0
-        return short_exponent(f"{Decimal(str(value)).normalize():e}" if few_digits else str(value))
+        texts = [str(value)]
+        if value.is_integer() and abs(value) >= 1e5:
+            texts.append(f"{Decimal(str(value)).normalize():e}")  # `1e12`, which Python writes as 1000000000000.0
+        return min(map(short_exponent, texts), key=len)
     try:
         return one_line(value, 80)
     except ValueError:  # Python refuses to write out an integer of thousands of digits

@@ -236,7 +236,7 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
         (("ckpt=a", "fake=b"), "fake=b: is for two folders, without ckpt"),
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),
         (("real=a", "fake=b", "data=c"), "data=c: says where a checkpoint's data are"),
-        (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: expected"),
+        (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: here it is metrics=[frechet]"),
         (
             ("ckpt=a", "extractor=resnet"),
             "extractor=resnet: expected one of auto, classifier, inception, pixels, random",
