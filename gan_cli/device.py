@@ -26,6 +26,10 @@ COMPILERS = {  # that torch.compile starts: the variable that names it, its lang
     "cpu": ("CXX", "C++", "clang++" if sys.platform == "darwin" else "g++"),
     "cuda": ("CC", "C", "gcc"),
 }
+MISSING_DEVICE = {
+    "cuda": "PyTorch finds no GPU of NVIDIA or AMD with a driver that works",
+    "mps": "needs a Mac with Apple's own chip",
+}
 # Variables that change the operations that PyTorch's libraries use.
 FLAGS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE")
 CUDA_FLAGS = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
@@ -38,7 +42,9 @@ def build_device(section: Any) -> torch.device:
     available = [*(name for name, there in accelerators if there), "cpu"]  # the fastest first
     name = available[0] if section.name == "auto" else section.name
     if name not in available:
-        raise UsageError(f"device={name}: not available here, use one of {', '.join(sorted(available))}")
+        built = name == "mps" or torch.version.cuda or torch.version.hip
+        missing = MISSING_DEVICE[name] if built else f"PyTorch {torch.__version__} as installed computes on CPUs only"
+        raise UsageError(f"device={name}: {missing}; here is device={' and device='.join(available)}")
     if name != "cuda":
         return torch.device(name)
     index, count = getattr(section, "index", 0), torch.cuda.device_count()

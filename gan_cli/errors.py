@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+SIMILAR = 0.7  # similarity, of at most 1, from which a word may be a mistyped other one; `tpu` is 0.67 to `cpu`
 OUT_OF_MEMORY = re.compile(  # the last two: oneDNN, which computes convolutions on CPUs
     "out of memory|can.t allocate memory|not enough memory|failed to map segment|ALLOC_FAILED|bad_alloc"
     "|could not create a (primitive|memory)$|could not execute a primitive$",
@@ -74,8 +75,17 @@ def describe_reason(error: OSError, folder: Path) -> str:
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:
-    """Returns the word of `known` that is most similar to `word`; None if no word is similar."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+    """Returns the word of `known` that was probably meant by `word`, whatever the case of the letters, else None.
+
+    That is a word of the same letters (`dgo`), the most similar word, or the only one with a part that begins with
+    `word`, as `oxford_pets` for `pets`.
+    """
+    word, names = word.lower(), {each.lower(): each for each in known}
+    same_letters = [name for name in names if sorted(name) == sorted(word)]
+    similar = same_letters or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
+    starting = [name for name in names if len(word) > 3 and re.search(rf"(?<![a-z0-9]){re.escape(word)}", name)]
+    found = similar or (starting if len(starting) == 1 else [])
+    return names[found[0]] if found else None
 
 
 def suggestion(word: str | None) -> str:

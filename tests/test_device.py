@@ -37,6 +37,34 @@ def test_the_cpu_is_chosen_if_it_is_named(two_gpus: list[int]) -> None:
     assert two_gpus == []
 
 
+@pytest.mark.parametrize(
+    ("name", "built", "words"),
+    [
+        (
+            "cuda",
+            "13.0",
+            "device=cuda: PyTorch finds no GPU of NVIDIA or AMD with a driver that works; here is device=cpu",
+        ),
+        (
+            "cuda",
+            None,
+            f"device=cuda: PyTorch {torch.__version__} as installed computes on CPUs only; here is device=cpu",
+        ),
+        ("mps", None, "device=mps: needs a Mac with Apple's own chip; here is device=cpu"),
+    ],
+)
+def test_a_device_that_is_missing_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, name: str, built: str | None, words: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    monkeypatch.setattr(torch.version, "hip", None)
+    with pytest.raises(UsageError) as error:
+        device.build_device(compose(f"device={name}").device)
+    assert str(error.value) == words
+
+
 def test_a_number_without_a_gpu_is_refused(two_gpus: list[int]) -> None:
     with pytest.raises(UsageError, match=r"device\.index=2: this machine has 2 GPUs, numbered from 0"):
         device.build_device(compose("device=cuda", "device.index=2").device)

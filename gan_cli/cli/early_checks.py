@@ -19,7 +19,7 @@ from gan_cli.storage.run_folder import require_writable
 
 MISSING_CKPT = {
     "sample": "ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file",
-    "eval": "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER",
+    "eval": "ckpt is missing: gan-eval RUN, by its folder or name, or a .safetensors file; or real=FOLDER fake=FOLDER",
     "export": "ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file",
 }
 

@@ -19,6 +19,7 @@ from gan_cli.cli.keys import Key, join, list_keys
 from gan_cli.config import recipes
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.search_path import find_option_files
+from gan_cli.config.suggestions import hint_for_word
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
@@ -54,9 +55,11 @@ def explain(arguments: Sequence[str]) -> str:
     keys = [forms for dotted, forms in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
         return _explain_group(name, known[name])
+    if not name:
+        raise UsageError("explain=: expected an option or a key, as explain=hinge; gan-train --help lists both")
     if not found and not keys:
         options = [option for options in known.values() for option in options]
-        near = did_you_mean(name, [*options, *known, *lines])
+        near = hint_for_word(name) or did_you_mean(name, [*options, *known, *lines])
         raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
     return "\n".join([explain_option(group, option) for group, option in found] or map(_explain_key, keys))
 

@@ -54,7 +54,7 @@ FLAGS = (
     ("-m", "run every combination of comma-separated values"),
     ("--config-dir DIR", "use options in a folder of yours, as those in ./configs"),
     ("--cfg job", "print the composed config and exit"),
-    ("--schema", "print the JSON Schema of the config, or of a group's files (--schema=dataset), and exit"),
+    ("--schema", "print the JSON Schema of the config{} and exit"),
     ("--version", "print the version and exit"),
 )
 
@@ -70,7 +70,9 @@ def help_text(command: str) -> str:
     lines += ["", "Keys, set as key=value"]
     keys = list_keys(command).items()
     lines += _columns((key * (each is same[0]), each.line) for key, same in keys for each in same)
-    flags = FLAGS if command == "train" else FLAGS[2:]
+    group = "dataset" if command == "train" else next(iter(groups(command)), None)
+    of_group = f", or of a group's files (--schema={group})," if group else ""
+    flags = [(flag, text.format(of_group)) for flag, text in (FLAGS if command == "train" else FLAGS[2:])]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 
 

@@ -151,6 +151,7 @@ def _is_sweep(command: str, arguments: list[str]) -> bool:
 def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
     """Returns the arguments, with each argument without `=` turned into the value of the command's positional key."""
     from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY
+    from gan_cli.config.overrides import quote_for_hydra, read_override
 
     before = dict(zip(arguments[1:], arguments, strict=False))
     words = [
@@ -162,11 +163,12 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
         return arguments
     key, rest = POSITIONAL_KEY[command], [argument for argument in arguments if argument not in words]
     if key not in LIST_KEYS:
+        for word in words if len(words) > 1 else ():
+            if before.get(word, "").startswith("-") and before[word] not in HYDRA_FLAGS:
+                read_override(before[word])  # says that the flag, whose value `word` is meant to be, is unknown
         if len(words) > 1:
             raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
         return [*rest, f"{key}={words[0]}"]
-    from gan_cli.config.overrides import quote_for_hydra
-
     named = ",".join(quote_for_hydra(os.path.expanduser(word)) for word in words)
     return [*rest, f"{key}=[{named}]"]
 
@@ -302,7 +304,9 @@ def main() -> int:
     """Runs the command of `python -m gan_cli COMMAND ...` and returns its exit code."""
     isolate_main()
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        is_help = sys.argv[1:] in (["--help"], ["-h"])
         with tolerant_streams():
-            print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)
-        return UsageError.exit_code
+            usage = f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]"
+            print(usage, file=sys.stdout if is_help else sys.stderr)
+        return 0 if is_help else UsageError.exit_code
     return run_command(sys.argv[1], sys.argv[2:])

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from gan_cli.config.metric_names import metrics_of_other_tools
 from gan_cli.config.options.datasets import Fit
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
 from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric
@@ -115,7 +116,10 @@ class EvalConfig:
     fit: Fit = Field(description="without ckpt: images of other proportions are cut, padded with white, or stretched")
     follow_links: Bool = Field(description="read also what links name that lead out of a folder of images")
     max_pixels: Integer = Field(ge=1, le=2**40, description="without ckpt: most pixels of an image that can be read")
-    metrics: Several[Metric] | None = Field(description="the metrics to compute; unless set all that the data allow")
+    metrics: Several[Metric] | None = Field(
+        json_schema_extra={"instead": {**metrics_of_other_tools()}},
+        description="the metrics to compute; unless set all that the data allow",
+    )
     extractor: Extractor = Field(
         description="features in which images are compared; auto: classifier if there are labels, else random"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -81,7 +81,8 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
     overrides = [read_override(argument) for argument in arguments]
     for override in overrides:
         if override.is_sweep_override():
-            raise UsageError(f"{override.input_line}: several values are a sweep, which needs -m")
+            hint = suggestions.hint_for_several(command, override.input_line or "", SCHEMAS[command])
+            raise UsageError(f"{override.input_line}: {hint}")
         if override.key_or_group.startswith(HYDRA_KEYS):
             raise UsageError(f"{override.input_line}: belongs to sweeps (-m); output= and name= say where a run goes")
     return compose_overrides(command, overrides, recipe)
@@ -97,6 +98,9 @@ def compose_overrides(command: str, overrides: Sequence[Override], recipe: str |
     """Does the same as `compose_command` for overrides that are parsed already."""
     options = groups(command)
     for override in overrides:
+        if override.type != OverrideType.CHANGE and _has_unknown_key(command, [override], options):
+            with own_options():
+                _raise_for_unknown_key(command, [override], options)
         check_override(override, options)
     keys = [override.key_or_group for override in overrides]
     for index, override in enumerate(overrides):

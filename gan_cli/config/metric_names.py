@@ -19,6 +19,19 @@ REPORTED_METRICS = {
     "frechet": ("frechet",), "kernel": ("kernel",), "precision_recall": ("precision", "recall"),
     "density_coverage": ("density", "coverage"), "inception_score": ("inception_score",),
 }  # fmt: skip
+# Words of other tools for a metric, and what to write in gan-cli; `{}` is the section of the key, as `evaluation.`.
+METRICS_OF_OTHER_TOOLS = {
+    "fid": "{0}metrics=[frechet] {0}extractor=inception", "kid": "{0}metrics=[kernel] {0}extractor=inception",
+    "frechet_inception_distance": "{0}metrics=[frechet] {0}extractor=inception", "mmd": "{0}metrics=[kernel]",
+    "is": "{0}metrics=[inception_score]", "precision": "{0}metrics=[precision_recall]",
+    "recall": "{0}metrics=[precision_recall]", "prdc": "{0}metrics=[density_coverage]",
+    "density": "{0}metrics=[density_coverage]", "coverage": "{0}metrics=[density_coverage]",
+}  # fmt: skip
+
+
+def metrics_of_other_tools(section: str = "") -> dict[str, str]:
+    """Returns a dict from the word of another tool for a metric to a text that says what to write here."""
+    return {word: f"here it is {way.format(section)}" for word, way in METRICS_OF_OTHER_TOOLS.items()}
 
 
 def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:

@@ -108,10 +108,20 @@ def read_override(argument: str) -> Override:
     try:
         return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"{one_line(argument, 100)}: cannot be read as key=value ({one_line(reason, 200)}); quote special letters"
-        ) from error
+        raise UsageError(f"{one_line(argument, 100)}: cannot be read as key=value{_reason(argument)}") from error
+
+
+def _reason(argument: str) -> str:
+    """Returns `: ...`, why Hydra's grammar refuses an argument: an open bracket or quote, or a special character."""
+    key, _, value = argument.partition("=")
+    plain = re.sub(r"\\.|'[^']*'|\"[^\"]*\"", "", value)  # without what is quoted
+    for opening, closing in ("[]", "{}", "()", "''", '""'):
+        if plain.count(opening) > plain.count(closing) or (opening == closing and plain.count(opening) % 2):
+            return f": {opening} is never closed by {closing}"
+    special = re.search(r"[]=()[{}:,'\"#&!*|<>;`]", plain)
+    if special is None or re.search(r"['\"]", value):
+        return "; put a value with special characters in quotes"
+    return f": {special[0]} has a meaning of its own, quote the value, as \"{key}='{one_line(value, 100)}'\""
 
 
 def check_override(override: Override, options: dict[str, list[str]]) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import typing
 from collections.abc import Mapping, Sequence
 
 from gan_cli.config.options.fields import walk
+from gan_cli.config.validation import alternatives
 from gan_cli.errors import closest_match, first_few, suggestion
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -33,7 +35,8 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
         "resolution res size imgsz img_size imagesize crop_size load_size": "image_size=...",
         "channels n_channels num_channels nc": "dataset.image_channels=...",
         "gpu gpus gpu_id gpu_ids cuda use_cuda": "device=cuda device.index=0",
-        "learning_rate g_lr lr_g": "optimizer.generator.lr=...",
+        "learning_rate": "optimizer.lr=...",
+        "g_lr lr_g": "optimizer.generator.lr=...",
         "d_lr lr_d": "optimizer.discriminator.lr=...",
         "model arch net network": "architecture=...",
         "out out_dir outdir output_dir save_dir results_dir logdir log_dir": "output=FOLDER",
@@ -48,6 +51,9 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
         "fp16 amp mixed_precision": "precision=...",
         "random_seed manual_seed manualseed": "seed=...",
         "wandb tensorboard log_to": "logger=wandb or logger=tensorboard",
+        "metric metrics": "evaluation.metrics=[...]",
+        "fid": "evaluation.metrics=[frechet] evaluation.extractor=inception",
+        "kid": "evaluation.metrics=[kernel] evaluation.extractor=inception",
         "snap snapshot save_every save_interval": "training.checkpoint_every=...",
         "gamma": "regularizer.r1.weight=...",
     },
@@ -112,14 +118,18 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
     if section.replace(".", "/") in groups or any(dotted.startswith(f"{section}.") for dotted in leaves):
         return f"unknown key {key}{_hint_in_section(section, tail, leaves, tails)}; see --help"
-    similar = tails.get(key) or closest_match(key, [*leaves, *groups]) or tails.get(closest_match(key, tails) or "")
-    return f"unknown key {key}{suggestion(similar)}; see --help"
+    long_tails = [name for name in tails if len(name) > 3]  # many words are similar to `eps`
+    similar = tails.get(key) or closest_match(key, [*leaves, *groups])
+    near = similar or closest_match(key, [*long_tails, *" ".join(words).split()]) or ""
+    if instead := None if similar or near in tails else _find_entry(words, near):
+        return f"unknown key {key}: {near} is {instead}; see --help"
+    return f"unknown key {key}{suggestion(similar or tails.get(near))}; see --help"
 
 
 def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapping[str, str]) -> str:
     """Returns the part of a message about `section.tail`: the key that was meant, or the keys that the section has."""
     below = [dotted.removeprefix(f"{section}.") for dotted in leaves if dotted.startswith(f"{section}.")]
-    near = closest_match(tail, below) if len(tail) > 1 else None  # one letter is near to any key of two
+    near = None if tail in leaves else closest_match(tail, below)
     if near is not None:
         return suggestion(f"{section}.{near}")
     elsewhere = tail if tail in leaves else tails.get(closest_match(f"{section}.{tail}", tails) or tail)
@@ -145,6 +155,24 @@ def hint_for_option(group: str, value: object) -> str:
     if instead is None and group == "dataset" and _is_path(text):
         instead = f"dataset=folder dataset.path={text}"
     return f"; write {instead}" if instead else ""
+
+
+def hint_for_several(command: str, typed: str, config: type) -> str:
+    """Returns what `key=a,b` means for a single run, and how the key's list is written if it accepts lists."""
+    key, _, values = typed.partition("=")
+    declared = [field.annotation for dotted, _, field in walk(config) if dotted == key]
+    kinds = [typing.get_origin(kind) for annotation in declared for kind, _ in alternatives(annotation)]
+    is_list = (tuple in kinds or key == "regularizer") and re.fullmatch(r"[\w,. -]+", values)
+    ways = ["several values are a sweep, which needs -m"] if command == "train" else []
+    ways += [f"a list is written {key}=[{values}]"] if is_list else []
+    return "; ".join(ways) or "expected one value"
+
+
+def hint_for_word(word: str) -> str:
+    """Returns `; here it is ...` for what other tools call an option or a key of `gan-train`; else an empty text."""
+    tables = [table for group, table in OPTIONS_OF_OTHER_TOOLS.items() if group != "conditioning"]  # no `true`, `on`
+    found = (_find_entry(table, word) for table in (*tables, KEYS_OF_OTHER_TOOLS["train"]))
+    return next((f"; here it is {instead}" for instead in found if instead), "")
 
 
 def is_url(text: str) -> bool:

@@ -49,7 +49,7 @@ class Config:
     seed: Integer = Field(ge=0, le=2**63 - 1, description="seed of everything random")
     name: Text | None = matching(
         NAME,
-        "a name of up to 100 letters without = or slashes, not starting with . or -",
+        "a name that begins with neither . nor -, of up to 100 letters without = or slashes",
         description="name of the run's folder; <dataset>-<generator>-<loss> unless set",
     )
     output: Text = Field(description="folder that receives the runs")

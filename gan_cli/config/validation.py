@@ -6,16 +6,18 @@ a typo.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gan_cli.config.options.fields import EachOf, OneOf, adapter, fields_of, inner_section
-from gan_cli.errors import UsageError, did_you_mean, format_number, one_line, short_exponent
+from gan_cli.errors import UsageError, did_you_mean, format_number, one_line, short_exponent, suggestion
 
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 SECTION = "expected a section of keys"
@@ -71,11 +73,20 @@ def _refusal(field: FieldInfo, value: Any, path: str) -> str:
         )
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     instead: Any = extra.get("instead", {})
-    for text in (str(value), *(["[]"] if isinstance(value, list) else [])):
-        if text in instead:
-            return f"{path}={format_value(value)}: {instead[text]}"
-    similar = did_you_mean(str(value), choices_of(field))
+    words, choices = [str(item) for item in value] if isinstance(value, list) else [str(value)], choices_of(field)
+    for text in (*words, *(["[]"] if isinstance(value, list) else [])):
+        if text.lower() in instead:
+            return f"{path}={format_value(value)}: {instead[text.lower()]}"
+    wrong = next((word for word in words if word not in choices), "")
+    similar = did_you_mean(wrong, choices) or suggestion(_with_short_unit(field, wrong))
     return f"{path}={format_value(value)}: expected {describe(field.annotation, field)}{similar}"
+
+
+def _with_short_unit(field: FieldInfo, text: str) -> str | None:
+    """Returns a time with its unit in one letter, `20m` for `20 min`; None if the key accepts no such text."""
+    time = re.sub(r"^([\d.]+) *([smh])[a-z]*$", r"\1\2", text.lower())
+    pattern = next((mark.pattern for mark in field.metadata if getattr(mark, "pattern", None)), None)
+    return time if pattern and time != text and re.match(pattern, time) else None
 
 
 def format_value(value: Any) -> str:
@@ -85,7 +96,10 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return one_line("[" + ",".join(map(format_value, value)) + "]", 80)
     if isinstance(value, float):
-        return short_exponent(str(value))
+        texts = [str(value)]
+        if value.is_integer() and abs(value) >= 1e5:
+            texts.append(f"{Decimal(str(value)).normalize():e}")  # `1e12`, which Python writes as 1000000000000.0
+        return min(map(short_exponent, texts), key=len)
     try:
         return one_line(value, 80)
     except ValueError:  # Python refuses to write out an integer of thousands of digits
@@ -108,7 +122,8 @@ def describe(annotation: Any, *marks: Any) -> str:
             of = f" of {limits['min_length']}" if "min_length" in limits else ""
             items = " numbers" if of and item == KINDS[float] else f", each {item}"
             ways.append(f"a list{of}{' of such' if item in ways else items}")
-    return " or ".join([*ways, *(["null"] if any(kind is types.NoneType for kind, _ in kinds) else [])])
+    text, or_null = " or ".join(ways), any(kind is types.NoneType for kind, _ in kinds)
+    return f"{text}{',' if ',' in text else ''} or null" if or_null else text
 
 
 def alternatives(annotation: Any, *marks: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -42,6 +42,28 @@ def test_help_shows_examples_then_groups_then_keys(capsys: pytest.CaptureFixture
     assert "loss" not in capsys.readouterr().out.split("Groups")[1]
 
 
+def test_help_names_a_group_only_for_a_command_that_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, words in (
+        ("train", "(--schema=dataset)"),
+        ("eval", "(--schema=device)"),
+        ("compare", "the config and"),
+    ):
+        assert run_command(command, ["--help"]) == 0
+        assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_usage_of_the_module_is_printed_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "isolate_main", lambda: None)
+    for arguments, code in ((["--help"], 0), (["-h"], 0), ([], 2), (["trian"], 2)):
+        monkeypatch.setattr(sys, "argv", ["gan_cli", *arguments])
+        assert main.main() == code
+        printed = capsys.readouterr()
+        assert (printed.err if code else printed.out).startswith("usage: python -m gan_cli {train,")
+        assert "" in (printed.out, printed.err)
+
+
 @pytest.mark.parametrize("command", ["train", "sample"])
 def test_version_is_ours(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(command, ["--version"]) == 0

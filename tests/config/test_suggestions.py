@@ -12,8 +12,9 @@ from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config import suggestions
 from gan_cli.config.compose import groups
+from gan_cli.config.metric_names import metrics_of_other_tools
 from gan_cli.config.train_config import Config
-from gan_cli.errors import count_noun
+from gan_cli.errors import closest_match, count_noun
 from support.modules import FILES, syntax_tree
 
 
@@ -45,7 +46,46 @@ from support.modules import FILES, syntax_tree
         ("train", ["epochs=10"], "unknown key epochs: here it is steps=..."),
         ("train", ["num-epochs=10"], "here it is steps=..."),
         ("train", ["resolution=64"], "here it is image_size=..."),
-        ("train", ["epoks=10"], "did you mean 'steps'"),
+        ("train", ["epoks=10"], "unknown key epoks: epochs is steps=..."),
+        ("train", ["learning_rate=0.1"], "here it is optimizer.lr=..."),
+        ("train", ["optimizer.learning_rate=0.1"], "here it is optimizer.lr=..."),
+        ("train", ["g_lr=0.1"], "here it is optimizer.generator.lr=..."),
+        ("train", ["++foo.bar=3"], "unknown key foo.bar; see --help"),
+        ("train", ["++trainng.n_critic=3"], "did you mean 'training.n_critic'"),
+        ("train", ["++seed=3"], "only set; write seed=..."),
+        ("train", ["dataset=pets"], "did you mean 'oxford_pets'"),
+        ("train", ["dataset=MNIST"], "did you mean 'mnist'"),
+        ("train", ["device=tpu"], "expected one of auto, cpu, cuda, mps\n"),
+        ("train", ["architecture=unet"], "expected one of dcgan, mlp, resnet, subpixel\n"),
+        ("train", ["explain=wgan"], "neither an option nor a key; here it is loss=wasserstein; "),
+        ("train", ["explain=epochs"], "here it is steps=..."),
+        ("train", ["explain=foo"], "neither an option nor a key; gan-train --help lists both"),
+        ("train", ["explain="], "expected an option or a key, as explain=hinge"),
+        (
+            "train",
+            ["evaluation.metrics=[precision_recall,fid]"],
+            "here it is evaluation.metrics=[frechet] evaluation.extractor=inception\n",
+        ),
+        ("eval", ["r", "metrics=FID"], "metrics=FID: here it is metrics=[frechet] extractor=inception\n"),
+        ("eval", ["r", "metrics=[modes,memorisation]"], "did you mean 'memorization'"),
+        ("eval", ["r", "metrics=frechet,kernel"], "frechet,kernel: a list is written metrics=[frechet,kernel]\n"),
+        ("eval", ["r", "n=10,20"], "n=10,20: expected one value\n"),
+        ("train", ["regularizer=r1,lecam"], "needs -m; a list is written regularizer=[r1,lecam]\n"),
+        ("train", ["loss=hinge,minimax"], "several values are a sweep, which needs -m\n"),
+        ("train", ["batch_size=1234567.5"], "batch_size=1234567.5: expected"),
+        ("train", ["batch_size=123456789.0"], "batch_size=123456789.0: expected"),
+        ("train", ["budget=20min"], "1.5h, or null (did you mean '20m'?)"),
+        ("train", ["budget=1.5 Hours"], "(did you mean '1.5h'?)"),
+        ("train", ["budget=3days"], "1.5h, or null\n"),
+        ("train", ["name=.."], "begins with neither . nor -, of up to 100 letters without = or slashes, or null"),
+        ("train", ["batch_size=1e12"], "batch_size=1e12: expected"),
+        ("train", ["regularizer=[r1,r2"], "cannot be read as key=value: [ is never closed by ]\n"),
+        ("train", ["name=a", "logger=it's"], ": ' is never closed by '\n"),
+        ("train", ["logger=a=b"], """: = has a meaning of its own, quote the value, as "logger='a=b'"\n"""),
+        ("train", ["--cfg", "jobb"], "--cfg jobb: expected one of job, hydra, all (did you mean 'job'?)\n"),
+        ("train", ["--cfg"], "--cfg: expected one of job, hydra, all\n"),
+        ("sample", ["r", "--n", "5"], "unknown flag --n: keys are written key=value, as n=..."),
+        ("eval", ["--n", "5", "r"], "unknown flag --n: keys are written key=value, as n=..."),
         ("train", ["lr=0.1"], "did you mean 'optimizer.lr'"),
         ("train", ["dataset.kind=dog"], "unknown key dataset.kind: dataset has balance, classes, download,"),
         ("train", ["dataset.blance=true"], "did you mean 'dataset.balance'"),
@@ -101,6 +141,31 @@ def test_every_hint_for_an_option_names_one() -> None:
             for key, value in (part.split("=") for part in way.split()):
                 assert value in options[key], way
         assert not {word for text in table for word in text.split()} & {*options[group]}
+
+
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_every_metric_of_another_tool_has_one_here(command: str) -> None:
+    known, section = list_keys(command), "evaluation." if command == "train" else ""
+    for word, way in metrics_of_other_tools(section).items():
+        accepted = {form.key: form.values for part in way.split()[3:] for form in known[part.partition("=")[0]]}
+        for key, _, value in (part.partition("=") for part in way.split()[3:]):
+            assert value.strip("[]") in " ".join(accepted[key]).replace(",", "").split(), way
+            assert word != value.strip("[]")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "found"),
+    [
+        ("dgo", ["ant", "dog"], "dog"),
+        ("wasser", ["hinge", "wasserstein"], "wasserstein"),
+        ("stein", ["wasserstein"], None),
+        ("size", ["image_size_of", "batch_size_of"], None),
+        ("unet", ["resnet"], None),
+        ("", ["a", ""], ""),
+    ],
+)
+def test_a_word_is_suggested_only_if_it_is_near(word: str, known: list[str], found: str | None) -> None:
+    assert closest_match(word, known) == found
 
 
 def test_the_options_that_have_a_key() -> None:

@@ -253,7 +253,7 @@ WRONG = [
     ("lr=1", ["unknown key lr", "optimizer.lr"]),
     ("optimzer.lr=1", ["unknown key optimzer.lr", "optimizer.lr"]),
     ("loss.margin=1", ["unknown key loss.margin"]),
-    ("+new.key=1", ["+new.key=1", "new.key=..."]),
+    ("+new.key=1", ["unknown key new.key"]),
     ("++steps=1", ["++steps=1"]),
     ("~loss", ["~loss"]),
     ("steps", ["steps: expected key=value"]),

@@ -226,14 +226,17 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ((), "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"),
+        (
+            (),
+            "ckpt is missing: gan-eval RUN, by its folder or name, or a .safetensors file; or real=FOLDER",
+        ),
         (("real=a",), "fake is missing: real=a needs another folder to compare with"),
         (("fake=a",), "real is missing: fake=a needs another folder to compare with"),
         (("ckpt=a", "real=b"), "real=b: is for two folders, without ckpt"),
         (("ckpt=a", "fake=b"), "fake=b: is for two folders, without ckpt"),
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),
         (("real=a", "fake=b", "data=c"), "data=c: says where a checkpoint's data are"),
-        (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: expected"),
+        (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: here it is metrics=[frechet]"),
         (
             ("ckpt=a", "extractor=resnet"),
             "extractor=resnet: expected one of auto, classifier, inception, pixels, random",

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gan_cli.config.metric_names import metrics_of_other_tools
 from gan_cli.config.options.fields import Bool, Integer, Number, OptionName, Several, Text, section
 
 # Metrics that compare samples with real samples. For example, `frechet` is reported as `frechet-<extractor>`.
@@ -125,7 +126,11 @@ class TrainingOptions:
 class EvaluationOptions:
     """The keys of the section `evaluation`."""
 
-    metrics: Several[TrainingMetric] = Field((), description="metrics computed at each evaluation, as [frechet]")
+    metrics: Several[TrainingMetric] = Field(
+        (),
+        json_schema_extra={"instead": {**metrics_of_other_tools("evaluation.")}},
+        description="metrics computed at each evaluation, as [frechet]",
+    )
     extractor: Extractor = Field(
         "auto", description="features in which images are compared; auto: classifier if there are labels, else random"
     )
