@@ -6,7 +6,7 @@ Each trains two steps, or is refused by one line before anything is written.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from torture.scenarios import TINY
 from torture.worker import Trial
 
 BATCH = 10  # examples of a trial
+KEYS_THAT_FIT, VALID = 9, 9  # times as many as keys of other options, and as odd values
 # Keys that name files, start other programs, or only make a run long.
 LEFT_OUT = (
     "budget", "compile", "data", "defaults", "device", "dry_run", "extra_steps", "fresh", "hydra", "init_from", "jobs",
@@ -56,7 +57,7 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     """Returns a strategy of values of a key, written as on the command line; most are valid."""
     kinds = [each for each in map(values_of_type, schema.get("anyOf", [schema])) if each is not None]
     valid = st.one_of(*kinds) if kinds else st.sampled_from(ODD)
-    return st.one_of(valid, valid, valid, st.sampled_from(ODD))
+    return st.one_of(*[valid] * VALID, st.sampled_from(ODD))
 
 
 def values_of_type(schema: dict[str, Any]) -> st.SearchStrategy[str] | None:
@@ -80,16 +81,41 @@ def values_of_type(schema: dict[str, Any]) -> st.SearchStrategy[str] | None:
 
 @cache
 def overrides() -> st.SearchStrategy[list[str]]:
-    """Returns a strategy of overrides: an option of some groups, and values of some keys."""
+    """Returns a strategy of overrides: an option of some groups, and values of some keys, mostly of chosen options."""
     from gan_cli.config.compose import groups
 
     known = groups("train")
     options = [f"{group}={option}" for group in GROUPS for option in known[group]]
-    pair = st.sampled_from(sorted(keys())).flatmap(lambda key: values(keys()[key]).map(lambda value: f"{key}={value}"))
-    return st.tuples(
-        st.lists(st.sampled_from(options), max_size=3, unique_by=lambda each: each.partition("=")[0]),
-        st.lists(pair, min_size=1, max_size=5, unique_by=lambda each: each.partition("=")[0]),
-    ).map(lambda parts: [*parts[0], *parts[1]])
+    chosen = st.lists(st.sampled_from(options), max_size=3, unique_by=lambda each: each.partition("=")[0])
+    return chosen.flatmap(_with_values)
+
+
+def _with_values(options: list[str]) -> st.SearchStrategy[list[str]]:
+    one_of = st.one_of(*[st.sampled_from(_keys_of(tuple(options)))] * KEYS_THAT_FIT, st.sampled_from(sorted(keys())))
+    pair = one_of.flatmap(lambda key: values(keys()[key]).map(lambda value: f"{key}={value}"))
+    some = st.lists(pair, min_size=1, max_size=4, unique_by=lambda each: each.partition("=")[0])
+    return some.map(lambda found: [*options, *found])
+
+
+@cache
+def _keys_of(options: tuple[str, ...]) -> list[str]:
+    """Returns the keys that a config with these options has; all keys if the options do not fit."""
+    from gan_cli.config.compose import compose_command
+    from gan_cli.config.options.fields import flatten
+    from gan_cli.errors import UsageError
+
+    try:
+        composed = dict(flatten(compose_command("train", base(options)).data))
+    except UsageError:
+        return sorted(keys())
+    return sorted(keys().keys() & composed.keys())
+
+
+def base(chosen: Iterable[str]) -> list[str]:
+    """Returns overrides that make a run small, without those of keys that are chosen, and the chosen ones."""
+    named, mlp = {each.partition("=")[0] for each in chosen}, any(each.endswith("=mlp") for each in chosen)
+    small = [each for each in TINY if each.partition("=")[0] not in named and not (mlp and "base_channels" in each)]
+    return [*small, "steps=2", "name=r", *chosen]
 
 
 def random_configs(trial: Trial) -> None:
@@ -109,13 +135,10 @@ def random_configs(trial: Trial) -> None:
 
 
 def _try(trial: Trial, chosen: list[str]) -> None:
-    named = {each.partition("=")[0] for each in chosen}
-    mlp = any(each.endswith("=mlp") for each in chosen)
-    base = [each for each in TINY if each.partition("=")[0] not in named and not (mlp and "base_channels" in each)]
     outputs = trial.here / "outputs"
     shutil.rmtree(outputs, ignore_errors=True)
     before = len(trial.faults)
-    ended = trial.run("train", *base, "steps=2", "name=r", *chosen)
+    ended = trial.run("train", *base(chosen))
     trial.trained += ended.code == 0
     lines = [line for line in ended.error.splitlines() if line.startswith("gan-train: ")]
     if ended.code not in CODES:
