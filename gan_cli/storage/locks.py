@@ -55,10 +55,14 @@ def lock_folder(folder: Path) -> int:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Waits for the folder's lock and holds it, so that no other process looks up or creates a run or sweep in it."""
+    """Waits for the folder's lock and holds it, so that no other process looks up or creates a run or sweep in it.
+
+    On file systems that lock no folders, such as NFS, it is not locked.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        lock_file(descriptor, wait=True)
+        with contextlib.suppress(OSError):
+            lock_file(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from gan_cli.launch import start_run
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
 from gan_cli.stop_signals import Interrupted, StopSignals
+from gan_cli.storage import locks
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
@@ -341,6 +344,22 @@ def test_resume_auto_starts_a_run_once(
     assert codes == [5, 0]
     assert "is being trained by another command" in capsys.readouterr().err
     assert len(list(here.glob("outputs/auto/*/checkpoints/last.safetensors"))) == 2
+
+
+def test_resume_auto_works_where_folders_cannot_be_locked(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where an exclusive lock needs a file that is open for writing."""
+    lock_file = locks.lock_file
+
+    def files_only(file: Any, **settings: Any) -> None:
+        if isinstance(file, int) and stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock_file(file, **settings)
+
+    monkeypatch.setattr(locks, "lock_file", files_only)
+    run = train(*TINY_IMAGES, "name=auto", "steps=1", "resume=auto")
+    assert train(*TINY_IMAGES, "name=auto", "steps=2", "resume=auto") == run
 
 
 def test_resume_auto_passes_over_a_newer_run_that_differs(train: Callable[..., Path]) -> None:
