@@ -111,12 +111,15 @@ def _set(names: dict[str, int], path: str, number: int | None) -> None:
 
 
 def _cut(states: list[bytes], random: Random) -> bytes:
-    """Returns one of the states of a file since its last fsync; if longer than the one before, maybe torn."""
+    """Returns one of the states of a file since its last fsync; if longer than the one before, maybe torn.
+
+    A torn state is never shorter than the one before: the sector that both share holds the bytes of either.
+    """
     index = random.choice((0, len(states) - 1, random.randrange(len(states))))
     content = states[index]
-    if index and len(content) > len(states[index - 1]) and random.random() < 0.3:
-        begin = len(states[index - 1]) // TORN
-        return content[: TORN * random.randint(begin, len(content) // TORN)]
+    before = len(states[index - 1]) if index else len(content)
+    if len(content) > before and random.random() < 0.3:
+        return content[: max(before, TORN * random.randint(before // TORN, len(content) // TORN))]
     return content
 
 
