@@ -31,7 +31,7 @@ from torch import Tensor
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import Dataset, to_uint8
-from gan_cli.data.labels import attributes_of, encode_condition
+from gan_cli.data.labels import attributes_of, encode_labels
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, Classifier, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import fit_gaussian, frechet_between
@@ -64,7 +64,7 @@ class Judge:
         self.classifier: Classifier = load_or_train_classifier(
             train.fingerprint, train.samples, train.labels, attributes, CLASSIFIER_CACHE.expanduser(), steps=JUDGE_STEPS
         )
-        logits, wanted = self.classifier.logits(test.samples), encode_condition(test.labels, len(test.classes))
+        logits, wanted = self.classifier.logits(test.samples), encode_labels(test.labels, len(test.classes))
         self.accuracy = classification_accuracy(logits, wanted, attributes)
         self.real = self.classifier.features(test.samples)
         self.floor = frechet_between(fit_gaussian(self.classifier.features(train.samples)), fit_gaussian(self.real))

@@ -91,8 +91,9 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
         for key, value in train_config.flatten(target)
         if key.endswith(".name") and defaults.get(key) != value
     }
-    if target["regularizer"].keys() != default["regularizer"].keys():
-        chosen["regularizer"] = list(target["regularizer"]) or "none"
+    for group in train_config.LIST_GROUPS:
+        if target[group].keys() != default[group].keys():
+            chosen[group] = list(target[group]) or "none"
     if target["recipe"] != AUTO:
         chosen["recipe"] = target["recipe"]
     left_out = {train_config.RECORDED_KEY, USED_KEY}

@@ -19,7 +19,7 @@ from gan_cli.config.option_files import OPTIONAL_GROUPS
 from gan_cli.config.options.fields import adapter
 from gan_cli.config.recipes import GROUP as RECIPE
 from gan_cli.config.search_path import EXPERIMENTS, config_folder
-from gan_cli.config.train_config import flatten
+from gan_cli.config.train_config import LIST_GROUPS, flatten
 from gan_cli.errors import UsageError, did_you_mean
 from gan_cli.storage.yaml_files import read_option_file
 
@@ -28,7 +28,6 @@ RENAMED = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 DROPPED = ("required", "default", "instead")  # a default of the models is that of older files
 INTERPOLATION = {"$ref": "#/$defs/interpolation"}
 DEFAULTS = {"$ref": "#/$defs/defaults"}
-LIST_GROUP = "regularizer"  # the group of which a run can have several options
 WHOLE_FILES = (EXPERIMENTS, RECIPE)  # groups whose files set keys of all sections
 
 Schema = dict[str, Any]
@@ -214,4 +213,4 @@ def _defaults_list(entries: list[Any], choices: Schema, known: Mapping[str, Sequ
 def _choice(group: str, options: Sequence[str]) -> Schema:
     """Returns the schema of an option of a group in a list `defaults`."""
     one = {"enum": [*options, *([None] if group in OPTIONAL_GROUPS else [])]}
-    return {"anyOf": [one, {"type": "array", "items": one}]} if group == LIST_GROUP else one
+    return {"anyOf": [one, {"type": "array", "items": one}]} if group in LIST_GROUPS else one

@@ -7,8 +7,9 @@ from typing import Any
 
 from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
-from gan_cli.config.options.networks import CONVOLUTIONAL
+from gan_cli.config.options.networks import CONVOLUTIONAL, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
@@ -28,6 +29,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
     _validate_shapes(config)
+    _validate_task(config)
     _validate_regularizers(config)
     _validate_training(config)
     _validate_evaluation(config)
@@ -70,6 +72,59 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
     if attention is not None and attention not in heights:
         listed = ", ".join(map(str, heights))
         raise UsageError(f"architecture.{role}.attention={attention}: expected the height of one of its maps, {listed}")
+
+
+def _validate_task(config: Config) -> None:
+    """Checks that the networks, the data and the training techniques fit the task."""
+    name, network = config.task.name, config.architecture.generator
+    takes = getattr(network, "takes", frozenset())
+    from_images = [each for each, options in GENERATOR_OPTIONS.items() if "image" in getattr(options, "takes", ())]
+    if name not in WITH_IMAGE:
+        if "image" in takes:
+            raise UsageError(
+                f"architecture.generator={network.name} makes an image from an image: set task=translation, inpainting"
+                " or super_resolution"
+            )
+        if config.auxiliary:
+            raise UsageError(
+                f"auxiliary=[{','.join(config.auxiliary)}]: compares a sample with the real image of its condition,"
+                " which task=generation does not have"
+            )
+        if getattr(config.loss, "weight", 1.0) == 0:
+            raise UsageError("loss.weight=0: leaves the generator nothing to learn without auxiliary losses")
+        return
+    if len(config.sample_shape) == 1:
+        raise UsageError(f"task={name}: works on images, dataset={config.dataset.name} has points")
+    needed = "mask" if name == "inpainting" else "image"
+    if needed not in takes:
+        able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].takes]  # type: ignore[attr-defined]
+        raise UsageError(
+            f"task={name}: architecture.generator={network.name} takes no {needed}, use {' or '.join(able)}"
+        )
+    if name == "super_resolution" and not network.enlarges:
+        able = [each for each in from_images if GENERATOR_OPTIONS[each].enlarges]  # type: ignore[attr-defined]
+        raise UsageError(
+            f"task={name}: architecture.generator={network.name} does not enlarge, use {' or '.join(able)}"
+        )
+    if "labels" not in takes and config.conditioning.name != "none":
+        raise UsageError(
+            f"conditioning={config.conditioning.name}: architecture.generator={network.name} takes no labels, use none"
+        )
+    if getattr(config.loss, "weight", 1.0) == 0 and not config.auxiliary:
+        raise UsageError("loss.weight=0: leaves the generator nothing to learn, set auxiliary=l1 or another")
+    _validate_techniques_with_image(config, name)
+
+
+def _validate_techniques_with_image(config: Config, name: str) -> None:
+    """Checks that what changes D's input or the batch also works with an image in the condition."""
+    training, sides = config.training, config.sample_shape[1:]
+    if training.pack > 1:
+        raise UsageError(f"training.pack={training.pack}: packs samples alone, not the images of task={name}; use 1")
+    if "consistency" in config.regularizer:
+        raise UsageError(f"regularizer=consistency: mirrors samples alone, not the images of task={name}")
+    if name == "super_resolution" and any(side % config.task.factor for side in sides):
+        size = "x".join(map(str, sides))
+        raise UsageError(f"task.factor={config.task.factor}: the sides of {size} images cannot be divided by it")
 
 
 def _validate_training_techniques(config: Config) -> None:

@@ -36,7 +36,7 @@ from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
 from gan_cli.config.options.fields import walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
-from gan_cli.config.train_config import flatten
+from gan_cli.config.train_config import LIST_GROUPS, flatten
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -226,12 +226,11 @@ def _replaced_sections(
 
 
 def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[str]:
-    """Returns the sections whose option differs. For `regularizer` Hydra records no option: its keys are compared."""
+    """Returns the sections whose option differs. For LIST_GROUPS Hydra records no option: their keys are compared."""
     old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
     compared = [group for group in new if not group.startswith("hydra/") and group not in BUNDLES]
     differing = [group.replace("/", ".") for group in compared if old.get(group) != new[group]]
-    same_penalties = before.regularizer.keys() == after.regularizer.keys()
-    return differing if same_penalties else [*differing, "regularizer"]
+    return [*differing, *(group for group in LIST_GROUPS if before[group].keys() != after[group].keys())]
 
 
 def _has_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> bool:

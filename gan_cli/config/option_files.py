@@ -22,7 +22,7 @@ from gan_cli.config.search_path import (
     used_files,
 )
 from gan_cli.config.suggestions import hint_for_key, hint_for_option
-from gan_cli.config.train_config import Config, flatten
+from gan_cli.config.train_config import LIST_GROUPS, Config, flatten
 from gan_cli.config.validation import SECTION, format_value
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.storage.yaml_files import read_option_file
@@ -55,7 +55,7 @@ def check_options(group: str, value: Any, using: tuple[Path, ...] = ()) -> None:
             _warn_unused(path, files[0])
         if files:
             check_option_file(files[0], group, using)
-    if isinstance(value, list) and group != "regularizer":
+    if isinstance(value, list) and group not in LIST_GROUPS:
         raise UsageError(f"{group}={format_value(value)}: takes one option, of {', '.join(known)}")
     if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
         raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")

@@ -162,7 +162,7 @@ def hint_for_several(command: str, typed: str, config: type) -> str:
     key, _, values = typed.partition("=")
     declared = [field.annotation for dotted, _, field in walk(config) if dotted == key]
     kinds = [typing.get_origin(kind) for annotation in declared for kind, _ in alternatives(annotation)]
-    is_list = (tuple in kinds or key == "regularizer") and re.fullmatch(r"[\w,. -]+", values)
+    is_list = (tuple in kinds or key in ("regularizer", "auxiliary")) and re.fullmatch(r"[\w,. -]+", values)
     ways = ["several values are a sweep, which needs -m"] if command == "train" else []
     ways += [f"a list is written {key}=[{values}]"] if is_list else []
     return "; ".join(ways) or "expected one value"

@@ -13,9 +13,10 @@ from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Se
 from gan_cli.config.options.fields import flatten as flatten
 from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
 from gan_cli.config.options.networks import ArchitectureOptions
-from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.objectives import AUXILIARY_OPTIONS, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
+from gan_cli.config.options.tasks import TASK_OPTIONS, Generation
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line
@@ -24,6 +25,7 @@ from gan_cli.storage.locate import resolve_path
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
 Side = Annotated[Integer, Field(ge=1, le=1024)]  # in pixels
+LIST_GROUPS = ("regularizer", "auxiliary")  # groups of which a run can have several options
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
@@ -99,9 +101,15 @@ class Config:
     conditioning: Annotated[Any, OneOf(CONDITIONING_OPTIONS)] = Field(
         default_factory=lambda: Unconditional(name="none"), description="how samples are conditioned on a class"
     )
+    task: Annotated[Any, OneOf(TASK_OPTIONS)] = Field(
+        default_factory=lambda: Generation(name="generation"), description="what the generator is given and makes"
+    )
     loss: Annotated[Any, OneOf(LOSS_OPTIONS)] = Field(description="what each network minimizes")
     regularizer: Annotated[dict[str, Any], EachOf(REGULARIZER_OPTIONS)] = Field(
         description="penalties and constraints of the discriminator"
+    )
+    auxiliary: Annotated[dict[str, Any], EachOf(AUXILIARY_OPTIONS)] = Field(
+        default_factory=dict, description="what the generator minimizes beside the adversarial loss"
     )
     optimizer: Annotated[Any, OneOf(OPTIMIZER_OPTIONS)] = Field(description="the update rule of the weights")
     device: Annotated[Any, OneOf(DEVICE_OPTIONS)] = Field(description="the device")

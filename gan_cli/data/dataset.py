@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.balance import ClassGroups
-from gan_cli.data.labels import encode_condition
+from gan_cli.data.labels import encode_labels
 from gan_cli.device import to_device
 from gan_cli.errors import StorageError, UsageError, count_noun
 from gan_cli.randomness import generator_for
+from gan_cli.tasks.condition import Condition
 
 # For each value of `dataset.flip`: the axes along which images are mirrored, and the name of each axis's random stream.
 FLIPS: dict[bool | str, dict[int, str]] = {
@@ -38,7 +39,8 @@ class Dataset:
     small replacement for the real data set. `notes` are lines that are printed at the start of a run. `digest` is the
     fingerprint if it is already known. `changes` records what was done to the images. `value_range` is the range by
     which images of more than 8 bits were scaled, or None if there are no such images. `mapped` is the memory-mapped
-    cache file that holds the samples, if any.
+    cache file that holds the samples, if any. `sources` are the aligned source images of the samples, for translation:
+    uint8 `[N, C, H, W]`.
     """
 
     samples: Tensor
@@ -51,6 +53,7 @@ class Dataset:
     changes: Mapping[str, Any] = field(default_factory=dict)
     value_range: str | tuple[float, float] | None = None
     mapped: mmap.mmap | None = None
+    sources: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -61,7 +64,7 @@ class Dataset:
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
-        for tensor in (self.samples, self.labels):
+        for tensor in (self.samples, self.labels, self.sources):
             if tensor is not None:
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
@@ -73,10 +76,10 @@ class Dataset:
 
 
 class Batch(NamedTuple):
-    """Images in [-1, 1] or unscaled points, and their condition, float32 `[N, K]`; None for an unconditional run."""
+    """Images in [-1, 1] or unscaled points, and their condition; None for an unconditional run."""
 
     samples: Tensor
-    condition: Tensor | None = None
+    condition: Condition | None = None
 
 
 def to_signed_unit(samples: Tensor) -> Tensor:
@@ -125,6 +128,8 @@ class Batches:
     conditional: bool = False
     offset: int = 0  # samples seen beyond `updates * batch_size`, after a change of the batch size
     groups: ClassGroups | None = None
+    # (samples, labels and source images, random=): the condition of a task, see `tasks.Task`; None: the labels alone
+    make_condition: Callable[..., Condition] | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -136,33 +141,46 @@ class Batches:
         """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
         self.dataset.require_whole()
         indices = self._indices(update)
-        rows = self.dataset.samples.index_select(0, indices)  # 75 times as fast as samples[indices] for images of 64 px
+        samples, condition = self._images(self.dataset.samples, indices, update), self._condition(indices)
+        if self.make_condition is None:
+            return Batch(samples, condition)
+        sources = self.dataset.sources
+        image = None if sources is None else self._images(sources, indices, update)
+        given = (condition or Condition())._replace(image=image)
+        return Batch(samples, self.make_condition(samples, given, random=generator_for(self.seed, "task", update)))
+
+    def _images(self, images: Tensor, indices: Tensor, update: int) -> Tensor:
+        """Returns the images or points of a batch on the device, mirrored as `flip` asks for."""
+        rows = images.index_select(0, indices)  # 75 times as fast as images[indices] for images of 64 px
         samples = to_signed_unit(to_device(rows, self.device))
         for side, purpose in FLIPS[self.flip].items():
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
             samples = torch.where(to_device(mirrored, self.device).view(-1, 1, 1, 1), samples.flip(side), samples)
-        return Batch(samples, self.conditions(update))
+        return samples
 
-    def conditions(self, update: int) -> Tensor | None:
-        """Returns the condition of the batch of `update`, float32 `[batch_size, classes]`; None if unconditional."""
-        return self._conditions(self._indices(update))
+    def condition(self, update: int) -> Condition | None:
+        """Returns the condition of the batch of `update`; None if unconditional."""
+        if self.make_condition is not None:
+            return self.draw(update).condition
+        return self._condition(self._indices(update))
 
     def _indices(self, update: int) -> Tensor:
         if self.groups is not None:
             return self.groups.indices(self.seed, self.batch_size, update, self.offset)
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
-    def sample_conditions(self, step: int) -> Tensor | None:
+    def sample_condition(self, step: int) -> Condition | None:
         """Draws a condition for generator step `step` from the labels of the data set; None if unconditional."""
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
-            return self._conditions(self.groups.drawn(random, self.batch_size))
-        return self._conditions(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
+            return self._condition(self.groups.drawn(random, self.batch_size))
+        return self._condition(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
 
-    def _conditions(self, indices: Tensor) -> Tensor | None:
+    def _condition(self, indices: Tensor) -> Condition | None:
         if not self.conditional or self.dataset.labels is None:
             return None
-        return to_device(encode_condition(self.dataset.labels[indices], len(self.dataset.classes)), self.device)
+        labels = encode_labels(self.dataset.labels[indices], len(self.dataset.classes))
+        return Condition(to_device(labels, self.device))
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:

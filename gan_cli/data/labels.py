@@ -1,6 +1,6 @@
-"""Converts labels, or the classes that a user requests by `label=`, to the condition `[N, K]` of the networks.
+"""Converts labels, or the classes that a user requests by `label=`, to the labels `[N, K]` of a condition.
 
-A condition has one column for each class. A column is 1 if its class applies, else 0. With several attributes, a class
+They have one column for each class. A column is 1 if its class applies, else 0. With several attributes, a class
 is one value of an attribute, such as `colour=red`. One column of each attribute is 1; if the value is unknown, none is.
 """
 
@@ -21,7 +21,7 @@ MOST_ROWS = 10_000
 
 
 class Attribute(NamedTuple):
-    """An attribute and its `size` columns in a condition, from `first` on. Plain classes form one without a name."""
+    """An attribute and its `size` columns of labels, from `first` on. Plain classes form one without a name."""
 
     name: str
     first: int
@@ -55,7 +55,7 @@ def attributes_of(classes: Sequence[str]) -> list[Attribute]:
     return attributes
 
 
-def encode_condition(labels: Tensor, size: int) -> Tensor:
+def encode_labels(labels: Tensor, size: int) -> Tensor:
     """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]`: 1 in their columns, none for -1."""
     columns = labels.view(len(labels), -1)
     condition = torch.zeros(len(columns), size + 1, device=labels.device)
@@ -63,8 +63,8 @@ def encode_condition(labels: Tensor, size: int) -> Tensor:
     return condition[:, :size]
 
 
-def build_conditions(classes: Sequence[str], rows: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
-    """Returns the conditions of `rows`, float32 `[len(rows), K]`. `seeds` holds one seed for each row.
+def encode_requested(classes: Sequence[str], rows: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
+    """Returns the labels of `rows`, float32 `[len(rows), K]`. `seeds` holds one seed for each row.
 
     If a row requests no value of an attribute, the value is drawn at random from the seed of that row.
     """
@@ -75,7 +75,7 @@ def build_conditions(classes: Sequence[str], rows: Sequence[RequestedCondition],
             random = generator_for(seed, f"attribute/{attribute.name}")
             drawn = attribute.first + int(torch.randint(attribute.size, (), generator=random))
             labels[index, position] = next(filter(attribute.has, row.columns), drawn)
-    return encode_condition(labels, len(classes))
+    return encode_labels(labels, len(classes))
 
 
 def all_classes_requested(classes: Sequence[str], most: int | None = None) -> list[RequestedCondition]:
@@ -92,9 +92,9 @@ def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[Re
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
-    """Returns conditions float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any."""
+    """Returns labels float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any."""
     rows = all_classes_requested(classes, most)
-    return build_conditions(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
+    return encode_requested(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
 
 
 # --- parsing -----------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_fit
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.tasks.tasks import task_of
 
 
 def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
@@ -51,6 +52,7 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     **{name: partial(load_torchvision_set, name) for name in TABLE},
 }
 MOST_CLASSES = 5000
+HELD_OUT_SPLIT = dict.fromkeys(("train", "valid", "val", "extra", "unlabeled"), "test")  # by training split
 SELECT_BEFORE_READING = ("celeba", "folder", "lsun", *TABLE)  # these data sets read only the selected samples
 
 
@@ -69,11 +71,26 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     return dataset if native is None else replace(dataset, source=dataset.source + describe_fit(native, size))
 
 
+def held_out_samples(config: Config, count: int) -> Dataset | None:
+    """Returns samples of the test split, at least `count` if it has so many; None if the data have no test split."""
+    changes: dict[str, Any] = {"limit": count, "split": HELD_OUT_SPLIT.get(getattr(config.dataset, "split", ""))}
+    if changes["split"] is None:
+        return None
+    if hasattr(config.dataset, "size"):
+        changes["size"] = min(config.dataset.size, count)
+    try:
+        return build_dataset(replace(config.dataset, **changes), config.image_size)
+    except GanCliError:
+        return None
+
+
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
     """Returns the real batches of a run. `offset` is as for `Batches`."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
     groups = group_by_class(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
-    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
+    make_condition = task_of(config.task).make_condition
+    of_task = None if make_condition is None else partial(make_condition, settings=config.task)
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups, of_task)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
-from gan_cli.data.labels import encode_condition
+from gan_cli.data.labels import encode_labels
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.standing_statistics import standing_statistics
 from gan_cli.randomness import generator_for
+from gan_cli.tasks.condition import Condition
 
 FIRST_EVALUATION_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
@@ -31,9 +32,9 @@ def generate_samples(
 
     Raises DivergedError if a sample is not finite.
     """
-    conditions = _conditions(config, dataset, seeds)
+    condition = _condition(config, dataset, seeds)
     fakes: list[Tensor] = []
-    for batch in generate(generator, latent_of(config), seeds, batch_size, conditions=conditions):
+    for batch in generate(generator, latent_of(config), seeds, batch_size, condition=condition):
         if not batch.isfinite().all():
             raise DivergedError("its generator makes samples that are not finite")
         fakes.append(to_uint8(batch))
@@ -48,17 +49,17 @@ def recompute_batch_norm_statistics(generator: nn.Module, config: Config, datase
     measured with other weights than the averaged ones.
     """
     seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
-    conditions = _conditions(config, dataset, seeds)
+    condition = _condition(config, dataset, seeds)
     batches = (
-        (latents_from_seeds(seeds[part], latent_of(config)), None if conditions is None else conditions[part])
+        (latents_from_seeds(seeds[part], latent_of(config)), None if condition is None else condition.rows(part))
         for part in (slice(start, start + STANDING_BATCH) for start in range(0, len(seeds), STANDING_BATCH))
     )
     return standing_statistics(generator, batches)
 
 
-def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
-    """Returns the labels of randomly drawn real samples as conditions `[len(seeds), K]`; None without labels."""
+def _condition(config: Config, dataset: Dataset, seeds: range) -> Condition | None:
+    """Returns a condition for each seed, with the labels of a randomly drawn real sample; None without labels."""
     if not config.classes or dataset.labels is None:
         return None
     drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
-    return encode_condition(dataset.labels[drawn], len(config.classes))
+    return Condition(encode_labels(dataset.labels[drawn], len(config.classes)))

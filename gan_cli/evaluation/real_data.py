@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.points import Modes, known_modes
-from gan_cli.data.load_dataset import build_dataset
+from gan_cli.data.load_dataset import HELD_OUT_SPLIT, build_dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import describe_duplicates
@@ -29,7 +29,6 @@ from gan_cli.randomness import generator_for
 MIN_SAMPLES = 10
 NO_LIMIT = 10**9  # a number of real samples that no data set has
 MAX_MISSING_SHARE = 0.05  # largest share of training images whose class the test split may lack
-HELD_OUT_SPLIT = dict.fromkeys(("train", "valid", "val", "extra", "unlabeled"), "test")  # by training split
 
 
 @dataclass(frozen=True)

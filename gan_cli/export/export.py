@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gan_cli.config.commands import ExportConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import all_classes_requested, build_conditions, distribute_evenly
+from gan_cli.data.labels import all_classes_requested, distribute_evenly, encode_requested
 from gan_cli.device import limit_threads
 from gan_cli.errors import StorageError, UsageError, format_number
 from gan_cli.export.format_writers import EXPORTERS, write_and_run
@@ -89,7 +89,7 @@ def _keep_file(part: Path, file: str, named: Path, *, overwrite: bool) -> None:
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
     """Writes all files of the folder. Returns the content of `parity.json`, the result of the comparison."""
     inputs = [example_inputs(generator, range(batch_size)) for batch_size in BATCH_SIZES]
-    expected = [run_generator(generator.network, latent, condition) for latent, condition in inputs]
+    expected = [run_generator(generator.network, *pair) for pair in inputs]
     example = example_inputs(generator, range(3))  # exporters treat a batch of 1 as a special case
     (folder / CARD).write_text(model_config_json(generator.card, format), encoding="utf-8")
     (folder / README).write_text(model_card_text(generator.card, format, name), encoding="utf-8")
@@ -115,7 +115,7 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Te
     """
     classes = all_classes_requested(generator.classes)
     requested = [classes[seed % len(classes)] for seed in seeds] if classes else []
-    condition = build_conditions(generator.classes, requested, seeds) if classes else None
+    condition = encode_requested(generator.classes, requested, seeds) if classes else None
     return latents_from_seeds(seeds, generator.latent), condition
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
+from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import example_condition, task_of
 
 MAX_PARAMETERS = 500_000_000  # the limit for one network
 RENAMED = {  # what a discriminator may have, by its names in earlier versions
@@ -28,15 +31,17 @@ CHANNELS_LAST_ON = ("cpu", "cuda")  # devices where convolutions are faster with
 
 
 class GeneratorDesign(NamedTuple):
-    """The values that determine the layers of a generator. `section` is its section of the config."""
+    """The values that determine the layers of a generator. `section` and `task` are sections of the config."""
 
     section: Any
     sample_shape: tuple[int, ...]
     conditions: ConditioningSpec
+    task: Any
 
 
 def design_of(config: Config) -> GeneratorDesign:
-    return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions_of(config.conditioning))
+    conditions = conditions_of(config.conditioning)
+    return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions, config.task)
 
 
 def latent_of(config: Config) -> LatentDistribution:
@@ -58,14 +63,18 @@ def conditions_of(section: Any, pack: int = 1) -> ConditioningSpec:
 def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
     """Returns a new generator and a new discriminator. Their weights depend on `config.seed` alone."""
     shape = config.sample_shape
+    view, given = task_of(config.task).discriminator_view, example_condition(config.task, shape)
+    seen = shape if view is None or given is None else tuple(view(torch.zeros(1, *shape), given).shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         with torch.device("meta" if device.type == "meta" else "cpu"):
-            generator = _build(GENERATORS, *design_of(config))
+            generator = _build_generator(design_of(config))
             pack = config.training.pack
-            packed = (shape[0] * pack, *shape[1:])
+            packed = (seen[0] * pack, *seen[1:])
             conditions = conditions_of(config.conditioning, pack)
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
+    if view is not None:
+        discriminator.view = view  # type: ignore[assignment]
     for old, new in RENAMED.items():  # of a plugin for an earlier version, which would be ignored
         if hasattr(discriminator, old):
             raise UsageError(
@@ -92,7 +101,7 @@ def fill_generator(design: GeneratorDesign, tensors: dict[str, Tensor], device: 
 def outline_generator(design: GeneratorDesign) -> nn.Module:
     """Returns a generator on the meta device, which has shapes but no values. Raises UsageError if it is too large."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        generator = _build(GENERATORS, design.section, design.sample_shape, design.conditions)
+        generator = _build_generator(design)
     _check_count("generator", generator)
     return generator
 
@@ -149,12 +158,36 @@ def _to_fast_memory_format(network: nn.Module, sample_shape: tuple[int, ...]) ->
     return network.to(memory_format=torch.channels_last) if faster else network
 
 
+class CompletedGenerator(nn.Module):
+    """A generator whose output a task completes, for example with the known pixels of an image."""
+
+    def __init__(self, network: nn.Module, complete: Callable[[Tensor, Condition], Tensor]) -> None:
+        super().__init__()
+        self.network, self.complete = network, complete
+
+    def forward(self, latent: Tensor, condition: Condition) -> Tensor:
+        return self.complete(self.network(latent, condition), condition)
+
+
+def _build_generator(design: GeneratorDesign) -> nn.Module:
+    given, complete = example_condition(design.task, design.sample_shape), task_of(design.task).complete
+    network = _build(GENERATORS, design.section, design.sample_shape, design.conditions, given)
+    return network if complete is None else CompletedGenerator(network, complete)
+
+
 def _build(
-    table: dict[str, Any], section: Any, sample_shape: tuple[int, ...], conditions: ConditioningSpec
+    table: dict[str, Any],
+    section: Any,
+    sample_shape: tuple[int, ...],
+    conditions: ConditioningSpec,
+    given: Condition | None = None,
 ) -> nn.Module:
+    """Builds a network. `given` is an example of a condition with images; a network without this parameter has none."""
     settings = dataclasses.asdict(section)
     settings.pop("latent", None)  # see `latent_of`
     build = table[settings.pop("name")]
+    if given is not None:
+        settings["given"] = given
     if conditions == UNCONDITIONAL:
         return build(sample_shape, **settings)
     if "conditions" not in inspect.signature(build).parameters:

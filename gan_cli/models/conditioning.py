@@ -1,4 +1,4 @@
-"""Layers that feed a condition `[N, K]` to a network, and the classification loss of AC-GAN.
+"""Layers that feed the labels of a condition to a network, and the classification loss of AC-GAN.
 
 The modes are `concat` (cGAN, 1411.1784), `projection` (1802.05637) and `acgan` (1610.09585).
 """
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from gan_cli.data.labels import Attribute
+from gan_cli.tasks.condition import Condition, labels_of
 
 
 class ConditioningSpec(NamedTuple):
@@ -42,8 +43,8 @@ class ConcatCondition(nn.Module):
         self.embed = nn.Linear(conditions.size, conditions.embedding_dim, bias=False)
         nn.init.normal_(self.embed.weight)  # the scale of latents and pixels
 
-    def forward(self, values: Tensor, condition: Tensor) -> Tensor:
-        embedding = self.embed(condition)
+    def forward(self, values: Tensor, condition: Condition) -> Tensor:
+        embedding = self.embed(labels_of(condition))
         planes = embedding.view(*embedding.shape, *[1] * (values.ndim - 2))
         return torch.cat([values, planes.expand(-1, -1, *values.shape[2:]).to(values.dtype)], 1)
 
@@ -53,7 +54,7 @@ class IgnoreCondition(nn.Identity):
 
     added_features = 0
 
-    def forward(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, condition: Condition | None = None) -> Tensor:
         return values
 
 
@@ -79,10 +80,10 @@ class ConditionalNorm(ConditionalLayer):
         for layer in (self.scale, self.shift):
             nn.init.zeros_(layer.weight)
 
-    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
-        normalized = self.normalization(maps)
+    def forward(self, maps: Tensor, condition: Condition) -> Tensor:
+        normalized, labels = self.normalization(maps), labels_of(condition)
         shape = (maps.shape[0], -1, *[1] * (maps.ndim - 2))  # len(maps) would fix the batch size of an export
-        return normalized * (1 + self.scale(condition).view(shape)) + self.shift(condition).view(shape)
+        return normalized * (1 + self.scale(labels).view(shape)) + self.shift(labels).view(shape)
 
 
 def conditional_norm(normalization: nn.Module, channels: int, conditions: ConditioningSpec) -> nn.Module:
@@ -94,26 +95,26 @@ def conditional_norm(normalization: nn.Module, channels: int, conditions: Condit
 class ConditionalSequential(nn.Sequential, ConditionalLayer):
     """A `Sequential` that passes the condition to each layer that takes one."""
 
-    def forward(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, condition: Condition | None = None) -> Tensor:
         for layer in self:
             values = layer(values, condition) if isinstance(layer, ConditionalLayer) else layer(values)
         return values
 
 
-def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> Tensor:
+def classification_loss(class_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]) -> Tensor:
     """Returns the cross-entropy of logits `[N, K]`, mean over samples, sum over attributes. Unknown labels add 0."""
     losses = [
-        -(log_softmax(class_logits[:, attribute.columns], 1) * condition[:, attribute.columns]).sum(1).mean()
+        -(log_softmax(class_logits[:, attribute.columns], 1) * labels[:, attribute.columns]).sum(1).mean()
         for attribute in attributes
     ]
     return torch.stack(losses).sum()
 
 
-def classification_accuracy(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> float:
+def classification_accuracy(class_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]) -> float:
     """Returns the fraction of known labels with the largest logit of their attribute; 0 if no label is known."""
     correct = known = 0
     for attribute in attributes:
-        target = condition[:, attribute.columns]
+        target = labels[:, attribute.columns]
         predicted = class_logits[:, attribute.columns].argmax(1, keepdim=True)
         correct += int(target.gather(1, predicted).sum())
         known += int(target.sum())

@@ -27,6 +27,7 @@ from gan_cli.models.layers import (
     flatten_maps,
     init_layer,
 )
+from gan_cli.tasks.condition import Condition
 
 
 class DCGANGenerator(nn.Module):
@@ -68,7 +69,7 @@ class DCGANGenerator(nn.Module):
         layers += [init_layer(last, initialization=initialization), nn.Tanh()]
         self.layers = ConditionalSequential(*layers)
 
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
         maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
         images = self.layers(maps.contiguous(memory_format=torch.channels_last), condition)
         return center_crop(images, self.sides)
@@ -104,5 +105,5 @@ class DCGANDiscriminator(Discriminator):
         features = widths[-1] * base_height * base_width
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 
-    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+    def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         return flatten_maps(self.layers(self.entry(center_pad(sample, self.inner_sides), condition)))

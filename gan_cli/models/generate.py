@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gan_cli.errors import is_out_of_memory
 from gan_cli.models.latents import LatentDistribution
+from gan_cli.tasks.condition import Condition
 
 SAMPLES_PER_CLASS, MAX_CLASSES_SHOWN = 8, 32  # default samples of each class, and the most classes (rows) of a grid
 
@@ -27,17 +28,17 @@ def generate(
     seeds: Sequence[int],
     batch_size: int,
     truncation: float | None = None,
-    conditions: Tensor | None = None,
+    condition: Condition | None = None,
 ) -> Iterator[Tensor]:
     """Yields batches of float32 samples on the CPU, generated in evaluation mode and full precision.
 
-    `conditions` has the shape `[len(seeds), K]`; None for an unconditional generator. At the end the generator is set
+    `condition` has a row for each seed; None for an unconditional generator. At the end the generator is set
     back to training mode if it was in training mode. Batches are smaller if there is too little memory.
     """
 
-    def inputs(part: slice) -> tuple[Tensor, Tensor | None]:
+    def inputs(part: slice) -> tuple[Tensor, Condition | None]:
         latents = latents_from_seeds(seeds[part], latent, truncation)
-        return latents, None if conditions is None else conditions[part]
+        return latents, None if condition is None else condition.rows(part)
 
     was_training = generator.training
     if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples
@@ -50,9 +51,9 @@ def generate(
 
 
 def run_in_batches(
-    generator: nn.Module, inputs: Callable[[slice], tuple[Tensor, Tensor | None]], count: int, batch_size: int
+    generator: nn.Module, inputs: Callable[[slice], tuple[Tensor, Condition | None]], count: int, batch_size: int
 ) -> Iterator[Tensor]:
-    """Yields the outputs of the network in batches. `inputs` returns the latents and conditions of a part of `count`.
+    """Yields the outputs of the network in batches. `inputs` returns the latents and condition of a part of `count`.
 
     Each time that there is too little memory for a batch, the batch size is halved.
     """
@@ -71,8 +72,8 @@ def run_in_batches(
         del samples  # before the next batch needs memory
 
 
-def run_generator(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:
-    """Runs the network on latents `[N, dim]` and conditions `[N, K]` without gradient; returns float32 on the CPU."""
+def run_generator(generator: nn.Module, latents: Tensor, condition: Condition | Tensor | None = None) -> Tensor:
+    """Runs it on latents `[N, dim]` and a condition or labels without gradient; returns float32 on the CPU."""
     device = next(generator.parameters()).device
     with torch.no_grad():
-        return generator(latents.to(device), None if conditions is None else conditions.to(device)).float().cpu()
+        return generator(latents.to(device), None if condition is None else condition.to(device)).float().cpu()

@@ -15,9 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
+from gan_cli.tasks.condition import Condition, labels_of
 
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
 BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
+ACTIVATIONS = (nn.LeakyReLU, nn.ReLU)  # the layers whose outputs are feature maps
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -196,7 +198,8 @@ BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, Minibat
 class DiscriminatorOutput(NamedTuple):
     """The outputs of the discriminator.
 
-    `logits` `[N]` are high for real samples. `class_logits` are `[N, K]` in the mode `acgan`; None in other modes.
+    `logits` are high for real samples: `[N]`, or `[N, h, w]` with one for each patch of an image. `class_logits` are
+    `[N, K]` in the mode `acgan`; None in other modes.
     """
 
     logits: Tensor
@@ -211,6 +214,8 @@ class Discriminator(nn.Module, ABC):
 
     # True if only layers of BATCH_DEPENDENT let one sample of a batch influence another
     batch_dependence_is_declared = False
+    # (sample, condition): what this network sees of a sample, which depends on the task; `build_networks` sets it
+    view: Callable[[Tensor, Any], Tensor] = staticmethod(lambda sample, condition: sample)
 
     def add_head(
         self,
@@ -253,16 +258,28 @@ class Discriminator(nn.Module, ABC):
         return [module for module in self.modules() if isinstance(module, BATCH_DEPENDENT)]
 
     @abstractmethod
-    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+    def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         """Returns the features `[N, F]` from which the logits are computed."""
 
-    def discriminate(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
+    def discriminate(self, sample: Tensor, condition: Condition | None = None) -> DiscriminatorOutput:
         """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
-        features = self.get_submodule(BATCH_STATISTICS)(self.features(sample, condition))
+        features = self.get_submodule(BATCH_STATISTICS)(self.features(self.view(sample, condition), condition))
         logits = torch.squeeze(self.score(features), 1)
         if self.conditioning_mode == "projection":
-            return DiscriminatorOutput(logits + (self.classes(features) * condition).sum(1))
+            return DiscriminatorOutput(logits + (self.classes(features) * labels_of(condition)).sum(1))
         return DiscriminatorOutput(logits, self.classes(features) if self.conditioning_mode == "acgan" else None)
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+    def feature_maps(self, sample: Tensor, condition: Condition | None) -> list[Tensor]:
+        """Returns the outputs of all activation layers for samples, in the order of the layers."""
+        found: list[Tensor] = []
+        layers = [module for module in self.modules() if isinstance(module, ACTIVATIONS)]
+        hooks = [layer.register_forward_hook(lambda *given: found.append(given[2])) for layer in layers]
+        try:
+            self.discriminate(sample, condition)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def forward(self, sample: Tensor, condition: Condition | None = None) -> Tensor:
         return self.discriminate(sample, condition).logits

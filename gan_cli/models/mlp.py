@@ -15,6 +15,7 @@ from gan_cli.models.conditioning import (
     conditional_norm,
 )
 from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, init_layer
+from gan_cli.tasks.condition import Condition
 
 
 def _hidden_layers(
@@ -63,7 +64,7 @@ class MLPGenerator(nn.Module):
         output = init_layer(nn.Linear(width, math.prod(sample_shape)), initialization=initialization)
         self.output = nn.Sequential(output, nn.Tanh() if len(sample_shape) > 1 else nn.Identity())
 
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
         return self.output(self.hidden(self.entry(latent, condition), condition)).unflatten(1, self.sample_shape)
 
 
@@ -90,5 +91,5 @@ class MLPDiscriminator(Discriminator):
         settings: Any = {"initialization": initialization, "normalization": normalization}
         self.add_head(width, minibatch=minibatch, conditions=conditions, **settings)
 
-    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+    def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         return self.hidden(self.entry(sample.flatten(1), condition))

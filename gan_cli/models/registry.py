@@ -5,19 +5,26 @@ from collections.abc import Callable
 from torch import nn
 
 from gan_cli.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_cli.models.edsr import EDSRGenerator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.patch import PatchDiscriminator
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_cli.models.subpixel import SubpixelDiscriminator, SubpixelGenerator
+from gan_cli.models.unet import GatedUNetGenerator, UNetGenerator
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
     "mlp": MLPGenerator,
+    "unet": UNetGenerator,
+    "gated_unet": GatedUNetGenerator,
+    "edsr": EDSRGenerator,
 }
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
     "mlp": MLPDiscriminator,
+    "patch": PatchDiscriminator,
 }

@@ -31,6 +31,7 @@ from gan_cli.models.layers import (
     channels_per_level,
     init_layer,
 )
+from gan_cli.tasks.condition import Condition
 
 RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as in SNGAN's code
 
@@ -100,7 +101,7 @@ class _Block(ConditionalLayer):
         changes = inputs != outputs or resample != 1
         self.shortcut = convolve(inputs, outputs, 1, 1.0) if changes else nn.Identity()
 
-    def forward(self, maps: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, maps: Tensor, condition: Condition | None = None) -> Tensor:
         main = maps if self.first else relu(_normalized(self.before_first, maps, condition))
         shortcut = maps
         if self.resample > 1:
@@ -115,7 +116,7 @@ class _Block(ConditionalLayer):
         return main + shortcut
 
 
-def _normalized(normalization: nn.Module, maps: Tensor, condition: Tensor | None) -> Tensor:
+def _normalized(normalization: nn.Module, maps: Tensor, condition: Condition | None) -> Tensor:
     return normalization(maps, condition) if isinstance(normalization, ConditionalLayer) else normalization(maps)
 
 
@@ -156,7 +157,7 @@ class ResNetGenerator(nn.Module):
         normalize = conditional_norm(build_normalization(normalization, widths[-1], image=True), widths[-1], conditions)
         self.layers = ConditionalSequential(*layers, normalize, nn.ReLU(), last, nn.Tanh())
 
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
         maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
         return center_crop(self.layers(maps, condition), self.sides)
 
@@ -202,6 +203,6 @@ class ResNetDiscriminator(Discriminator):
         self.layers = nn.Sequential(*layers, nn.ReLU())
         self.add_head(widths[-1], minibatch=minibatch, conditions=conditions, **settings)
 
-    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+    def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         maps = self.layers(self.entry(center_pad(sample, self.inner_sides), condition))
         return maps.mean((2, 3)) if self.mean_pooling else maps.sum((2, 3))

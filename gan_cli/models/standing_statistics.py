@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gan_cli.tasks.condition import Condition
+
 
 def has_running_statistics(network: nn.Module) -> bool:
     """Returns whether the network has batch norm layers with running statistics."""
@@ -16,7 +18,7 @@ def has_running_statistics(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def standing_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, Tensor | None]]) -> nn.Module:
+def standing_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, Condition | None]]) -> nn.Module:
     """Returns a copy of the generator whose batch norm statistics come from `batches` of `(latents, condition)` only.
 
     Means and variances are averaged over the batches with equal weight. Use many batches: 1809.11096, appendix E, uses

@@ -31,6 +31,7 @@ from gan_cli.models.layers import (
     downsampling_layers,
     init_layer,
 )
+from gan_cli.tasks.condition import Condition
 
 MAX_FOLDED_LEVELS = 2  # G's last convolution turns each position of the map into at most 4 x 4 pixels (2 levels)
 
@@ -93,7 +94,7 @@ class SubpixelGenerator(nn.Module):
             layers.append(binomial_blur())
         self.layers = ConditionalSequential(*layers, nn.Tanh())
 
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
         maps = self.project(self.mapping(self.entry(latent, condition))).unflatten(1, self.base_shape)
         images = self.layers(maps.permute(0, 3, 1, 2), condition)  # channels_last, the faster memory layout
         return center_crop(images, self.sides)
@@ -143,5 +144,5 @@ class SubpixelDiscriminator(Discriminator):
         features = widths[-1] * base_height * base_width
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 
-    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+    def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         return self.layers(self.entry(center_pad(sample, self.inner_sides), condition)).permute(0, 2, 3, 1).flatten(1)

@@ -83,15 +83,22 @@ POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cuto
 
 
 def augment(
-    images: Tensor, policies: Sequence[str], random: torch.Generator, probability: float | Tensor = 1.0
+    images: Tensor,
+    policies: Sequence[str],
+    random: torch.Generator,
+    probability: float | Tensor = 1.0,
+    *,
+    masks: bool = False,
 ) -> Tensor:
     """Applies the named POLICIES to images `[N, C, H, W]` in [-1, 1], in the order of POLICIES (2006.10738).
 
     Each policy changes each sample with the given probability (a number or a tensor `[]`), as in ADA (2006.06676). A
-    sample that no policy changes is returned bit for bit. Raises ValueError if a policy is unknown.
+    sample that no policy changes is returned bit for bit. With `masks`, colours stay, and the rest changes as it does
+    for images with an equal `random`. Raises ValueError if a policy is unknown.
     """
     for name in sorted(set(policies), key=list(POLICIES).index):
-        images = POLICIES[name](images, random, probability)
+        changed = POLICIES[name](images, random, probability)
+        images = images if masks and name == "color" else changed
     return images
 
 

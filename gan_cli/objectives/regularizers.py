@@ -14,6 +14,7 @@ from torch.nn.functional import relu
 
 from gan_cli.device import to_device
 from gan_cli.objectives.augmentation import flip_and_shift
+from gan_cli.tasks.condition import Condition
 
 
 class PenaltyInputs(NamedTuple):
@@ -27,7 +28,7 @@ class PenaltyInputs(NamedTuple):
     discriminator: nn.Module
     real: Tensor
     fake: Tensor
-    condition: Tensor | None
+    condition: Condition | None
     random: torch.Generator
     real_logits: Tensor | None = None
     fake_logits: Tensor | None = None
@@ -35,7 +36,7 @@ class PenaltyInputs(NamedTuple):
 
 
 def logits_and_squared_gradient_norm(
-    discriminator: nn.Module, sample: Tensor, condition: Tensor | None
+    discriminator: nn.Module, sample: Tensor, condition: Condition | None
 ) -> tuple[Tensor, Tensor]:
     """Returns the logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights."""
     sample = sample.detach().requires_grad_(True)
@@ -44,7 +45,7 @@ def logits_and_squared_gradient_norm(
     return logits, gradient.square().flatten(1).sum(1)
 
 
-def squared_gradient_norm(discriminator: nn.Module, sample: Tensor, condition: Tensor | None) -> Tensor:
+def squared_gradient_norm(discriminator: nn.Module, sample: Tensor, condition: Condition | None) -> Tensor:
     """Returns |dD/dx|^2 of each sample, `[N]`, differentiable in D's weights."""
     return logits_and_squared_gradient_norm(discriminator, sample, condition)[1]
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
+from gan_cli.tasks.condition import Condition
+
 Slots = dict[str, Tensor]  # an optimizer's state of one parameter, empty before the first update
 OptimizerState = dict[str, Slots]  # by the parameter's name
 DiscriminatorCall = Callable[..., Tensor]  # `(samples, condition=None)` to logits `[N]`
@@ -114,7 +116,7 @@ def with_parameters(
     """Returns D with other parameters; a call updates statistics in `buffers`, or in copies of D's buffers."""
     recorded = _copies_of_buffers(discriminator) if buffers is None else buffers
 
-    def call(samples: Tensor, condition: Tensor | None = None) -> Tensor:
+    def call(samples: Tensor, condition: Condition | None = None) -> Tensor:
         return functional_call(discriminator, {**parameters, **recorded}, (samples, condition))
 
     return call

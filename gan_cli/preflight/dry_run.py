@@ -21,6 +21,7 @@ from gan_cli.preflight.data_audit import Row, audit
 from gan_cli.preflight.estimate import Part, format_bytes, format_seconds, free_bytes, steps_and_parts
 from gan_cli.preflight.trial_run import try_everything
 from gan_cli.randomness import generator_for
+from gan_cli.tasks.condition import Condition
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents, prepare_for_discriminator
 
@@ -105,12 +106,12 @@ def _network_tables(run: Run) -> Iterator[Table]:
     real = run.batches.draw(0)
     latent = draw_latents(objective, "generator", 0).to(state.device)
     yield _network_table("generator", state.generator, latent, real.condition)
-    samples = prepare_for_discriminator(state, objective, real.samples, generator_for(config.seed, "present", 0))
-    condition = objective.discriminator_input.pack_condition(real.condition)
+    random = generator_for(config.seed, "present", 0)
+    (samples,), condition = prepare_for_discriminator(state, objective, (real.samples,), real.condition, random)
     yield _network_table("discriminator", state.discriminator, samples, condition)
 
 
-def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Tensor | None) -> Table:
+def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Condition | None) -> Table:
     """Returns a table of the network's layers: the output shape of each layer and its number of parameters."""
     table = Table("layer", "output", "parameters", title=role, title_justify="left", box=None)
     table.add_row("input", _shape(inputs), "")

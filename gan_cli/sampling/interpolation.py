@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, CONTAINERS, FRAMES_FOLDER, SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, build_conditions, distribute_evenly
+from gan_cli.data.labels import RequestedCondition, distribute_evenly, encode_requested
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.extras import require_extra
 from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of_grids
@@ -26,6 +26,7 @@ from gan_cli.images.grid import draw_grid_or_scatter
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
+from gan_cli.tasks.condition import Condition
 
 DEFAULT_FRAMES, DEFAULT_FPS = 24, 24  # frames from one keyframe to the next, and frames a second
 DEFAULT_KEYFRAMES, DEFAULT_POINT_KEYFRAMES = 8, 4  # seeds of one walk, of images and of points
@@ -174,13 +175,13 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, A
 class _LatentPath(NamedTuple):
     """The latents and conditions of an animation. There are `frames` steps from each keyframe to the next keyframe.
 
-    `keyframes` are standard normal values `[keyframes, tiles, latent_dim]` in float64. `conditions` are the conditions
-    of the keyframes, `[keyframes, rows, tiles, K]`; None if the generator is unconditional. `total` is the number of
+    `keyframes` are standard normal values `[keyframes, tiles, latent_dim]` in float64. `labels` are the labels of the
+    keyframes, `[keyframes, rows, tiles, K]`; None if the generator is unconditional. `total` is the number of
     frames of the whole animation.
     """
 
     keyframes: Tensor
-    conditions: Tensor | None
+    labels: Tensor | None
     frames: int
     total: int
 
@@ -196,27 +197,27 @@ class _LatentPath(NamedTuple):
         latent, per_tile = generator.latent, len(seeds) // tiles
         normals = latent.to_normal(latents_from_seeds(seeds, latent, config.truncation), config.truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
-        conditions = None
+        labels = None
         if rows:
             class_sequence = distribute_evenly(rows, per_tile) * tiles
             requested = [class_sequence] if config.through_labels else [[row] * len(seeds) for row in rows]
-            by_row = torch.stack([build_conditions(generator.classes, classes, seeds) for classes in requested])
-            conditions = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
+            by_row = torch.stack([encode_requested(generator.classes, classes, seeds) for classes in requested])
+            labels = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
         frames = config.frames or DEFAULT_FRAMES
         total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1
-        return _LatentPath(keyframes, conditions, frames, total)
+        return _LatentPath(keyframes, labels, frames, total)
 
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
-        """Returns the standard normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` of a frame.
+        """Returns the standard normal values `[tiles, latent_dim]` and the labels `[rows, tiles, K]` of a frame.
 
         After the last keyframe, the frames interpolate to the first keyframe.
         """
         start, steps = divmod(frame, self.frames)
         end, fraction = (start + 1) % len(self.keyframes), steps / self.frames
         normals = slerp(self.keyframes[start], self.keyframes[end], fraction)
-        if self.conditions is None:
+        if self.labels is None:
             return normals, None
-        return normals, torch.lerp(self.conditions[start], self.conditions[end], fraction)
+        return normals, torch.lerp(self.labels[start], self.labels[end], fraction)
 
 
 def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
@@ -233,21 +234,21 @@ def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
     return torch.where(sine > 1e-6, arc, torch.lerp(start, end, fraction))
 
 
-def _in_parts(latents: Tensor, conditions: Tensor | None) -> Callable[[slice], tuple[Tensor, Tensor | None]]:
-    """Returns a function that returns a part of the latents and of the conditions."""
-    return lambda part: (latents[part], None if conditions is None else conditions[part])
+def _in_parts(latents: Tensor, labels: Tensor | None) -> Callable[[slice], tuple[Tensor, Condition | None]]:
+    """Returns a function that returns a part of the latents, and its condition."""
+    return lambda part: (latents[part], None if labels is None else Condition(labels[part]))
 
 
 def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _LatentPath) -> Iterator[Image.Image]:
     """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
-    rows = 1 if path.conditions is None else path.conditions.shape[1]
+    rows = 1 if path.labels is None else path.labels.shape[1]
     tiles = path.keyframes.shape[1]
     frames_at_once = max(config.batch_size // (rows * tiles), 1)
     for first in range(0, path.total, frames_at_once):
         frames = [path.at(frame) for frame in range(first, min(first + frames_at_once, path.total))]
         normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in frames])
         latents = generator.latent.from_normal(normals, config.truncation)
-        by_frame = [condition.flatten(0, 1) for _, condition in frames if condition is not None]
+        by_frame = [labels.flatten(0, 1) for _, labels in frames if labels is not None]
         inputs = _in_parts(latents, torch.cat(by_frame) if by_frame else None)
         samples = list(run_in_batches(generator.network, inputs, len(latents), config.batch_size))
         for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):

@@ -20,14 +20,15 @@ from gan_cli.config import train_config
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.options.networks import GENERATOR_OPTIONS
+from gan_cli.config.options.tasks import TASK_OPTIONS, Generation
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
     RequestedCondition,
     all_classes_requested,
-    build_conditions,
     distribute_evenly,
+    encode_requested,
     parse_label_indices,
     parse_labels,
 )
@@ -48,6 +49,7 @@ from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
+from gan_cli.tasks.condition import Condition
 
 Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
@@ -68,6 +70,9 @@ class Card:
     generator: Annotated[Any, OneOf(GENERATOR_OPTIONS)] = Field(description="the network")
     conditioning: Annotated[Any, OneOf(CONDITIONING_OPTIONS)] = Field(
         description="how samples of a class are requested"
+    )
+    task: Annotated[Any, OneOf(TASK_OPTIONS)] = Field(
+        default_factory=lambda: Generation(name="generation"), description="what it is given and makes"
     )
     ema: Bool = Field(description="whether it is the averaged generator")
     step: Integer = Field(ge=0, le=10**12, description="generator updates done")
@@ -163,6 +168,7 @@ def load_generator(
         sample_shape=config.sample_shape,
         generator=config.architecture.generator,
         conditioning=config.conditioning,
+        task=config.task,
         ema=ema and config.training.ema_decay > 0,
         step=found.counters.step,
         checkpoint=found.sha256,
@@ -198,7 +204,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise UsageError(
             f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
         )
-    design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning))
+    design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning), card.task)
     try:
         outline = outline_generator(design).state_dict()
     except Exception as error:  # the fields may be valid one by one, but not together
@@ -247,8 +253,8 @@ def sample_in_batches(
 
     Raises CheckpointError if a value is NaN or infinite.
     """
-    conditions = build_conditions(generator.classes, requested, seeds) if requested else None
-    for samples in generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions):
+    condition = Condition(encode_requested(generator.classes, requested, seeds)) if requested else None
+    for samples in generate(generator.network, generator.latent, seeds, batch_size, truncation, condition):
         yield require_finite(generator, samples)
 
 

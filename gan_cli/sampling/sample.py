@@ -18,8 +18,8 @@ from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import (
     RequestedCondition,
     all_classes_requested,
-    build_conditions,
     distribute_evenly,
+    encode_requested,
     parse_label_indices,
     parse_labels,
 )
@@ -179,8 +179,8 @@ def _write(
             "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
         }
         if requested:
-            conditions = (build_conditions(generator.classes, requested[part], seeds[part]) for part in parts)
-            arrays["conditions"] = (condition.to(torch.uint8).numpy() for condition in conditions)
+            labels = (encode_requested(generator.classes, requested[part], seeds[part]) for part in parts)
+            arrays["conditions"] = (part.to(torch.uint8).numpy() for part in labels)
         _write_arrays(arrays, len(seeds), target)
     else:
         drawn, rows = torch.cat(list(batches)), list(Counter(requested).values())

@@ -66,10 +66,11 @@ class DiscriminatorStepOutput(NamedTuple):
 
 
 class GeneratorStepOutput(NamedTuple):
-    """The output of an update of G: its adversarial loss and the learning rate."""
+    """The output of an update of G: its adversarial loss, the learning rate, and auxiliary losses unweighted."""
 
     loss: Tensor
     learning_rate: float
+    auxiliary: dict[str, Tensor]
 
 
 @dataclass

@@ -5,6 +5,7 @@ Real samples and fakes are prepared in the same way, in the updates of D and of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from gan_cli.device import to_device
 from gan_cli.objectives.augmentation import augment, next_ada_probability
 from gan_cli.state.train_state import TrainState
+from gan_cli.tasks.condition import Condition
 
 ADA_RAMP = 100_000  # images in which the probability of augmentation can go from 0 to 1
 
@@ -39,9 +41,43 @@ class DiscriminatorInput:
             samples = samples + self.noise * (1 - progress) * noise
         return pack_samples(samples, self.pack)
 
-    def pack_condition(self, condition: Tensor | None) -> Tensor | None:
-        """Converts the condition of samples, `[N, K]`, to that of D's input, `[N / pack, K * pack]`."""
-        return None if condition is None else pack_samples(condition, self.pack)
+    def prepare_together(
+        self,
+        batches: Sequence[Tensor | None],
+        condition: Condition | None,
+        rng: torch.Generator,
+        *,
+        probability: Tensor | float,
+        progress: float,
+    ) -> tuple[list[Tensor | None], Condition | None]:
+        """Converts batches of samples of the same condition, and this condition, to D's inputs. A None stays None.
+
+        An image and a mask of the condition change as the samples do, so all batches then get the same augmentation.
+        """
+        together = bool(self.augmentations) and condition is not None and condition.image is not None
+        before, prepared = rng.get_state() if together else None, []
+        for samples in batches:
+            if before is not None:
+                rng.set_state(before)
+            ready = None if samples is None else self(samples, rng, probability=probability, progress=progress)
+            prepared.append(ready)
+        if condition is None:
+            return prepared, None
+        if before is not None:
+            condition = self._augment_images(condition, rng, before, probability)
+        return prepared, condition.map(lambda part: pack_samples(part, self.pack))
+
+    def _augment_images(
+        self, condition: Condition, rng: torch.Generator, before: Tensor, probability: Tensor | float
+    ) -> Condition:
+        """Augments the image and the mask as samples are augmented from the state `before` of `rng`."""
+        augmented = {}
+        for name in ("image", "mask"):
+            part = getattr(condition, name)
+            if part is not None:
+                rng.set_state(before)
+                augmented[name] = augment(part, self.augmentations, rng, probability, masks=name == "mask")
+        return condition._replace(**augmented)
 
 
 def pack_samples(samples: Tensor, count: int) -> Tensor:

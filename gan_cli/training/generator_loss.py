@@ -13,6 +13,7 @@ from gan_cli.models.freezing import frozen
 from gan_cli.objectives.losses import Loss
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
 from gan_cli.state.train_state import Counters, TrainState
+from gan_cli.tasks.condition import Condition
 
 TOP_K_DECAY = 0.99  # per epoch
 
@@ -20,7 +21,7 @@ LogitLoss = Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits), ea
 
 
 @contextmanager
-def frozen_discriminator(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
+def frozen_discriminator(state: TrainState, *_: Any) -> Iterator[Callable[..., Any]]:
     """Yields D. Its weights collect no gradient, and its statistics are not updated."""
     with frozen(state.discriminator):
         yield state.compiled_or_plain("discriminator")
@@ -31,7 +32,7 @@ def unrolled_discriminator(
     state: TrainState,
     real: Tensor,
     fake: Tensor,
-    condition: Tensor | None,
+    condition: Condition | None,
     *,
     steps: int,
     loss: LogitLoss,

@@ -22,13 +22,16 @@ from gan_cli.data.dataset import Batches
 from gan_cli.data.labels import attributes_of
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import classification_loss
+from gan_cli.models.freezing import frozen
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
+from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
 from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
 from gan_cli.state.train_state import ROLES, Counters, TrainState
+from gan_cli.tasks.condition import Condition, labels_of
 from gan_cli.training.alternation import Alternation
 from gan_cli.training.discriminator_input import DiscriminatorInput, adapt_augmentation
 from gan_cli.training.generator_loss import (
@@ -42,7 +45,7 @@ from gan_cli.training.generator_loss import (
 LAZY_INTERVAL = 8  # updates of D, on images; lazy penalties fail on points (arXiv:2501.05441, appendix E)
 CLASSIFICATION = "classification"  # the name of AC-GAN's classification loss among D's penalties
 
-Discriminate = Callable[[Callable[..., Any], Tensor, Tensor | None], DiscriminatorOutput]
+Discriminate = Callable[[Callable[..., Any], Tensor, Condition | None], DiscriminatorOutput]
 
 
 class DiscriminatorPass(NamedTuple):
@@ -65,6 +68,20 @@ class Penalty(NamedTuple):
     weight: float
     interval: int
     compute: Callable[[DiscriminatorPass], Tensor]
+
+
+class Auxiliary(NamedTuple):
+    """A term that is added to G's adversarial loss. `function` returns the unweighted value."""
+
+    name: str
+    weight: float
+    function: Callable[[GeneratorPass], Tensor]
+
+    def compute(self, discriminator: Any, fake: Tensor, real: Tensor | None, condition: Condition | None) -> Tensor:
+        """Returns the unweighted value for fakes and the real images of the same conditions, with a frozen D."""
+        assert real is not None
+        with frozen(discriminator):
+            return self.function(GeneratorPass(fake, real, partial(discriminator.feature_maps, condition=condition)))
 
 
 @dataclass(frozen=True)
@@ -90,14 +107,17 @@ class Objective:
     penalty_state_updates: dict[str, Callable[..., dict[str, Tensor]]]
     adapt_augmentation: Callable[[TrainState, Tensor], None]  # (state, real logits)
     # G's update
-    needs_real: bool  # whether G's loss needs D's logits for real samples
+    needs_real: bool  # whether G's losses or the task need the batch of D's last update
+    needs_real_logits: bool  # whether G's loss needs D's logits for real samples
+    auxiliary: list[Auxiliary]
+    adversarial_weight: float
     # (state, real, fake, condition): a context with the D that G's gradient goes through
     discriminator_for_generator: Callable[..., AbstractContextManager[Callable[..., Any]]]
     # (fake logits, real logits, number of D's updates): those of the fakes that D rates highest
     select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]
     generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # (fake logits, real logits)
     # (D's output for fakes, condition), already weighted
-    classification_loss: Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]
+    classification_loss: Callable[[DiscriminatorOutput, Condition | None], Tensor | float]
     update_ema: Callable[[TrainState], None]
 
     def due_penalties(self, update: int) -> list[Penalty]:
@@ -146,7 +166,10 @@ def build_objective(config: Config, batches: Batches) -> Objective:
             if name in regularizer
         },
         adapt_augmentation=partial(adapt_augmentation, target=training.ada_target, batch_size=batches.batch_size),
-        needs_real=loss.paired or unrolled,
+        needs_real=loss.paired or unrolled or bool(config.auxiliary) or batches.make_condition is not None,
+        needs_real_logits=loss.paired or unrolled,
+        auxiliary=[Auxiliary(name, options.weight, AUXILIARY[name]) for name, options in config.auxiliary.items()],
+        adversarial_weight=getattr(config.loss, "weight", 1.0),
         discriminator_for_generator=partial(unroll, learning_rate=learning_rate) if unrolled else frozen_discriminator,
         select_top=partial(select_top, top_k=training.top_k, batches=batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
@@ -160,16 +183,18 @@ def _clip_gradients(network: nn.Module, *, max_norm: float | None) -> None:
         nn.utils.clip_grad_norm_(network.parameters(), max_norm)
 
 
-def _discriminate(discriminator: Callable[..., Any], samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+def _discriminate(
+    discriminator: Callable[..., Any], samples: Tensor, condition: Condition | None
+) -> DiscriminatorOutput:
     return DiscriminatorOutput(discriminator(samples, condition).float())
 
 
-def _discriminate_with_classes(discriminator: Any, samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+def _discriminate_with_classes(discriminator: Any, samples: Tensor, condition: Condition | None) -> DiscriminatorOutput:
     output = discriminator.discriminate(samples, condition)
     return DiscriminatorOutput(output.logits.float(), output.class_logits.float())
 
 
-def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor] | None:
+def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Condition | None], Tensor] | None:
     """Returns AC-GAN's classification loss (arXiv:1610.09585, equation 3), None without AC-GAN conditioning.
 
     D's output for a pack of samples has class logits for each sample; the loss is the mean over all samples.
@@ -178,10 +203,10 @@ def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor 
         return None
     count, attributes = len(conditioning.classes or ()), attributes_of(conditioning.classes or ())
 
-    def classify(output: DiscriminatorOutput, condition: Tensor | None) -> Tensor:
+    def classify(output: DiscriminatorOutput, condition: Condition | None) -> Tensor:
         assert output.class_logits is not None
-        assert condition is not None
-        return classification_loss(output.class_logits.view(-1, count), condition.view(-1, count), attributes)
+        labels = labels_of(condition).view(-1, count)
+        return classification_loss(output.class_logits.view(-1, count), labels, attributes)
 
     return classify
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits
-from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
+from gan_cli.data.labels import Attribute, attributes_of, encode_labels, evenly
 from gan_cli.errors import UsageError, one_line
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import check_metrics, evaluate_samples
@@ -30,6 +30,7 @@ from gan_cli.evaluation.reference import Reference, build_extractor, build_refer
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.models.standing_statistics import has_running_statistics
+from gan_cli.tasks.condition import Condition
 from gan_cli.training.run import Run
 
 CLASS_SEEDS = range(20_000, 21_000)  # other seeds than those of the sample grids
@@ -142,10 +143,10 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
 
 
 class _Classification(NamedTuple):
-    """A function that classifies samples (uint8 `[N, C, H, W]`, or points), with their seeds and conditions."""
+    """A function that classifies samples (uint8 `[N, C, H, W]`, or points), with their seeds and labels `[N, K]`."""
 
     seeds: range
-    conditions: Tensor | None
+    labels: Tensor | None
     classify: Callable[[Tensor], Tensor]
 
 
@@ -156,25 +157,25 @@ def _classes_to_find(run: Run) -> _Classification | None:
     """
     if not run.config.classes:
         return None
-    conditions = evenly(run.config.classes, CLASS_SEEDS)
-    assert conditions is not None
+    labels = evenly(run.config.classes, CLASS_SEEDS)
+    assert labels is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
     if dataset.samples.ndim == 2:
         reals = dataset.samples[:NEIGHBOURS]
-        given = encode_condition(dataset.labels[:NEIGHBOURS], len(run.config.classes))
-        return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
+        given = encode_labels(dataset.labels[:NEIGHBOURS], len(run.config.classes))
+        return _Classification(CLASS_SEEDS, labels, lambda points: given[torch.cdist(points, reals).argmin(1)])
     classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.config.classes))
-    return None if classifier is None else _Classification(CLASS_SEEDS, conditions, classifier.logits)
+    return None if classifier is None else _Classification(CLASS_SEEDS, labels, classifier.logits)
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:
     """Returns the share of samples that are classified as the requested class. Empty without classes."""
     wanted = _classes_to_find(run)
-    if wanted is None or wanted.conditions is None:
+    if wanted is None or wanted.labels is None:
         return {}
     attributes = attributes_of(run.config.classes)
-    return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.conditions, attributes)}
+    return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.labels, attributes)}
 
 
 def _stacks_to_find(run: Run) -> _Classification | None:
@@ -226,6 +227,6 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
 
 def _classified(run: Run, wanted: _Classification, n: int | None = None) -> Tensor:
     """Generates samples in batches and returns their classification, of the first `n` only if it is given."""
-    conditions = None if wanted.conditions is None else wanted.conditions[:n]
-    batches = generate(run.state.sampler, run.objective.latent, wanted.seeds[:n], AT_ONCE, conditions=conditions)
+    condition = None if wanted.labels is None else Condition(wanted.labels[:n])
+    batches = generate(run.state.sampler, run.objective.latent, wanted.seeds[:n], AT_ONCE, condition=condition)
     return torch.cat([wanted.classify(to_uint8(samples)) for samples in batches])

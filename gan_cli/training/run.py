@@ -24,6 +24,8 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import TrainState, require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.tasks.condition import Condition
+from gan_cli.training.inputs import ShownInputs, shown_inputs
 from gan_cli.training.objective import Objective, build_objective
 
 
@@ -53,11 +55,13 @@ class Run:
     load_classifier: ClassifierLoader = load_assessed_classifier  # a trial of a run trains one for a few steps only
     due: Due | None = None  # the work after a step that is not done yet; a resumed run begins with it
     unwritten: set[Path] = field(default_factory=set)  # images that could not be written
+    inputs: ShownInputs | None = field(init=False)  # None if the task has no images
     health: HealthMonitor = field(init=False)
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
         self.objective = build_objective(self.config, self.batches)
+        self.inputs = shown_inputs(self.config, self.batches.dataset)
         self.restart_health()
 
     @property
@@ -83,9 +87,17 @@ class Run:
         return dataclasses.replace(current, budget_start=state.budget_start)
 
     def generate(self, seeds: range, batch_size: int, most_classes: int | None = None) -> Tensor:
-        """Generates a sample for each seed, of each class about equally often, or of the first `most_classes`."""
-        conditions = evenly(self.config.classes, seeds, most_classes)
-        return torch.cat(list(generate(self.state.sampler, self.objective.latent, seeds, batch_size, None, conditions)))
+        """Generates a sample for each seed: for the run's inputs in turn, if its task has some.
+
+        Otherwise the samples are of each class about equally often, or of the first `most_classes`.
+        """
+        if self.inputs is not None:
+            row = torch.arange(len(seeds)) % len(self.inputs.truth)
+            condition: Condition | None = self.inputs.condition.rows(row)
+        else:
+            labels = evenly(self.config.classes, seeds, most_classes)
+            condition = None if labels is None else Condition(labels)
+        return torch.cat(list(generate(self.state.sampler, self.objective.latent, seeds, batch_size, None, condition)))
 
     def restart_health(self) -> None:
         """Builds a health monitor with the findings in `metrics.jsonl`."""

@@ -13,10 +13,12 @@ from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested
 from gan_cli.errors import one_line
 from gan_cli.images import animation, grid
+from gan_cli.images.input_rows import draw_input_rows
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
+from gan_cli.training.inputs import OUTPUTS, ShownInputs
 from gan_cli.training.run import Run
 
 PROGRESS, REAL = "progress.webp", "real.png"
@@ -39,8 +41,11 @@ def real_samples_path(run: Run) -> Path:
 def save_samples(run: Run) -> None:
     """Writes `samples/step_*.png` with the samples of seeds 0, 1, 2 ..., as `gan-sample` does; each class has a row.
 
-    Raises DivergedError if a sample has a NaN or infinite value.
+    If the task has images, each of the run's inputs has a row. Raises DivergedError if a sample has a NaN or infinite
+    value.
     """
+    if run.inputs is not None:
+        return _save_input_rows(run, run.inputs)
     rows = all_classes_requested(run.config.classes, MAX_CLASSES_SHOWN)
     reals = run.batches.dataset.samples
     seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and reals.ndim > 2 else _shown(reals))
@@ -50,6 +55,18 @@ def save_samples(run: Run) -> None:
     lengths = [SAMPLES_PER_CLASS] * len(rows)
     pixels = to_uint8(samples)
     _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid_or_scatter(pixels, run.modes, lengths), path))
+    run.log.image(run.state.counters.step, path)
+
+
+def _save_input_rows(run: Run, inputs: ShownInputs) -> None:
+    count, seeds = len(inputs.truth), OUTPUTS if run.config.architecture.generator.latent_dim else 1
+    # `generate` takes the inputs in turn, so output number k of all inputs comes from the seeds from k * count on
+    samples = run.generate(range(count * seeds), IMAGES_SHOWN)
+    require_finite(run.state, {"a sample": samples})
+    outputs = samples.view(seeds, count, *samples.shape[1:]).transpose(0, 1)
+    path = grid_path(run)
+    pixels, lengths = draw_input_rows(inputs.condition, outputs, inputs.truth)
+    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid(pixels, lengths), path))
     run.log.image(run.state.counters.step, path)
 
 

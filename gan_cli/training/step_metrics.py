@@ -71,6 +71,7 @@ def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict
     """Returns the metrics of the step that was just done, by their keys in `metrics.jsonl`. `output` is G's."""
     state, batch_size = run.state, run.batches.batch_size
     tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
+    tensors |= {f"auxiliary/{name}": value for name, value in output.auxiliary.items()}
     return {
         "step": state.counters.step,
         "images_seen": state.counters.images_seen(batch_size),
@@ -131,7 +132,7 @@ def health_metrics(run: Run) -> dict[str, float]:
     parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
     with torch.no_grad(), frozen(generator), objective.autocast():
         latents = [draw_latents(objective, "health", part).to(run.state.device) for part in parts]
-        fakes = [generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
+        fakes = [generator(latent, batches.condition(part)) for part, latent in zip(parts, latents, strict=True)]
     metrics = compare(torch.cat(fakes)[: len(reals)].float().cpu(), reals)
     metrics["health/gradient_least"] = smallest_gradient_norm(generator)
     return {name: value.item() for name, value in metrics.items()}

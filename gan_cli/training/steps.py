@@ -16,7 +16,7 @@ returns the same batch each time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from gan_cli.objectives.regularizers import PenaltyInputs
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.optimizers import set_learning_rate
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
+from gan_cli.tasks.condition import Condition
 from gan_cli.training.alternation import is_first_of_generator, is_last_of_discriminator, next_network
 from gan_cli.training.objective import DiscriminatorPass, Objective
 
@@ -67,7 +68,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     learning_rate = _optimizer_step(state, objective, "discriminator")
     for constrain in objective.weight_constraints:
         constrain(state.discriminator)
-    real_logits, fake_logits = microbatches.merged("real"), microbatches.merged("fake")
+    real_logits, fake_logits = (_mean_of_patches(microbatches.merged(name)) for name in ("real", "fake"))
     values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
     output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
     for name, updated in objective.penalty_state_updates.items():
@@ -85,17 +86,21 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
     state.generator_optimizer.zero_grad(set_to_none=True)
     microbatches = Microbatches(objective.accumulate)
     for fake, condition, real in _fakes_for_generator(state, objective, batches, microbatches):
-        on_fake, real_logits = _discriminate_fakes(state, objective, fake, real, condition, rng)
+        compared = real if objective.needs_real_logits else None
+        on_fake, real_logits = _discriminate_fakes(state, objective, fake, compared, condition, rng)
         # the share of fakes that G learns from falls with the epochs, which D's updates count
         fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, state.counters.d_updates)
         loss = objective.generator_loss(fake_logits, real_logits)
-        total = loss + objective.classification_loss(on_fake, condition)
-        microbatches.backward(total, {"loss": loss})
+        values = {each.name: each.compute(state.discriminator, fake, real, condition) for each in objective.auxiliary}
+        total = objective.adversarial_weight * loss + objective.classification_loss(on_fake, condition)
+        total = total + sum(each.weight * values[each.name] for each in objective.auxiliary)
+        microbatches.backward(total, {"loss": loss, **values})
     state.fakes = None
     learning_rate = _optimizer_step(state, objective, "generator")
     state.counters.step += 1  # a step is one update of G
     objective.update_ema(state)
-    return GeneratorStepOutput(microbatches.merged("loss"), learning_rate)
+    values = {each.name: microbatches.merged(each.name) for each in objective.auxiliary}
+    return GeneratorStepOutput(microbatches.merged("loss"), learning_rate, values)
 
 
 # --- fakes -------------------------------------------------------------------------------------------------------
@@ -106,14 +111,14 @@ def draw_latents(objective: Objective, purpose: str, count: int) -> Tensor:
     return objective.latent.draw(generator_for(objective.seed, f"latent/{purpose}", count), objective.batch_size)
 
 
-def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None) -> Tensor:
+def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Condition | None) -> Tensor:
     """Returns G's samples from latents, float32."""
     with objective.autocast():
         return state.compiled_or_plain("generator")(latents, condition).float()
 
 
 def _fakes_for_discriminator(
-    state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None
+    state: TrainState, objective: Objective, latents: Tensor, condition: Condition | None
 ) -> Tensor:
     """Returns fakes without gradient. If G reuses them, `state.fakes` keeps them with their autograd graph."""
     if objective.reuse_fakes and is_last_of_discriminator(state.counters, objective.alternation):
@@ -126,26 +131,27 @@ def _fakes_for_discriminator(
 
 def _fakes_for_generator(
     state: TrainState, objective: Objective, batches: Batches, microbatches: Microbatches
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+) -> Iterator[tuple[Tensor, Condition | None, Tensor | None]]:
     """Yields (fakes, conditions, real samples) for each microbatch.
 
-    Fakes: those of D's last update if G reuses them, otherwise new ones. Real samples: None unless G's loss needs
+    Fakes: those of D's last update if G reuses them, otherwise new ones. Real samples: None unless G's losses need
     them; then the batch of D's last update. Conditions: those of that batch if fakes are reused or real samples are
     needed, otherwise random ones.
     """
     step, last_d_update = state.counters.step, state.counters.d_updates - 1
-    all_real = batches.draw(last_d_update).samples if objective.needs_real else None
+    batch = batches.draw(last_d_update) if objective.needs_real else None
+    all_real = None if batch is None else batch.samples
     if objective.reuse_fakes and is_first_of_generator(
         state.counters, objective.alternation
     ):  # then there is only one microbatch, see objective.py
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
         _seed_layers(state, objective, "generator", step)  # last, so that D draws the same if fakes were recreated
-        yield fakes, batches.conditions(last_d_update), all_real
+        yield fakes, batches.condition(last_d_update) if batch is None else batch.condition, all_real
         return
     _seed_layers(state, objective, "generator", step)  # first, since G draws here too
     all_latents = to_device(draw_latents(objective, "generator", step), state.device)
-    conditions = batches.conditions(last_d_update) if objective.needs_real else batches.sample_conditions(step)
-    for latents, condition, real in microbatches.split(all_latents, conditions, all_real):
+    all_conditions = batches.sample_condition(step) if batch is None else batch.condition
+    for latents, condition, real in microbatches.split(all_latents, all_conditions, all_real):
         yield generate_fakes(state, objective, latents, condition), condition, real
 
 
@@ -155,17 +161,23 @@ def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batc
     _seed_layers(state, objective, "discriminator", last_d_update)
     latents = to_device(draw_latents(objective, "discriminator", last_d_update), state.device)
     with without_statistics_updates(state.generator):
-        return generate_fakes(state, objective, latents, batches.conditions(last_d_update))
+        return generate_fakes(state, objective, latents, batches.condition(last_d_update))
 
 
 # --- D's outputs -------------------------------------------------------------------------------------------------
 
 
-def prepare_for_discriminator(state: TrainState, objective: Objective, samples: Tensor, rng: torch.Generator) -> Tensor:
-    """Applies the configured augmentation, noise and packing to samples before D sees them."""
+def prepare_for_discriminator(
+    state: TrainState,
+    objective: Objective,
+    batches: Sequence[Tensor | None],
+    condition: Condition | None,
+    rng: torch.Generator,
+) -> tuple[list[Any], Condition | None]:
+    """Applies the configured augmentation, noise and packing to batches of samples, and to their condition."""
     probability = 1.0 if state.augment_probability is None else state.augment_probability  # None: always augment
-    progress = state.counters.progress
-    return objective.discriminator_input(samples, rng, probability=probability, progress=progress)
+    prepare, progress = objective.discriminator_input.prepare_together, state.counters.progress
+    return prepare(batches, condition, rng, probability=probability, progress=progress)
 
 
 def _discriminate_both(
@@ -173,7 +185,7 @@ def _discriminate_both(
     objective: Objective,
     real: Tensor,
     fake: Tensor,
-    condition: Tensor | None,
+    condition: Condition | None,
     rng: torch.Generator,
 ) -> DiscriminatorPass:
     """Runs D on real samples and as many fakes.
@@ -181,9 +193,7 @@ def _discriminate_both(
     One pass over both is used only if D's output for a sample does not depend on the other samples, or only on groups
     that do not mix real and fake. Otherwise two passes, so that batch normalization does not mix them.
     """
-    real = prepare_for_discriminator(state, objective, real, rng)
-    fake = prepare_for_discriminator(state, objective, fake, rng)
-    condition = objective.discriminator_input.pack_condition(condition)
+    (real, fake), condition = prepare_for_discriminator(state, objective, (real, fake), condition, rng)
     discriminator = state.compiled_or_plain("discriminator")
     # whether groups of samples in D mix real and fake depends on the size of the batch; a plugin's network may not say
     can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)
@@ -192,7 +202,7 @@ def _discriminate_both(
             on_real = objective.discriminate(discriminator, real, condition)
             on_fake = objective.discriminate(discriminator, fake, condition)
         else:
-            both_conditions = None if condition is None else torch.cat([condition, condition])
+            both_conditions = None if condition is None else condition.twice()
             output = objective.discriminate(discriminator, torch.cat([real, fake]), both_conditions)
             classes = (None, None) if output.class_logits is None else output.class_logits.chunk(2)
             on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
@@ -206,14 +216,12 @@ def _discriminate_fakes(
     objective: Objective,
     fake: Tensor,
     real: Tensor | None,
-    condition: Tensor | None,
+    condition: Condition | None,
     rng: torch.Generator,
 ) -> tuple[DiscriminatorOutput, Tensor | None]:
     """Returns D's output for the fakes, with gradient to them, and D's logits for real samples (None without them)."""
     with objective.autocast():
-        fake = prepare_for_discriminator(state, objective, fake, rng)
-        real = None if real is None else prepare_for_discriminator(state, objective, real, rng)
-        condition = objective.discriminator_input.pack_condition(condition)
+        (fake, real), condition = prepare_for_discriminator(state, objective, (fake, real), condition, rng)
         with objective.discriminator_for_generator(state, real, fake, condition) as discriminator:
             on_fake = objective.discriminate(discriminator, fake, condition)
             if real is None:
@@ -234,8 +242,8 @@ class Microbatches:
         self.count = count
         self._outputs: list[dict[str, Tensor]] = []
 
-    def split(self, *tensors: Tensor | None) -> Iterator[tuple[Any, ...]]:
-        """Splits each tensor `[N, ...]` into `count` chunks and yields them together. A None stays None throughout."""
+    def split(self, *tensors: Tensor | Condition | None) -> Iterator[tuple[Any, ...]]:
+        """Splits each tensor or condition into `count` chunks, and yields them together. A None stays None."""
         chunks = [[None] * self.count if tensor is None else tensor.chunk(self.count) for tensor in tensors]
         return zip(*chunks, strict=True)
 
@@ -248,6 +256,11 @@ class Microbatches:
         """Returns an output of the batch: the mean of scalars, or all logits `[N]`."""
         parts = [outputs[name] for outputs in self._outputs]
         return torch.stack(parts).mean() if parts[0].ndim == 0 else torch.cat(parts)
+
+
+def _mean_of_patches(logits: Tensor) -> Tensor:
+    """Returns one logit for each sample, `[N]`: the mean of those of its patches, if there are several."""
+    return logits if logits.ndim == 1 else logits.flatten(1).mean(1)
 
 
 def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: int) -> None:

@@ -16,6 +16,7 @@ from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.state import checkpoint
+from gan_cli.tasks.condition import labels_of
 from support.configs import TINY_IMAGES, compose, without
 from support.images import write_class_folders
 
@@ -61,10 +62,10 @@ def test_a_batch_is_a_function_of_seed_and_update_alone() -> None:
 
 
 def test_what_the_generator_is_asked_for_is_even_too() -> None:
-    asked = torch.cat([batches(size=64).sample_conditions(step) for step in range(60)])  # type: ignore[misc]
+    asked = torch.cat([labels_of(batches(size=64).sample_condition(step)) for step in range(60)])
     shares = asked.mean(0)
     assert shares.tolist() == pytest.approx([0.25, 0.25, 0, 0.25], abs=0.03)
-    assert torch.equal(batches().sample_conditions(3), batches().sample_conditions(3))  # type: ignore[arg-type]
+    assert torch.equal(*(labels_of(batches().sample_condition(3)) for _ in range(2)))
 
 
 def test_without_it_batches_are_as_they_were() -> None:

@@ -9,9 +9,10 @@ import torch
 
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation.generated_samples import _conditions, generate_samples, recompute_batch_norm_statistics
+from gan_cli.evaluation.generated_samples import _condition, generate_samples, recompute_batch_norm_statistics
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
+from gan_cli.tasks.condition import Condition, labels_of
 from support.configs import TINY_IMAGES, compose
 from support.training import train_in_memory
 
@@ -22,11 +23,10 @@ CONDITIONAL = compose(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30
 def test_labels_are_as_frequent_as_in_the_data() -> None:
     dataset = build_dataset(CONDITIONAL.dataset, CONDITIONAL.image_size)
     uneven = dataclasses.replace(dataset, labels=torch.tensor([0] * 24 + [3] * 6))
-    conditions = _conditions(with_classes(CONDITIONAL, dataset), uneven, range(4000))
-    assert conditions is not None
-    assert conditions.sum(1).eq(1).all()
-    assert conditions.mean(0).tolist() == pytest.approx([0.8, 0, 0, 0.2, 0, 0, 0, 0], abs=0.03)
-    assert _conditions(compose(*TINY_IMAGES), dataset, SEEDS) is None
+    labels = labels_of(_condition(with_classes(CONDITIONAL, dataset), uneven, range(4000)))
+    assert labels.sum(1).eq(1).all()
+    assert labels.mean(0).tolist() == pytest.approx([0.8, 0, 0, 0.2, 0, 0, 0, 0], abs=0.03)
+    assert _condition(compose(*TINY_IMAGES), dataset, SEEDS) is None
 
 
 def test_samples_are_those_of_their_seeds_and_labels_in_batches_of_any_size() -> None:
@@ -38,11 +38,11 @@ def test_samples_are_those_of_their_seeds_and_labels_in_batches_of_any_size() ->
     assert told == [7, 14, 21, 28, 30]
     whole = generate_samples(generator, config, dataset, SEEDS, 30)
     assert (made.int() - whole.int()).abs().max() <= 1
-    conditions = _conditions(config, dataset, SEEDS)
-    (expected,) = generate(generator, latent_of(config), SEEDS, 30, conditions=conditions)
+    condition = _condition(config, dataset, SEEDS)
+    (expected,) = generate(generator, latent_of(config), SEEDS, 30, condition=condition)
     assert torch.equal(whole, expected.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
-    other = conditions.roll(1, 1) if conditions is not None else None
-    assert not torch.equal(expected, next(generate(generator, latent_of(config), SEEDS, 30, conditions=other)))
+    other = Condition(labels_of(condition).roll(1, 1))
+    assert not torch.equal(expected, next(generate(generator, latent_of(config), SEEDS, 30, condition=other)))
 
 
 def test_statistics_are_those_of_its_own_samples() -> None:

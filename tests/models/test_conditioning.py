@@ -19,9 +19,9 @@ from gan_cli.data.datasets import points
 from gan_cli.data.labels import (
     all_classes_requested,
     attributes_of,
-    build_conditions,
     distribute_evenly,
-    encode_condition,
+    encode_labels,
+    encode_requested,
     evenly,
     parse_label_indices,
     parse_labels,
@@ -31,6 +31,7 @@ from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.conditioning import ConditionalNorm, classification_accuracy, classification_loss
 from gan_cli.state.train_state import build_state
+from gan_cli.tasks.condition import labels_of
 from gan_cli.training import periodic_evaluation
 from gan_cli.training.objective import build_objective
 from support.configs import TINY_IMAGES, compose
@@ -45,8 +46,8 @@ PAIRS = ("colour=blue", "colour=red", "size=large", "size=small")
 
 
 def test_a_condition_has_a_one_for_each_known_label() -> None:
-    assert encode_condition(torch.tensor([2, 0, -1]), 3).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]
-    assert encode_condition(torch.tensor([[1, 2], [-1, 3]]), 4).tolist() == [[0, 1, 1, 0], [0, 0, 0, 1]]
+    assert encode_labels(torch.tensor([2, 0, -1]), 3).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]
+    assert encode_labels(torch.tensor([[1, 2], [-1, 3]]), 4).tolist() == [[0, 1, 1, 0], [0, 0, 0, 1]]
 
 
 def test_attributes_are_runs_of_one_name() -> None:
@@ -125,12 +126,12 @@ def test_samples_are_shared_out_evenly_and_in_order() -> None:
 
 def test_an_attribute_left_open_is_drawn_from_the_seed() -> None:
     rows = [all_classes_requested(PAIRS)[1]] * 64  # red
-    drawn = build_conditions(PAIRS, rows, range(64))
+    drawn = encode_requested(PAIRS, rows, range(64))
     assert drawn[:, 1].eq(1).all()
     assert drawn[:, 0].eq(0).all()
     assert 16 < drawn[:, 2].sum() < 48
     assert drawn[:, 2:].sum(1).eq(1).all()
-    assert torch.equal(drawn[5:], build_conditions(PAIRS, rows[5:], range(5, 64)))
+    assert torch.equal(drawn[5:], encode_requested(PAIRS, rows[5:], range(5, 64)))
 
 
 # --- networks ----------------------------------------------------------------------------------------------------
@@ -234,11 +235,11 @@ def test_fakes_are_made_and_judged_under_the_classes_of_the_real_batch(monkeypat
     objective = build_objective(config, batches)
     discriminator_step(state, objective, batches)
     generator_step(state, objective, batches)
-    parts = batches.conditions(0).chunk(2)
+    parts = labels_of(batches.condition(0)).chunk(2)
     assert len(seen) == 2 * (1 + 2 + 1) + 2 * (1 + 2)  # of each part: made, judged twice, penalized; made, judged twice
     halves = [seen[:4], seen[4:8], seen[8:11], seen[11:]]
     for number, half in enumerate(halves):
-        assert all(torch.equal(condition, parts[number % 2]) for condition in half)
+        assert all(torch.equal(labels_of(condition), parts[number % 2]) for condition in half)
 
 
 @pytest.mark.parametrize(
@@ -421,10 +422,10 @@ def test_an_evaluation_counts_as_time_of_the_run_and_not_in_its_pace(
 def test_g_is_asked_for_other_classes_at_each_of_its_updates() -> None:
     config, shapes = conditional("conditioning=projection")
     batches = build_batches(config, shapes, torch.device("cpu"))
-    drawn = [batches.sample_conditions(step) for step in range(8)]
-    assert all(condition is not None and condition.sum(1).eq(1).all() for condition in drawn)
-    assert len({tuple(condition.argmax(1).tolist()) for condition in drawn if condition is not None}) == 8
-    assert torch.equal(batches.sample_conditions(3), drawn[3])
+    drawn = [labels_of(batches.sample_condition(step)) for step in range(8)]
+    assert all(labels.sum(1).eq(1).all() for labels in drawn)
+    assert len({tuple(labels.argmax(1).tolist()) for labels in drawn}) == 8
+    assert torch.equal(labels_of(batches.sample_condition(3)), drawn[3])
 
 
 def test_a_class_a_row_however_many(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.models.layers import DiscriminatorOutput
+from gan_cli.tasks.condition import Condition
 from gan_cli.training.objective import DiscriminatorPass, build_objective
 from support.configs import TINY_IMAGES, compose
 
@@ -24,7 +25,7 @@ def test_ac_gan_s_discriminator_classifies_real_and_fake_samples() -> None:
     (penalty,) = objective.penalties
     assert (penalty.name, penalty.weight, penalty.interval) == ("classification", 0.5, 1)
     labels = torch.arange(4)
-    inputs: Any = SimpleNamespace(condition=one_hot(labels, 8).float())
+    inputs: Any = SimpleNamespace(condition=Condition(one_hot(labels, 8).float()))
     real, fake = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
     of_real, of_fake = cross_entropy(real, labels).item(), cross_entropy(fake, labels).item()
     outputs = [DiscriminatorOutput(torch.zeros(4), logits) for logits in (real, fake)]

@@ -1,6 +1,6 @@
 """Options of the groups `architecture/generator` and `architecture/discriminator`: the keys of each network."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,8 +52,13 @@ CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks need images; p
 
 @section
 class GeneratorOptions:
-    """The keys of every generator."""
+    """The keys of every generator. `takes` names the parts of a condition that the network uses.
 
+    `enlarges` says whether it makes a larger image than the condition's.
+    """
+
+    takes: ClassVar[frozenset[str]] = frozenset({"labels"})
+    enlarges: ClassVar[bool] = False
     name: OptionName
     latent_dim: Integer = Field(ge=1, le=4096, description="size of the latent vector")
     latent: Literal["normal", "uniform"] = Field(
@@ -149,17 +154,60 @@ class ResNetDiscriminator(ResNetOptions, BatchStatistics):
     pooling: Literal["sum", "mean"] = Field(description="pooling of the last feature maps over space")
 
 
+Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
+
+
+@section
+class FromImageOptions(GeneratorOptions):
+    """The keys of every generator that makes an image from an image. It needs no latent."""
+
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "image"})
+    latent_dim: Integer = Field(ge=0, le=4096, description="size of the latent vector; 0: one result for each image")
+    initialization: Initialization = "default"
+
+
+@section
+class UNetGenerator(FromImageOptions):
+    """The generators `unet` and `gated_unet`."""
+
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "image", "mask"})
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    levels: Levels
+    normalization: ImageNormalization = Field(description="normalization after each convolution but the last")
+
+
+@section
+class EDSRGenerator(FromImageOptions):
+    takes: ClassVar[frozenset[str]] = frozenset({"image"})
+    enlarges: ClassVar[bool] = True
+    base_channels: Annotated[Channels, Field(description="channels of all feature maps")]
+    blocks: Integer = Field(ge=1, le=64, description="number of residual blocks")
+
+
+@section
+class PatchDiscriminator(DiscriminatorOptions):
+    initialization: Initialization = "default"
+    base_channels: DoubledChannels
+    levels: Levels
+    normalization: ImageNormalization = Field(description="normalization after each layer but the first")
+
+
 GENERATOR_OPTIONS: dict[str, type] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
     "mlp": MLPGenerator,
+    "unet": UNetGenerator,
+    "gated_unet": UNetGenerator,
+    "edsr": EDSRGenerator,
 }
 DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "subpixel": DCGANDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
     "mlp": MLPDiscriminator,
+    "patch": PatchDiscriminator,
 }
 
 

@@ -1,4 +1,4 @@
-"""Declares the keys of each option of the groups `loss` and `regularizer`."""
+"""Declares the keys of each option of the groups `loss`, `regularizer` and `auxiliary`."""
 
 from typing import Annotated, Literal
 
@@ -9,9 +9,12 @@ from gan_cli.config.options.fields import Integer, Number, OptionName, section
 
 @section
 class LossOptions:
-    """The key of every loss of this package. The only key is the name."""
+    """The keys of every loss of this package."""
 
     name: OptionName
+    weight: Number = Field(
+        1.0, ge=0, le=1000, description="weight of the adversarial loss in G's loss; 0: auxiliary losses alone"
+    )
 
 
 LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
@@ -71,4 +74,27 @@ REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
     "consistency": Consistency,
     "orthogonal": Orthogonal,
     "weight_clip": WeightClip,
+}
+
+
+@section
+class PixelLoss:
+    weight: Number = Field(ge=0, description="weight of the distance of the sample's pixels to the real image's")
+
+
+@section
+class GradientDifference:
+    weight: Number = Field(ge=0, description="weight of the distance of the sample's edges to the real image's")
+
+
+@section
+class FeatureMatching:
+    weight: Number = Field(ge=0, description="weight of the distance of D's features of the sample and the real image")
+
+
+AUXILIARY_OPTIONS: dict[str, type] = {
+    "l1": PixelLoss,
+    "l2": PixelLoss,
+    "gradient_difference": GradientDifference,
+    "feature_matching": FeatureMatching,
 }

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_signed_unit
-from gan_cli.data.labels import Attribute, encode_condition
+from gan_cli.data.labels import Attribute, encode_labels
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
@@ -100,7 +100,7 @@ def train_classifier(
                 log(f"classifier: training one for this data set, about {seconds:.0f} s; it is cached for later runs")
             batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
-            target = encode_condition(labels[train_index[batch]], _classes(attributes))
+            target = encode_labels(labels[train_index[batch]], _classes(attributes))
             classification_loss(network(_augment(inputs_at(batch))), target, attributes).backward()
             optimizer.step()
             schedule.step()
@@ -114,7 +114,7 @@ def _accuracy(
     """The accuracy on the samples of `test_index`, in parts, as they may not fit in memory together."""
     classifier = Classifier(network, 0.0)
     logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
-    return classification_accuracy(logits, encode_condition(labels[test_index], _classes(attributes)), attributes)
+    return classification_accuracy(logits, encode_labels(labels[test_index], _classes(attributes)), attributes)
 
 
 def _classes(attributes: Sequence[Attribute]) -> int:

@@ -1,0 +1,56 @@
+"""Options of the group `task`: what the generator is given, and what it makes of it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from gan_cli.config.options.fields import OptionName, Several, section
+
+
+@section
+class Generation:
+    """Samples from noise. The networks get no image."""
+
+    name: OptionName
+
+
+@section
+class Translation:
+    """An image from its source image, learned from pairs (pix2pix, 1611.07004)."""
+
+    name: OptionName
+    source: Literal["data", "edges"] = Field(
+        description="the source images: those of the data set's pairs, or the edges of each image (Sobel)"
+    )
+
+
+MaskKind = Literal["centre", "box", "brush", "half"]
+
+
+@section
+class Inpainting:
+    """The hidden part of an image from its known part (1604.07379, 1806.03589)."""
+
+    name: OptionName
+    mask: Several[MaskKind] = Field(
+        min_length=1,
+        description="the hidden parts, one drawn for each image: the middle half of each side (centre), a random box,"
+        " random brush strokes, or half of the image",
+    )
+
+
+@section
+class SuperResolution:
+    """A large image from a small one (1609.04802)."""
+
+    name: OptionName
+    factor: Literal[2, 4, 8] = Field(description="sides of the large image as multiples of those of the small one")
+
+
+TASK_OPTIONS: dict[str, type] = {
+    "generation": Generation,
+    "translation": Translation,
+    "inpainting": Inpainting,
+    "super_resolution": SuperResolution,
+}
+WITH_IMAGE = ("translation", "inpainting", "super_resolution")  # tasks whose condition has an image

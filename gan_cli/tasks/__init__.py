@@ -1,0 +1,1 @@
+"""What the networks are given beside latents, and what the tasks make of it: pure functions of tensors."""

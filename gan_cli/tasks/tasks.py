@@ -1,0 +1,96 @@
+"""The tasks: what the condition is, what a sample is, and what the discriminator sees. Pure functions of tensors.
+
+Training, sampling, evaluation and export call these functions and have no branch on a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.edges import sobel_edges
+from gan_cli.tasks.masks import draw_masks
+
+
+class Task(NamedTuple):
+    """A task. `settings` are its section of the config.
+
+    `make_condition(samples, condition, settings, random)` returns the condition of real samples in [-1, 1]. The given
+    condition has their labels and, as `image`, their source images, if the data have some.
+    `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
+    condition)` returns what the discriminator sees of samples, `[N, C', H, W]`.
+    """
+
+    make_condition: Callable[..., Condition] | None = None  # None: the labels
+    complete: Callable[[Tensor, Condition], Tensor] | None = None  # None: the output is the sample
+    discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
+
+
+def task_of(settings: Any) -> Task:
+    """Returns the task that a section of the config names."""
+    return TASKS[settings.name]
+
+
+def _source(samples: Tensor, condition: Condition, settings: Any, random: torch.Generator) -> Condition:
+    return condition if settings.source == "data" else condition._replace(image=sobel_edges(samples))
+
+
+def _masked(samples: Tensor, condition: Condition, settings: Any, random: torch.Generator) -> Condition:
+    mask = draw_masks(settings.mask, len(samples), samples.shape[2], samples.shape[3], random).to(samples.device)
+    return condition._replace(image=hide(samples, mask), mask=mask)
+
+
+def hide(samples: Tensor, mask: Tensor) -> Tensor:
+    """Returns the known pixels of samples; the pixels where the mask is 1 are 0, the middle of [-1, 1]."""
+    return samples * (1 - mask)
+
+
+def _reduced(samples: Tensor, condition: Condition, settings: Any, random: torch.Generator) -> Condition:
+    return condition._replace(image=avg_pool2d(samples, settings.factor))
+
+
+def _painted(output: Tensor, condition: Condition) -> Tensor:
+    """Returns the generator's pixels where the mask is 1, and exactly the known pixels elsewhere."""
+    assert condition.mask is not None
+    assert condition.image is not None
+    return torch.where(condition.mask > 0.5, output, condition.image)
+
+
+def _enlarged(output: Tensor, condition: Condition) -> Tensor:
+    """Returns the enlarged small image (bicubic) plus the generator's output, which is the difference."""
+    assert condition.image is not None
+    return interpolate(condition.image, output.shape[2:], mode="bicubic", align_corners=False) + output
+
+
+def _beside_image(samples: Tensor, condition: Condition) -> Tensor:
+    assert condition.image is not None
+    return torch.cat([samples, condition.image], 1)
+
+
+def _beside_mask(samples: Tensor, condition: Condition) -> Tensor:
+    assert condition.mask is not None
+    return torch.cat([samples, condition.mask], 1)
+
+
+TASKS = {
+    "generation": Task(),
+    "translation": Task(_source, discriminator_view=_beside_image),  # pix2pix, 1611.07004
+    "inpainting": Task(_masked, _painted, _beside_mask),  # 1806.03589
+    "super_resolution": Task(_reduced, _enlarged),  # 1609.04802
+}
+
+
+def example_condition(settings: Any, sample_shape: tuple[int, ...]) -> Condition | None:
+    """Returns a condition of one black sample, without labels, whose parts have the shapes of the task's."""
+    make_condition = task_of(settings).make_condition
+    if make_condition is None:
+        return None
+    with torch.device("cpu"):  # also where networks are built on the meta device
+        black = torch.full((1, *sample_shape), -1.0)
+        random = torch.Generator().manual_seed(0)
+        return make_condition(black, Condition(image=black), settings=settings, random=random)
