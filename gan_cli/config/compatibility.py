@@ -77,7 +77,7 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
 def _validate_task(config: Config) -> None:
     """Checks that the networks, the data and the training techniques fit the task."""
     name, network = config.task.name, config.architecture.generator
-    takes = getattr(network, "takes", frozenset())
+    takes: frozenset[str] = getattr(network, "takes", frozenset())
     from_images = [each for each, options in GENERATOR_OPTIONS.items() if "image" in getattr(options, "takes", ())]
     if name not in WITH_IMAGE:
         if "image" in takes:
@@ -98,21 +98,26 @@ def _validate_task(config: Config) -> None:
     needed = "mask" if name == "inpainting" else "image"
     if needed not in takes:
         able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].takes]  # type: ignore[attr-defined]
-        raise UsageError(
-            f"task={name}: architecture.generator={network.name} takes no {needed}, use {' or '.join(able)}"
-        )
+        raise UsageError(f"task={name}: architecture.generator={network.name} takes no {needed}, use {_either(able)}")
     if name == "super_resolution" and not network.enlarges:
         able = [each for each in from_images if GENERATOR_OPTIONS[each].enlarges]  # type: ignore[attr-defined]
-        raise UsageError(
-            f"task={name}: architecture.generator={network.name} does not enlarge, use {' or '.join(able)}"
-        )
+        raise UsageError(f"task={name}: architecture.generator={network.name} does not enlarge, use {_either(able)}")
     if "labels" not in takes and config.conditioning.name != "none":
         raise UsageError(
             f"conditioning={config.conditioning.name}: architecture.generator={network.name} takes no labels, use none"
         )
     if getattr(config.loss, "weight", 1.0) == 0 and not config.auxiliary:
         raise UsageError("loss.weight=0: leaves the generator nothing to learn, set auxiliary=l1 or another")
+    if "feature_matching" in config.auxiliary and not config.architecture.discriminator.feature_maps:
+        raise UsageError(
+            f"auxiliary=feature_matching: architecture.discriminator={config.architecture.discriminator.name} has no"
+            " feature maps, use patch, dcgan or subpixel"
+        )
     _validate_techniques_with_image(config, name)
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join([*([", ".join(names[:-1])] if names[:-1] else []), names[-1]])
 
 
 def _validate_techniques_with_image(config: Config, name: str) -> None:

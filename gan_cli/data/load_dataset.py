@@ -117,6 +117,20 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
     return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
 
 
+def check_sources(config: Config, dataset: Dataset) -> None:
+    """Raises UsageError if the task needs source images that the data set does not have, or has in another shape."""
+    if getattr(config.task, "source", None) != "data":
+        return
+    if dataset.sources is None:
+        raise UsageError(
+            f"task={config.task.name}: dataset={config.dataset.name} has no source images: use pairs, as"
+            " explain=translation shows, or task.source=edges"
+        )
+    if dataset.sources.shape != dataset.samples.shape:
+        shapes = [tuple(images.shape[1:]) for images in (dataset.sources, dataset.samples)]
+        raise UsageError(f"task={config.task.name}: source images are {shapes[0]}, the others {shapes[1]}")
+
+
 def with_value_range(config: Config, dataset: Dataset) -> Config:
     """Returns the config with the images' value range in place of `auto`, so that other data are scaled alike."""
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":

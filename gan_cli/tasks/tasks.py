@@ -23,12 +23,14 @@ class Task(NamedTuple):
     `make_condition(samples, condition, settings, random)` returns the condition of real samples in [-1, 1]. The given
     condition has their labels and, as `image`, their source images, if the data have some.
     `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
-    condition)` returns what the discriminator sees of samples, `[N, C', H, W]`.
+    condition)` returns what the discriminator sees of samples, `[N, C', H, W]`. `given_small` says whether a user's
+    images are the small ones that the generator enlarges.
     """
 
     make_condition: Callable[..., Condition] | None = None  # None: the labels
     complete: Callable[[Tensor, Condition], Tensor] | None = None  # None: the output is the sample
     discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
+    given_small: bool = False
 
 
 def task_of(settings: Any) -> Task:
@@ -81,8 +83,19 @@ TASKS = {
     "generation": Task(),
     "translation": Task(_source, discriminator_view=_beside_image),  # pix2pix, 1611.07004
     "inpainting": Task(_masked, _painted, _beside_mask),  # 1806.03589
-    "super_resolution": Task(_reduced, _enlarged),  # 1609.04802
+    "super_resolution": Task(_reduced, _enlarged, given_small=True),  # 1609.04802
 }
+
+
+def condition_of_input(settings: Any, images: Tensor, mask: Tensor | None, random: torch.Generator) -> Condition:
+    """Returns the condition of a user's images in [-1, 1], without labels. A `mask` replaces one of the task's."""
+    task = task_of(settings)
+    assert task.make_condition is not None
+    if task.given_small:
+        return Condition(image=images)
+    if mask is not None:
+        return Condition(image=hide(images, mask), mask=mask)
+    return task.make_condition(images, Condition(image=images), settings=settings, random=random)
 
 
 def example_condition(settings: Any, sample_shape: tuple[int, ...]) -> Condition | None:

@@ -68,8 +68,9 @@ class GeneratorOptions:
 
 @section
 class DiscriminatorOptions:
-    """The keys of every discriminator."""
+    """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps."""
 
+    feature_maps: ClassVar[bool] = True
     name: OptionName
 
 
@@ -151,6 +152,7 @@ class ResNetGenerator(ResNetOptions, GeneratorOptions):
 
 @section
 class ResNetDiscriminator(ResNetOptions, BatchStatistics):
+    feature_maps: ClassVar[bool] = False  # its activations are functions, not layers
     pooling: Literal["sum", "mean"] = Field(description="pooling of the last feature maps over space")
 
 

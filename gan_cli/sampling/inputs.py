@@ -1,0 +1,157 @@
+"""Reads the images that a user gives a generator by `input=`, and the masks of `mask=`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gan_cli.config.options.datasets import Folder
+from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
+from gan_cli.data.dataset import to_signed_unit
+from gan_cli.data.decoding.decode import inspect_image
+from gan_cli.data.folder import NO_CACHE
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.errors import GanCliError, UsageError, count_noun, one_line
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_labels.attributes import VERSION, LabelOptions
+from gan_cli.image_labels.image_paths import open_images
+from gan_cli.randomness import generator_for
+from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import condition_of_input, task_of
+from gan_cli.training.inputs import shown_inputs
+
+MAX_INPUTS = 1000
+MAX_SIDE = 1024  # of a small image, which is enlarged in its own size
+GREY = 0.2  # a mask's pixels are nearer than this to 0 or 1, but for this share of them
+
+
+class GivenImage(NamedTuple):
+    """One input: its name, its condition (of one sample), the true image if it is known, and its file's sha256."""
+
+    name: str
+    condition: Condition
+    truth: Tensor | None = None
+    sha256: str | None = None
+
+
+class _Image(NamedTuple):
+    name: str
+    sides: tuple[int, int]  # height and width in the file
+    sha256: str
+
+
+def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> list[GivenImage]:
+    """Returns the images at `path`, a file or a folder, as inputs of the generator.
+
+    They get the size of the training images, but a small image that is enlarged keeps its own. `mask` is an image that
+    is white where the generator paints, for all inputs; without it, masks are drawn as in training. Raises UsageError
+    if an image or the mask cannot be used.
+    """
+    settings, shape = generator.card.task, generator.sample_shape
+    small = task_of(settings).given_small
+    if mask is not None and settings.name != "inpainting":
+        raise UsageError(f"mask: is for task=inpainting, this checkpoint has task={settings.name}")
+    images = _list_images("input", path)
+    own_size = [image.sides if small else shape[1:] for image in images]
+    sizes = {*own_size} if small else {shape[1:]}
+    if small and max(max(sides) for sides in sizes) > MAX_SIDE:
+        raise UsageError(f"input={one_line(path, 100)}: sides of more than {MAX_SIDE:,} pixels are not enlarged")
+    decoded = {sides: _decode("input", path, sides, shape[0], generator.config) for sides in sizes}
+    painted = None if mask is None else _read_mask(mask, images, shape[1:], generator.config)
+    given = []
+    for number, (image, sides) in enumerate(zip(images, own_size, strict=True)):
+        pixels = decoded[sides][number : number + 1]
+        condition = condition_of_input(settings, pixels, painted, generator_for(number, "task"))
+        given.append(GivenImage(Path(image.name).stem, condition, None, image.sha256))
+    return given
+
+
+def held_out_inputs(generator: LoadedGenerator, count: int) -> list[GivenImage]:
+    """Returns the inputs that the run shows: held-out images of its data. Raises UsageError if they are not at hand."""
+    config = generator.config
+    if config is None:
+        raise UsageError("input is missing: an export has no data, give input=an image or a folder of images")
+    try:
+        shown = shown_inputs(config, build_dataset(config.dataset, config.image_size), count)
+    except GanCliError as error:
+        raise UsageError(f"input is missing, and the run's data cannot be read ({one_line(error, 200)})") from error
+    assert shown is not None
+    names = [f"held_out_{number:03d}" if shown.held_out else f"training_{number:03d}" for number in range(count)]
+    return [
+        GivenImage(name, shown.condition.rows(slice(row, row + 1)), shown.truth[row])
+        for row, name in enumerate(names[: len(shown.truth)])
+    ]
+
+
+def _list_images(key: str, path: str) -> list[_Image]:
+    """Returns the images at `path` in their order, with the sizes and hashes of their files."""
+    found = []
+    with _errors_of(key), open_images(path, follow_links=True) as reader:
+        files = reader.read_layout(LabelOptions("none", None, None, None, VERSION), "train").files
+        if len(files) > MAX_INPUTS:
+            raise UsageError(f"{key}={one_line(path, 100)}: {count_noun(len(files), 'image')}, at most {MAX_INPUTS:,}")
+        for file in files:
+            try:
+                content = reader.read_image(file)
+                sides, _ = inspect_image(content)
+            except BadImageError as error:
+                raise UsageError(f"{key}={one_line(file.name, 100)}: {error}") from None
+            digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""
+            found.append(_Image(file.name, sides, digest))
+    return found
+
+
+def _decode(key: str, path: str, sides: tuple[int, ...], channels: int, config: Config | None) -> Tensor:
+    """Returns all images at `path`, float32 `[N, channels, *sides]` in [-1, 1], fitted as the training images were."""
+    section: dict[str, Any] = {
+        "name": "folder", "path": path, "limit": None, "classes": None, "split": "train", "flip": False,
+        "image_channels": channels, "background": "white", "labels": "none", "labels_version": VERSION,
+        "cache": NO_CACHE, "on_bad": "error", "value_range": "auto", "profiles": "auto", "follow_links": True,
+    }  # fmt: skip
+    if config is not None and isinstance(config.dataset, Folder):
+        section |= {name: getattr(config.dataset, name) for name in ("fit", "background", "value_range", "profiles")}
+    with _errors_of(key):
+        return to_signed_unit(build_dataset(parse(Folder, section, "dataset"), tuple(sides)).samples)
+
+
+def _read_mask(path: str, images: list[_Image], sides: tuple[int, ...], config: Config | None) -> Tensor:
+    """Returns the mask `[1, 1, H, W]` of zeros and ones in the image at `path`. Raises UsageError if it is no mask."""
+    typed, (mask, *others) = f"mask={one_line(path, 100)}", _list_images("mask", path)
+    if others:
+        raise UsageError(f"{typed}: {len(others) + 1} images, give one mask for all inputs")
+    for image in images:
+        if image.sides != mask.sides:
+            own, theirs = (f"{width} x {height}" for height, width in (mask.sides, image.sides))
+            name = one_line(image.name, 60)
+            raise UsageError(f"{typed}: is {own} pixels, {name} is {theirs}; a mask has the size of its image")
+    values = _decode("mask", path, mask.sides, 1, None).add(1).div(2)
+    unclear = ((values > GREY) & (values < 1 - GREY)).float().mean().item()
+    if unclear > GREY:
+        raise UsageError(f"{typed}: is no mask, {unclear:.0%} of its pixels are grey; white is painted, black is kept")
+    fitted = (_decode("mask", path, sides, 1, config) > 0).float()
+    if not fitted.any():
+        raise UsageError(f"{typed}: is black everywhere, so that nothing is painted; white is painted, black is kept")
+    return fitted
+
+
+@contextlib.contextmanager
+def _errors_of(key: str) -> Iterator[None]:
+    """Writes the option `key` in place of `dataset.path` into the messages of errors."""
+    try:
+        yield
+    except GanCliError as error:
+        raise type(error)(str(error).replace("dataset.path", key)) from None
+
+
+def repeat_for_seeds(given: list[GivenImage], seeds: int) -> Condition:
+    """Returns the condition of all inputs, each repeated for `seeds` samples. All inputs must have one size."""
+    parts = zip(*(image.condition for image in given), strict=True)
+    return Condition(*(None if part[0] is None else torch.cat(part).repeat_interleave(seeds, 0) for part in parts))

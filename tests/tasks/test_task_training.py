@@ -1,0 +1,194 @@
+"""Runs of the tasks: what the networks get, what is learned, resume, and refused combinations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan_cli.data.load_dataset import build_batches, build_dataset
+from gan_cli.errors import UsageError
+from gan_cli.models.build_networks import CompletedGenerator
+from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
+from gan_cli.state.train_state import build_state, load_state_tensors, state_tensors
+from gan_cli.tasks.condition import Condition
+from gan_cli.training.discriminator_input import DiscriminatorInput
+from gan_cli.training.inputs import shown_inputs
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import discriminator_step, generator_step
+from support.commands import error_line
+from support.configs import compose, without
+from support.training import train_in_memory
+
+TINY = (
+    "dataset=shapes",
+    "dataset.size=200",
+    "dataset.image_channels=3",
+    "image_size=16",
+    "architecture.generator.base_channels=4",
+    "architecture.discriminator.base_channels=4",
+    "batch_size=8",
+    "steps=3",
+    "threads=1",
+    "training.log_every=1",
+    "training.sample_every=0",
+    "training.checkpoint_every=0",
+)
+RUNS = {
+    "translation": ("task=translation", "task.source=edges", "architecture.generator.levels=2"),
+    "inpainting": ("task=inpainting", "architecture.generator.levels=2"),
+    "super_resolution": ("task=super_resolution", "architecture.generator.blocks=2"),
+}
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_a_run_trains_draws_and_logs(task: str, train: Callable[..., Path]) -> None:
+    run = train(*RUNS[task], *TINY)
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 3
+    assert last["auxiliary/l1"] > 0
+    assert (run / "samples/step_00000003.png").is_file()
+    assert json.loads((run / "config.json").read_text())["config"]["task"]["name"] == task
+
+
+@pytest.mark.parametrize("task", RUNS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("training.reuse_fakes=false", "training.n_critic=2"),
+        ("training.accumulate=2",),
+        ("training.augment=[color,translation,cutout]", "training.ada_target=0.6"),
+        ("loss=relativistic", "regularizer=r1_r2"),
+        ("loss=hinge", "regularizer=none", "training.unroll_steps=1", "optimizer=sgd"),
+        ("loss.weight=0", "auxiliary=[l2,gradient_difference]"),
+        ("training.top_k=0.5",),
+    ],
+    ids=lambda more: more[0] if more else "default",
+)
+def test_an_interrupted_run_ends_as_an_unbroken_one(task: str, more: tuple[str, ...]) -> None:
+    config = compose(*without([*RUNS[task], *TINY], "steps"), "steps=2", *more)
+    state = train_in_memory(config)
+    unbroken = state_tensors(state)
+    dataset = build_dataset(config.dataset, config.image_size)
+    batches = build_batches(config, dataset, torch.device("cpu"))
+    again = train_in_memory(config, steps=1)
+    resumed = build_state(config, torch.device("cpu"))
+    resumed.counters.total_steps = config.steps
+    load_state_tensors(resumed, {name: tensor.clone() for name, tensor in state_tensors(again).items()})
+    resumed.counters.step, resumed.counters.d_updates = again.counters.step, again.counters.d_updates
+    objective = build_objective(config, batches)
+    for _ in range(config.training.n_critic):
+        discriminator_step(resumed, objective, batches)
+    generator_step(resumed, objective, batches)
+    ended = state_tensors(resumed)
+    assert ended.keys() == unbroken.keys()
+    assert all(torch.equal(ended[name], tensor) for name, tensor in unbroken.items())
+
+
+def test_both_networks_get_what_the_task_gives() -> None:
+    config = compose(*RUNS["inpainting"], *TINY, "training.reuse_fakes=false")
+    dataset = build_dataset(config.dataset, config.image_size)
+    batches = build_batches(config, dataset, torch.device("cpu"))
+    state = build_state(config, torch.device("cpu"))
+    state.counters.total_steps = 3
+    assert isinstance(state.generator, CompletedGenerator)
+    given: list[Condition] = []
+    seen: list[torch.Tensor] = []
+    state.generator.register_forward_hook(lambda module, inputs, output: given.append(inputs[1]))
+    entry = next(module for module in state.discriminator.modules() if isinstance(module, torch.nn.Conv2d))
+    entry.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    objective = build_objective(config, batches)
+    discriminator_step(state, objective, batches)
+    generator_step(state, objective, batches)
+    batch = batches.draw(0)
+    assert batch.condition is not None
+    for condition in given:  # both updates are on the same batch, so that G can be compared with the truth
+        assert all(
+            torch.equal(one, other) for one, other in zip(condition, batch.condition, strict=True) if one is not None
+        )
+    assert {tensor.shape[1] for tensor in seen} == {4}
+    assert torch.equal(seen[0][:8], torch.cat([batch.samples, batch.condition.mask], 1))  # type: ignore[list-item]
+
+
+def test_images_of_a_condition_are_augmented_with_their_samples() -> None:
+    prepare = DiscriminatorInput(("color", "translation", "cutout", "turn")).prepare_together
+    samples = torch.rand(16, 3, 8, 8) * 2 - 1
+    mask = (torch.rand(16, 1, 8, 8) < 0.5).float()
+    random = torch.Generator().manual_seed(0)
+    given = Condition(image=samples, mask=mask)
+    (real, fake), condition = prepare((samples, samples), given, random, probability=0.7, progress=0.0)
+    assert condition is not None
+    assert not torch.equal(real, samples)  # type: ignore[arg-type]
+    assert torch.equal(real, fake)  # type: ignore[arg-type]
+    assert torch.equal(real, condition.image)  # type: ignore[arg-type]
+    assert condition.mask is not None
+    assert {*condition.mask.unique().tolist()} == {0.0, 1.0}
+    moved = prepare((mask,), Condition(image=mask), torch.Generator().manual_seed(0), probability=0.7, progress=0.0)
+    assert condition.mask.sum() != mask.sum()
+    assert moved[1] is not None
+
+
+def test_auxiliary_losses_are_those_of_their_papers() -> None:
+    real = torch.zeros(1, 1, 2, 2)
+    fake = torch.tensor([[[[0.0, 1.0], [0.0, -3.0]]]])
+
+    def maps(samples: torch.Tensor) -> list[torch.Tensor]:
+        return [samples, samples * 2]
+
+    given = GeneratorPass(fake, real, maps)
+    values: dict[str, Any] = {name: function(given).item() for name, function in AUXILIARY.items()}
+    assert values == {
+        "l1": pytest.approx(1.0),
+        "l2": pytest.approx(2.5),
+        "gradient_difference": pytest.approx((0 + 4) / 2 + (1 + 3) / 2),
+        "feature_matching": pytest.approx(1.5),
+    }
+
+
+def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
+    config = compose(*RUNS["super_resolution"], *TINY)
+    dataset = build_dataset(config.dataset, config.image_size)
+    first, second = (shown_inputs(config, dataset) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.held_out
+    assert torch.equal(first.truth, second.truth)
+    training = dataset.samples.float().div(127.5).sub(1).flatten(1)
+    assert torch.cdist(first.truth.flatten(1), training).min() > 0.1
+    assert shown_inputs(compose(*TINY, "architecture.generator.latent_dim=8"), dataset) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("task=inpainting", "architecture=dcgan"), "takes no mask, use unet or gated_unet"),
+        (("task=translation", "architecture/generator=subpixel"), "takes no image, use unet, gated_unet or edsr"),
+        (("task=inpainting", "architecture/generator=edsr"), "takes no mask"),
+        (("task=super_resolution", "architecture/generator=unet"), "does not enlarge, use edsr"),
+        (("task=super_resolution", "image_size=30"), "cannot be divided"),
+        (("task=inpainting", "dataset=ring"), "has points"),
+        (("architecture/generator=unet",), "set task=translation"),
+        (("auxiliary=l1",), "task=generation does not have"),
+        (("loss.weight=0",), "nothing to learn"),
+        (("task=inpainting", "auxiliary=none", "loss.weight=0"), "nothing to learn"),
+        (("task=inpainting", "training.pack=2"), "training.pack=2"),
+        (("task=inpainting", "regularizer=consistency"), "consistency"),
+        (("task=super_resolution", "conditioning=projection"), "takes no labels"),
+        (("task=super_resolution", "architecture/discriminator=resnet"), "has no feature maps"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(overrides: tuple[str, ...], message: str) -> None:
+    named = any(each.startswith("dataset=") for each in overrides)
+    with pytest.raises(UsageError, match=message):
+        compose(*(() if named else ("dataset=shapes",)), *overrides)
+
+
+def test_data_without_pairs_have_no_source_images(capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_line(capsys, "train", "task=translation", *TINY)
+    assert line.startswith("gan-train: task=translation: dataset=shapes has no source images")
+    assert "task.source=edges" in line
