@@ -21,8 +21,9 @@ from gan_cli.preflight.data_audit import Row, audit
 from gan_cli.preflight.estimate import Part, format_bytes, format_seconds, free_bytes, steps_and_parts
 from gan_cli.preflight.trial_run import try_everything
 from gan_cli.randomness import generator_for
+from gan_cli.training.discriminator_input import discriminator_input, pack_condition
 from gan_cli.training.run import Run
-from gan_cli.training.steps import draw_latents, prepare_for_discriminator
+from gan_cli.training.steps import draw_latents
 
 
 def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: Iterable[str] = ()) -> None:
@@ -105,8 +106,8 @@ def _network_tables(run: Run) -> Iterator[Table]:
     real = run.batches.draw(0)
     latent = draw_latents(objective, "generator", 0).to(state.device)
     yield _network_table("generator", state.generator, latent, real.condition)
-    samples = prepare_for_discriminator(state, objective, real.samples, generator_for(config.seed, "present", 0))
-    condition = objective.discriminator_input.pack_condition(real.condition)
+    samples = discriminator_input(real.samples, state, config.training, generator_for(config.seed, "present", 0))
+    condition = pack_condition(real.condition, config.training.pack)
     yield _network_table("discriminator", state.discriminator, samples, condition)
 
 

@@ -129,7 +129,7 @@ def health_metrics(run: Run) -> dict[str, float]:
     chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:HEALTH_SAMPLES]
     reals = to_signed_unit(dataset.samples[chosen])
     parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
-    with torch.no_grad(), frozen(generator), objective.autocast():
+    with torch.no_grad(), frozen(generator), objective.autocast(run.state.device):
         latents = [draw_latents(objective, "health", part).to(run.state.device) for part in parts]
         fakes = [generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
     metrics = compare(torch.cat(fakes)[: len(reals)].float().cpu(), reals)
