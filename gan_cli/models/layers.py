@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
+from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, conditional_norm
 
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
 BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
@@ -96,6 +96,12 @@ def build_dropout(probability: float) -> list[nn.Module]:
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
+def normalized_relu(channels: int, normalization: str, dropout: float, conditions: ConditioningSpec) -> list[nn.Module]:
+    """Returns the layers after a convolution of a generator: normalization, by the condition too, ReLU and dropout."""
+    normalize = build_normalization(normalization, channels, image=True)
+    return [conditional_norm(normalize, channels, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
+
+
 def downsampling_layers(
     first: nn.Conv2d, widths: Sequence[int], kernel: int, dropout: float, **settings: Any
 ) -> list[nn.Module]:
@@ -121,7 +127,7 @@ def binomial_blur() -> nn.Module:
 
 
 class MinibatchStddev(nn.Module):
-    """Appends one feature to features `[N, C, ...]`: their standard deviation over the batch, averaged over features.
+    """Appends one feature to vectors `[N, C]`: their standard deviation over the batch, averaged over the C features.
 
     From 1710.10196, section 3. The batch is split into groups of `group` samples, or of fewer if `group` does not
     divide N.
@@ -131,13 +137,10 @@ class MinibatchStddev(nn.Module):
     group = 4
 
     def forward(self, features: Tensor) -> Tensor:
-        count = len(features)
-        size = largest_divisor(count, min(self.group, count))
-        grouped = features.unflatten(0, (size, count // size))
-        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
-        shape = (count, 1, *features.shape[2:])
-        column = spread.repeat(size).view(-1, 1, *[1] * (features.ndim - 2)).expand(shape)
-        return torch.cat([features, column], 1)
+        size = largest_divisor(len(features), self.group)
+        grouped = features.unflatten(0, (size, -1))
+        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().mean(1)  # `[N / size]`
+        return torch.cat([features, spread.repeat(size).unsqueeze(1)], 1)
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,11 +233,6 @@ def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
     return torch.where(sine > 1e-6, arc, torch.lerp(start, end, fraction))
 
 
-def _in_parts(latents: Tensor, conditions: Tensor | None) -> Callable[[slice], tuple[Tensor, Tensor | None]]:
-    """Returns a function that returns a part of the latents and of the conditions."""
-    return lambda part: (latents[part], None if conditions is None else conditions[part])
-
-
 def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _LatentPath) -> Iterator[Image.Image]:
     """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
     rows = 1 if path.conditions is None else path.conditions.shape[1]
@@ -248,8 +243,8 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
         normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in frames])
         latents = generator.latent.from_normal(normals, config.truncation)
         by_frame = [condition.flatten(0, 1) for _, condition in frames if condition is not None]
-        inputs = _in_parts(latents, torch.cat(by_frame) if by_frame else None)
-        samples = list(run_in_batches(generator.network, inputs, len(latents), config.batch_size))
+        conditions = torch.cat(by_frame) if by_frame else None
+        samples = list(run_in_batches(generator.network, latents, conditions, config.batch_size))
         for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
             factor = MIN_FRAME_SIDE // max(image.size)

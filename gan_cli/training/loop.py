@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from typing import Any, NamedTuple
+from typing import Any
 
 from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError, format_number
@@ -37,12 +37,7 @@ from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep
 from gan_cli.training.steps import discriminator_step, generator_step
 from gan_cli.training.throughput import RunTimer, noting_suspensions
 
-
-class Saved(NamedTuple):
-    """What the last checkpoint holds: the counters and the work that was due."""
-
-    counters: Counters
-    due: Due | None
+Saved = tuple[Counters, Due | None]  # what the last checkpoint holds: the counters and the work that was due
 
 
 def train(run: Run) -> signal.Signals | None:
@@ -275,12 +270,12 @@ def _save_during_run(run: Run, timer: RunTimer) -> Saved | None:
         except StorageError as error:
             run.log.info(f"warning: {error}; going on, the next checkpoint may succeed")
             return None
-    return Saved(dataclasses.replace(run.state.counters), run.due)
+    return dataclasses.replace(run.state.counters), run.due
 
 
 def _save_at_stop(run: Run, saved: Saved | None, due: Due | None, step_done: bool, *, ended: bool) -> None:
     """Saves the last checkpoint with this `due`, unless it is `saved` already; as one of the schedule if `ended`."""
     # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
-    if saved != Saved(run.state.counters, due) or (run.config.budget is not None and not ended):
+    if saved != (run.state.counters, due) or (run.config.budget is not None and not ended):
         metrics = metrics_to_keep(run) if step_done else discriminator_metrics(run)
         run.save_checkpoint(metrics, due=due, paused=not ended)

@@ -72,9 +72,6 @@ class Objective:
     # AC-GAN's classification loss of D's output and the condition, unweighted; None with other conditioning
     classify: Callable[[DiscriminatorOutput, Tensor | None], Tensor] | None
     penalties: list[Penalty]
-    weight_constraints: list[Callable[[nn.Module], None]]  # (D), called after its update
-    # by the penalty's name: (its state, real logits, fake logits) of the whole batch to its new state
-    penalty_state_updates: dict[str, Callable[..., dict[str, Tensor]]]
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Returns a context with the precision of the networks."""
@@ -111,6 +108,18 @@ class Objective:
     def due_penalties(self, update: int) -> list[Penalty]:
         """Returns the penalties that belong to D's update number `update`, counted from 0."""
         return [penalty for penalty in self.penalties if update % penalty.interval == 0]
+
+    def constrain_weights(self, discriminator: nn.Module) -> None:
+        """Applies the constraints among the regularizers to the weights of D after its update."""
+        for name, constrain in WEIGHT_CONSTRAINTS.items():
+            if name in self.config.regularizer:
+                constrain(discriminator, **dataclasses.asdict(self.config.regularizer[name]))
+
+    def update_penalty_state(self, state: TrainState, real_logits: Tensor, fake_logits: Tensor) -> None:
+        """Updates what penalties keep from update to update, given D's logits for the whole batch."""
+        for name, before in state.penalty_state.items():
+            settings = _without_weight(self.config.regularizer[name])
+            state.penalty_state[name] = STATE_UPDATES[name](before, real_logits, fake_logits, **settings)
 
     @property
     def reuse_fakes(self) -> bool:
@@ -186,8 +195,7 @@ class Objective:
 
 def build_objective(config: Config, batches: Batches) -> Objective:
     """Returns the objective of a run on these batches. Finds each function of `config` by its name."""
-    training, regularizer = config.training, config.regularizer
-    classify = _classification(config.conditioning)
+    training, classify = config.training, _classification(config.conditioning)
     unit = batches.per_epoch if training.alternate == "epoch" else 1
     return Objective(
         config=config,
@@ -198,16 +206,6 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         loss=LOSSES[config.loss.name],
         classify=classify,
         penalties=_penalties(config, classify),
-        weight_constraints=[
-            partial(constrain, **dataclasses.asdict(regularizer[name]))
-            for name, constrain in WEIGHT_CONSTRAINTS.items()
-            if name in regularizer
-        ],
-        penalty_state_updates={
-            name: partial(update, **_without_weight(regularizer[name]))
-            for name, update in STATE_UPDATES.items()
-            if name in regularizer
-        },
     )
 
 
@@ -233,15 +231,16 @@ def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[P
 
     `every=auto` is LAZY_INTERVAL on images, 1 on points.
     """
-    regularizer: dict[str, Any] = config.regularizer
     penalties = []
-    for name in [name for name in regularizer if name in PENALTIES]:
-        settings = _without_weight(regularizer[name])
+    for name, options in config.regularizer.items():
+        if name not in PENALTIES:
+            continue
+        settings = _without_weight(options)
         interval = settings.pop("every", 1)
         if interval == "auto":
             interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
         unweighted = partial(_penalty, name=name, settings=settings)
-        penalties.append(Penalty(name, regularizer[name].weight * interval, interval, unweighted))
+        penalties.append(Penalty(name, options.weight * interval, interval, unweighted))
     if classify is not None:
 
         def compute(forward: DiscriminatorPass) -> Tensor:

@@ -45,7 +45,9 @@ def evaluate(run: Run) -> dict[str, float]:
     If an evaluation fails, logs the error and returns an empty dict, so that the run continues.
     """
     try:
-        found = _class_accuracy(run) | _stacked_modes(run)
+        found: dict[str, float] = {}
+        for wanted in _classifications(run):
+            found |= wanted.metrics(_classified(run, wanted))
         return found if run.reference is None else found | _compared(run, evaluated_generator(run), run.reference.n)
     except Exception as error:
         run.log.info(f"warning: samples were not evaluated ({one_line(error, 200)})")
@@ -104,7 +106,7 @@ def expected_seconds(run: Run) -> float:
     """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed."""
     try:
         seconds = 0.0
-        for wanted in filter(None, (_classes_to_find(run), _stacks_to_find(run))):
+        for wanted in _classifications(run):
             few = min(len(wanted.seeds), TIMED)
             seconds += _timed(partial(_classified, run, wanted, few)) * len(wanted.seeds) / few
         if run.reference is not None:
@@ -142,43 +144,48 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
 
 
 class _Classification(NamedTuple):
-    """A function that classifies samples (uint8 `[N, C, H, W]`, or points), with their seeds and conditions."""
+    """The seeds and conditions of samples, how to classify them (uint8 `[N, C, H, W]`, or points), and the metrics."""
 
     seeds: range
     conditions: Tensor | None
     classify: Callable[[Tensor], Tensor]
+    metrics: Callable[[Tensor], dict[str, float]]  # of what `classify` returns, for all samples
+
+
+def _classifications(run: Run) -> list[_Classification]:
+    return [wanted for wanted in (_classes_to_find(run), _stacks_to_find(run)) if wanted is not None]
 
 
 def _classes_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples of requested classes; None without classes or a classifier better than chance.
+    """Returns how to find the share of samples that are classified as the requested class.
 
-    A point gets the class of the nearest real point.
+    None without classes or a classifier better than chance. A point gets the class of the nearest real point.
     """
     if not run.config.classes:
         return None
-    conditions = evenly(run.config.classes, CLASS_SEEDS)
+    attributes, conditions = attributes_of(run.config.classes), evenly(run.config.classes, CLASS_SEEDS)
     assert conditions is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
+
+    def metrics(found: Tensor) -> dict[str, float]:
+        return {"accuracy/class": classification_accuracy(found, conditions, attributes)}
+
     if dataset.samples.ndim == 2:
         reals = dataset.samples[:NEIGHBOURS]
         given = encode_condition(dataset.labels[:NEIGHBOURS], len(run.config.classes))
-        return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
-    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.config.classes))
-    return None if classifier is None else _Classification(CLASS_SEEDS, conditions, classifier.logits)
-
-
-def _class_accuracy(run: Run) -> dict[str, float]:
-    """Returns the share of samples that are classified as the requested class. Empty without classes."""
-    wanted = _classes_to_find(run)
-    if wanted is None or wanted.conditions is None:
-        return {}
-    attributes = attributes_of(run.config.classes)
-    return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.conditions, attributes)}
+        return _Classification(
+            CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)], metrics
+        )
+    classifier = _classifier(run, dataset.samples, dataset.labels, attributes)
+    return None if classifier is None else _Classification(CLASS_SEEDS, conditions, classifier.logits, metrics)
 
 
 def _stacks_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples of all stacked digits: each digit of a number by itself. None for other data."""
+    """Returns how to find how many numbers the samples of stacked digits show (arXiv:1611.02163, section 3.3.1).
+
+    Each digit of a number is classified by itself. None for other data.
+    """
     dataset = run.batches.dataset
     if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
         return None
@@ -192,22 +199,12 @@ def _stacks_to_find(run: Run) -> _Classification | None:
     def read(samples: Tensor) -> Tensor:
         return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
 
-    return _Classification(seeds, evenly(run.config.classes, seeds), read)
+    def metrics(digits: Tensor) -> dict[str, float]:
+        counted = count_labels(digits @ powers_of_ten(stacked), DIGITS**stacked)
+        reverse_kl = round(counted.reverse_kl, 6)
+        return {"modes/covered": counted.covered, "modes/possible": DIGITS**stacked, "modes/reverse_kl": reverse_kl}
 
-
-def _stacked_modes(run: Run) -> dict[str, float]:
-    """Returns how many different numbers the samples of stacked digits show (arXiv:1611.02163, section 3.3.1)."""
-    wanted = _stacks_to_find(run)
-    if wanted is None:
-        return {}
-    digits = _classified(run, wanted)
-    stacked = digits.shape[1]
-    counted = count_labels(digits @ powers_of_ten(stacked), DIGITS**stacked)
-    return {
-        "modes/covered": counted.covered,
-        "modes/possible": DIGITS**stacked,
-        "modes/reverse_kl": round(counted.reverse_kl, 6),
-    }
+    return _Classification(seeds, evenly(run.config.classes, seeds), read, metrics)
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:

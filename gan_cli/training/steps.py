@@ -64,13 +64,11 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         total = loss + sum(each.weight * value for each, value in zip(penalties, values.values(), strict=True))
         microbatches.backward(total, {"loss": loss, "real": real_logits, "fake": fake_logits, **values})
     learning_rate = _optimizer_step(state, objective, "discriminator")
-    for constrain in objective.weight_constraints:
-        constrain(state.discriminator)
+    objective.constrain_weights(state.discriminator)
     real_logits, fake_logits = microbatches.merged("real"), microbatches.merged("fake")
     values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
     output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
-    for name, updated in objective.penalty_state_updates.items():
-        state.penalty_state[name] = updated(state.penalty_state[name], real_logits, fake_logits)
+    objective.update_penalty_state(state, real_logits, fake_logits)
     adapt_augmentation(state, real_logits, objective.config.training.ada_target, objective.batch_size)
     state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
     state.discriminator_output = output
@@ -102,7 +100,8 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
 
 def draw_latents(objective: Objective, purpose: str, count: int) -> Tensor:
     """Returns latents `[batch_size, latent_dim]` on the CPU, which depend only on seed, purpose and count."""
-    return objective.latent.draw(generator_for(objective.seed, f"latent/{purpose}", count), objective.batch_size)
+    latents = torch.empty(objective.batch_size, objective.latent.dim)
+    return objective.latent.fill(latents, generator_for(objective.seed, f"latent/{purpose}", count))
 
 
 def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None) -> Tensor:

@@ -89,7 +89,7 @@ def test_samples_are_made_in_batches_that_fit() -> None:
 
     network.parameters = lambda: iter([torch.empty(0)])  # type: ignore[attr-defined]
     latents = torch.arange(20.0).view(10, 2)
-    made = list(run_in_batches(network, lambda part: (latents[part], None), 10, 8))  # type: ignore[arg-type]
+    made = list(run_in_batches(network, latents, None, 8))  # type: ignore[arg-type]
     assert torch.equal(torch.cat(made), latents)
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
 
