@@ -34,7 +34,8 @@ _known: WeakKeyDictionary[nn.Module, tuple[ReferenceType[nn.Module], _Pairs]] = 
 
 def _find_pairs(ema: nn.Module, network: nn.Module) -> _Pairs:
     """Returns the tensors of `ema` that are averaged, those of `network` in the same order, and pairs to copy."""
-    averages, targets = list(ema.parameters()), list(network.parameters())
+    averages: list[Tensor] = [*ema.parameters()]
+    targets: list[Tensor] = [*network.parameters()]
     copied = []
     for (name, mine), other in zip(ema.named_buffers(), network.buffers(), strict=True):
         if name.endswith(STATISTICS):

@@ -15,9 +15,8 @@ from gan_cli.errors import CollapsedError, DivergedError, StorageError, format_n
 from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due
-from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite
+from gan_cli.state.train_state import Counters, require_finite
 from gan_cli.stop_signals import Interrupted, StopSignals
-from gan_cli.training.alternation import next_network
 from gan_cli.training.best_checkpoint import keep_best
 from gan_cli.training.budget import Budget, fits_in_budget
 from gan_cli.training.objective import Objective
@@ -34,7 +33,7 @@ from gan_cli.training.sample_grids import (
     save_samples,
 )
 from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep, step_metrics
-from gan_cli.training.steps import discriminator_step, generator_step
+from gan_cli.training.steps import training_step
 from gan_cli.training.throughput import RunTimer, noting_suspensions
 
 Saved = tuple[Counters, Due | None]  # what the last checkpoint holds: the counters and the work that was due
@@ -93,7 +92,6 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     timer = RunTimer(state)
     budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
-    output: GeneratorStepOutput | None = None
     due: Due | None = None
     saved: Saved | None = None
     run.log.show_progress(counters.step, counters.total_steps)
@@ -104,7 +102,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     while True:  # one iteration is one update, of D or of G
         finished = counters.total_steps is not None and counters.step >= counters.total_steps
         if step_done:
-            run.due = _due_work(run, output, timer, finished)
+            run.due = _due_work(run, timer, finished)
             if _is_due(counters.step, config.training.checkpoint_every, finished):
                 saved = _save_during_run(run, timer)
         due = run.due
@@ -119,11 +117,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
             run.due = None
         if finished or stopping_finding is not None or stop.received is not None:
             break
-        step_done = next_network(counters, objective.alternation) == "generator"
-        if step_done:
-            output = generator_step(state, objective, batches)
-        else:
-            discriminator_step(state, objective, batches)
+        step_done = training_step(state, objective, batches) is not None
         timer.update_done()
         if step_done:
             _show_step(run)
@@ -149,18 +143,16 @@ def _reseeded(run: Run) -> tuple[Objective, Batches]:
     return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
 
 
-def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, finished: bool) -> Due:
-    """Decides which work is due after a step, and measures its metrics if they are to be logged.
-
-    `output` is that of the step's update of G, None before the first.
-    """
+def _due_work(run: Run, timer: RunTimer, finished: bool) -> Due:
+    """Decides which work is due after a step, and measures its metrics if they are to be logged."""
     training, counters = run.config.training, run.state.counters
     sample_due, evaluation_due = (
         _is_due(counters.step, every, finished) for every in (training.sample_every, training.evaluate_every)
     )
     values = None
-    if output is not None and (evaluation_due or _is_due(counters.step, training.log_every, finished)):
-        values = _measure(run, output, timer)
+    log_due = evaluation_due or _is_due(counters.step, training.log_every, finished)
+    if log_due and run.state.generator_output is not None:
+        values = _measure(run, timer)
     return Due(
         step=counters.step,
         d_updates=counters.d_updates,
@@ -222,13 +214,13 @@ def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> Non
         run.log.info(message)
 
 
-def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
+def _measure(run: Run, timer: RunTimer) -> dict[str, float]:
     """Returns the metrics of the last step, without those of an evaluation; warns if steps became much slower.
 
     Raises DivergedError if a metric is NaN or infinite.
     """
     with timer.pause("log"):
-        values = step_metrics(run, output, timer)
+        values = step_metrics(run, timer)
     warning = timer.slowdown_warning(values["images_per_second"])
     if warning is not None:
         run.log.info(f"warning: {warning}")

@@ -86,13 +86,11 @@ class Objective:
         if self.config.training.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), self.config.training.clip_grad_norm)
 
-    def discriminate(
-        self, discriminator: Callable[..., Any], samples: Tensor, condition: Tensor | None
-    ) -> DiscriminatorOutput:
+    def discriminate(self, discriminator: Any, samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         """Returns D's output for its inputs, float32, with class logits if the conditioning is AC-GAN's."""
         if self.classify is None:
             return DiscriminatorOutput(discriminator(samples, condition).float())
-        output = discriminator.discriminate(samples, condition)  # type: ignore[attr-defined]
+        output = discriminator.discriminate(samples, condition)
         return DiscriminatorOutput(output.logits.float(), output.class_logits.float())
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:

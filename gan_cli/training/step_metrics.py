@@ -16,7 +16,6 @@ from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents
@@ -67,9 +66,10 @@ def _penalties(run: Run) -> dict[str, float]:
     return {f"penalty/{name}": value.item() for name, value in run.state.last_penalties.items()}
 
 
-def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
-    """Returns the metrics of the step that was just done, by their keys in `metrics.jsonl`. `output` is G's."""
-    state, batch_size = run.state, run.batches.batch_size
+def step_metrics(run: Run, timer: RunTimer) -> dict[str, float]:
+    """Returns the metrics of the step that was just done, by their keys in `metrics.jsonl`."""
+    state, batch_size, output = run.state, run.batches.batch_size, run.state.generator_output
+    assert output is not None
     tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
     return {
         "step": state.counters.step,

@@ -34,10 +34,7 @@ from gan_cli.training.objective import DiscriminatorPass, Objective
 
 
 def training_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput | None:
-    """Makes the next update, of D or of G. Returns G's output, or None after an update of D.
-
-    For callers without a `Run`; the training loop (`loop.py`) does the same.
-    """
+    """Makes the next update, of D or of G. Returns G's output, or None after an update of D."""
     if next_network(state.counters, objective.alternation) == "discriminator":
         discriminator_step(state, objective, batches)
         return None
@@ -92,7 +89,8 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
     learning_rate = _optimizer_step(state, objective, "generator")
     state.counters.step += 1  # a step is one update of G
     objective.update_ema(state)
-    return GeneratorStepOutput(microbatches.merged("loss"), learning_rate)
+    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate)
+    return state.generator_output
 
 
 # --- fakes -------------------------------------------------------------------------------------------------------
