@@ -44,8 +44,8 @@ def init_layer(
     """Initializes the weight of `layer` and adds spectral normalization (1802.05957) if `normalization` is `spectral`.
 
     `default` keeps PyTorch's initialization, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
-    `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Spectral normalization
-    divides the weight by its largest singular value. Raises ValueError if the initialization is unknown.
+    `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Raises ValueError if the
+    initialization is unknown.
     """
     if initialization == "normal":
         nn.init.normal_(layer.weight, std=0.02)
@@ -197,20 +197,14 @@ BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, Minibat
 
 
 class DiscriminatorOutput(NamedTuple):
-    """The outputs of the discriminator.
+    """The outputs of the discriminator."""
 
-    `logits` `[N]` are high for real samples. `class_logits` are `[N, K]` in the mode `acgan`; None in other modes.
-    """
-
-    logits: Tensor
-    class_logits: Tensor | None = None
+    logits: Tensor  # `[N]`, high for real samples
+    class_logits: Tensor | None = None  # `[N, K]` in the mode `acgan`
 
 
 class Discriminator(nn.Module, ABC):
-    """Base class of discriminators: the layers from features `[N, F]` to logits.
-
-    A subclass calls `add_head` in its `__init__`, and defines `features`.
-    """
+    """Base class of discriminators. A subclass defines `features`, and calls `add_head` in its `__init__`."""
 
     # True if only layers of BATCH_DEPENDENT let one sample of a batch influence another
     batch_dependence_is_declared = False
@@ -224,10 +218,9 @@ class Discriminator(nn.Module, ABC):
         normalization: str = "none",
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
-        """Adds the last layers to the discriminator.
+        """Adds the last layers: statistics of the batch as features, then the real/fake logit.
 
-        The first one adds statistics of the batch to the features, and the second one computes the real/fake logit. In
-        the modes `projection` and `acgan`, a third layer has one output for each class.
+        In the modes `projection` and `acgan`, one more layer has an output for each class.
         """
         batch_statistics = MINIBATCH_LAYERS[minibatch](features)
         self.add_module(BATCH_STATISTICS, batch_statistics)
@@ -240,10 +233,9 @@ class Discriminator(nn.Module, ABC):
             self.classes = init_layer(nn.Linear(features, conditions.size, bias=bias), **settings)
 
     def can_concatenate_real_and_fake(self, count: int) -> bool:
-        """Returns whether one forward pass over two batches of `count` samples equals two passes.
+        """Returns whether one forward pass over two batches of `count` samples is known to equal two passes.
 
-        Returns True if `batch_dependence_is_declared` is true and no layer mixes the samples of a batch. Layers that
-        only mix samples within groups are allowed if the group size divides `count`.
+        No layer may mix the samples of a batch, except within groups whose size divides `count`.
         """
         if not self.batch_dependence_is_declared:
             return False

@@ -1,7 +1,4 @@
-"""Subpixel networks (1609.05158): blocks of pixels are stored as channels, so that convolutions run on small maps.
-
-These networks are fast on a CPU.
-"""
+"""Subpixel networks (1609.05158): blocks of pixels are channels of small maps, which is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -96,10 +93,7 @@ class SubpixelGenerator(nn.Module):
 
 @torch.no_grad()
 def _repeat_subpixels(layers: list[nn.Module]) -> None:
-    """Initializes the convolutions before each PixelShuffle so that a block of pixels has one value (ICNR, 1707.02937).
-
-    All channels that a PixelShuffle places in the same block of pixels get the same weights.
-    """
+    """Gives all channels that a PixelShuffle places in the same block of pixels the same weights (ICNR, 1707.02937)."""
     for convolution, shuffle in pairwise(layers):
         if isinstance(shuffle, nn.PixelShuffle):
             for tensor in convolution.parameters():

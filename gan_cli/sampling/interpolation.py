@@ -172,17 +172,12 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, A
 
 
 class _LatentPath(NamedTuple):
-    """The latents and conditions of an animation. There are `frames` steps from each keyframe to the next keyframe.
+    """The latents and conditions of an animation."""
 
-    `keyframes` are standard normal values `[keyframes, tiles, latent_dim]` in float64. `conditions` are the conditions
-    of the keyframes, `[keyframes, rows, tiles, K]`; None if the generator is unconditional. `total` is the number of
-    frames of the whole animation.
-    """
-
-    keyframes: Tensor
-    conditions: Tensor | None
-    frames: int
-    total: int
+    keyframes: Tensor  # standard normal values `[keyframes, tiles, latent_dim]` in float64
+    conditions: Tensor | None  # of the keyframes, `[keyframes, rows, tiles, K]`; None if unconditional
+    frames: int  # from each keyframe to the next
+    total: int  # frames of the whole animation
 
     @staticmethod
     def build(

@@ -62,7 +62,6 @@ def metrics_to_keep(run: Run) -> dict[str, float]:
 
 
 def _penalties(run: Run) -> dict[str, float]:
-    """Returns the last value of each penalty, unweighted."""
     return {f"penalty/{name}": value.item() for name, value in run.state.last_penalties.items()}
 
 
@@ -101,7 +100,7 @@ def mode_metrics(run: Run) -> dict[str, float]:
 
 def gradient_norm(network: nn.Module) -> Tensor:
     """Returns the norm of the network's gradient in its last update."""
-    return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
+    return nn.utils.get_total_norm(_gradients(network))
 
 
 def peak_memory(device: torch.device) -> float:
@@ -169,9 +168,13 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
 
 def smallest_gradient_norm(network: nn.Module) -> Tensor:
     """Returns the smallest gradient norm of the last update among the layers' weights."""
-    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    gradients = _gradients(network)
     weights = [gradient for gradient in gradients if gradient.ndim > 1]
     return torch.stack([gradient.norm() for gradient in weights or gradients]).min()
+
+
+def _gradients(network: nn.Module) -> list[Tensor]:
+    return [value.grad for value in network.parameters() if value.grad is not None]
 
 
 def auc(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
