@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -107,23 +106,19 @@ def expected_seconds(run: Run) -> float:
     try:
         seconds = 0.0
         for wanted in _classifications(run):
-            few = min(len(wanted.seeds), TIMED)
-            seconds += _timed(partial(_classified, run, wanted, few)) * len(wanted.seeds) / few
+            n, few, started = len(wanted.seeds), min(len(wanted.seeds), TIMED), time.perf_counter()
+            _classified(run, wanted, few)
+            seconds += (time.perf_counter() - started) * n / few
         if run.reference is not None:
-            n, few = run.reference.n, min(run.reference.n, TIMED)
-            generators: list[nn.Module] = []
-            seconds += _timed(lambda: generators.append(evaluated_generator(run)))
-            seconds += _timed(lambda: _compared(run, generators[0], few)) * n / few
+            n, few, started = run.reference.n, min(run.reference.n, TIMED), time.perf_counter()
+            generator = evaluated_generator(run)
+            prepared = time.perf_counter()
+            _compared(run, generator, few)
+            seconds += prepared - started + (time.perf_counter() - prepared) * n / few
         return seconds
     except Exception as error:
         run.log.info(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
-
-
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def evaluated_generator(run: Run) -> nn.Module:
