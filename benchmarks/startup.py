@@ -33,7 +33,7 @@ FIRST_STEP = """
 import time
 import torch
 started = time.perf_counter()
-from gan_cli.training import loop as train
+from gan_cli.training import steps
 from gan_cli.cli.main import run_command
 
 def timed(*arguments):
@@ -41,7 +41,7 @@ def timed(*arguments):
     print("seconds", time.perf_counter() - started)
     raise KeyboardInterrupt
 
-generator_step, train.generator_step = train.generator_step, timed
+generator_step, steps.generator_step = steps.generator_step, timed
 run_command("train", ["dataset=mnist", "dataset.download=false", "name=run"])
 """
 

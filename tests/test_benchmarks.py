@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gan_cli.training import steps
 from support.configs import TINY_IMAGES, without
 from support.paths import ROOT
 
@@ -97,6 +98,6 @@ def test_a_first_step_is_timed(here: Path, monkeypatch: pytest.MonkeyPatch, caps
         exec(code, {})  # noqa: S102
         return SimpleNamespace(stdout=capsys.readouterr().out)
 
-    monkeypatch.setattr(stalls.loop, "generator_step", stalls.loop.generator_step)  # restored in the end
+    monkeypatch.setattr(steps, "generator_step", steps.generator_step)  # restored in the end
     monkeypatch.setattr(startup, "_run", run_here)
     assert 0 < startup.first_step_seconds(str(here)) < 60

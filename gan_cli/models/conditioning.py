@@ -17,14 +17,11 @@ from gan_cli.tasks.condition import Condition, labels_of
 
 
 class ConditioningSpec(NamedTuple):
-    """How a network is conditioned: the mode, K (the columns of a condition), and the size of a concatenated embedding.
+    """How a network is conditioned."""
 
-    The mode is none, concat, projection or acgan.
-    """
-
-    mode: str = "none"
-    size: int = 0
-    embedding_dim: int = 0
+    mode: str = "none"  # or concat, projection, acgan
+    size: int = 0  # K, the columns of a condition
+    embedding_dim: int = 0  # of a concatenated condition
 
 
 UNCONDITIONAL = ConditioningSpec()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,18 +15,16 @@ from gan_cli.models.conditioning import (
     ConditionalSequential,
     ConditioningSpec,
     concat_condition,
-    conditional_norm,
 )
 from gan_cli.models.layers import (
     Discriminator,
-    build_dropout,
-    build_normalization,
     center_crop,
     center_pad,
     channels_per_level,
     downsampling_layers,
     flatten_maps,
     init_layer,
+    normalized_relu,
 )
 from gan_cli.tasks.condition import Condition
 
@@ -54,17 +53,13 @@ class DCGANGenerator(nn.Module):
         widths = channels_per_level(base_channels, levels)[::-1]
         self.base_shape = (widths[0], base_height, base_width)
         settings: Any = {"initialization": initialization, "normalization": normalization}
-
-        def normalize_and_activate(count: int) -> list[nn.Module]:
-            normalize = build_normalization(normalization, count, image=True)
-            return [conditional_norm(normalize, count, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
-
+        activate = partial(normalized_relu, normalization=normalization, dropout=dropout, conditions=conditions)
         inputs = latent_dim + self.entry.added_features
         self.project = init_layer(nn.Linear(inputs, widths[0] * base_height * base_width), **settings)
-        layers = normalize_and_activate(widths[0])
+        layers = activate(widths[0])
         for wide, narrow in pairwise(widths):
             up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
-            layers += [init_layer(up, **settings), *normalize_and_activate(narrow)]
+            layers += [init_layer(up, **settings), *activate(narrow)]
         last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
         layers += [init_layer(last, initialization=initialization), nn.Tanh()]
         self.layers = ConditionalSequential(*layers)
@@ -82,6 +77,7 @@ class DCGANDiscriminator(Discriminator):
     """
 
     batch_dependence_is_declared = True
+    kernel = 4
 
     def __init__(
         self,
@@ -100,10 +96,14 @@ class DCGANDiscriminator(Discriminator):
         base_height, base_width, levels = downsampling_levels(*self.inner_sides)
         widths = channels_per_level(base_channels, levels)
         settings: Any = {"initialization": initialization, "normalization": normalization}
-        first = nn.Conv2d(channels + self.entry.added_features, widths[0], 4, stride=2, padding=1)
-        self.layers = nn.Sequential(*downsampling_layers(first, widths, 4, dropout, **settings))
+        *before, first = self.first_layers(channels + self.entry.added_features, widths[0])
+        self.layers = nn.Sequential(*before, *downsampling_layers(first, widths, self.kernel, dropout, **settings))
         features = widths[-1] * base_height * base_width
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
+
+    def first_layers(self, channels: int, width: int) -> list[Any]:
+        """Returns layers that halve the sides of images with so many channels. The last one is a convolution."""
+        return [nn.Conv2d(channels, width, 4, stride=2, padding=1)]
 
     def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         return flatten_maps(self.layers(self.entry(center_pad(sample, self.inner_sides), condition)))

@@ -6,17 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
-
-
-@contextmanager
-def no_grad_in_train_mode(network: nn.Module) -> Iterator[None]:
-    """A context in which the network runs in training mode without gradients, and its statistics are not updated."""
-    with torch.no_grad(), frozen(network):
-        yield
 
 
 @contextmanager

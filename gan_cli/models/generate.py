@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,33 +35,27 @@ def generate(
     `condition` has a row for each seed; None for an unconditional generator. At the end the generator is set
     back to training mode if it was in training mode. Batches are smaller if there is too little memory.
     """
-
-    def inputs(part: slice) -> tuple[Tensor, Condition | None]:
-        latents = latents_from_seeds(seeds[part], latent, truncation)
-        return latents, None if condition is None else condition.rows(part)
-
+    latents = latents_from_seeds(seeds, latent, truncation)
     was_training = generator.training
     if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples
         generator.eval()
     try:
-        yield from run_in_batches(generator, inputs, len(seeds), batch_size)
+        yield from run_in_batches(generator, latents, condition, batch_size)
     finally:
         if was_training:
             generator.train()
 
 
 def run_in_batches(
-    generator: nn.Module, inputs: Callable[[slice], tuple[Tensor, Condition | None]], count: int, batch_size: int
+    generator: nn.Module, latents: Tensor, condition: Condition | None, batch_size: int
 ) -> Iterator[Tensor]:
-    """Yields the outputs of the network in batches. `inputs` returns the latents and condition of a part of `count`.
-
-    Each time that there is too little memory for a batch, the batch size is halved.
-    """
+    """Yields the outputs of the network in batches. If there is too little memory for one, halves the batch size."""
     start = 0
-    while start < count:
-        size = min(batch_size, count - start)
+    while start < len(latents):
+        size = min(batch_size, len(latents) - start)
+        part = slice(start, start + size)
         try:
-            samples = run_generator(generator, *inputs(slice(start, start + size)))
+            samples = run_generator(generator, latents[part], None if condition is None else condition.rows(part))
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise

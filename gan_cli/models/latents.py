@@ -17,10 +17,6 @@ class LatentDistribution(NamedTuple):
     dim: int
     distribution: str = "normal"
 
-    def draw(self, random: torch.Generator, count: int | None = None, truncation: float | None = None) -> Tensor:
-        """Draws latents `[count, dim]`, or one `[dim]` without `count`; see `fill` for `truncation`."""
-        return self.fill(torch.empty((self.dim,) if count is None else (count, self.dim)), random, truncation)
-
     def fill(self, latents: Tensor, random: torch.Generator, truncation: float | None = None) -> Tensor:
         """Draws all values of `latents` in place and returns it.
 

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
+from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, conditional_norm
 from gan_cli.tasks.condition import Condition, labels_of
 
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
@@ -46,8 +46,8 @@ def init_layer(
     """Initializes the weight of `layer` and adds spectral normalization (1802.05957) if `normalization` is `spectral`.
 
     `default` keeps PyTorch's initialization, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
-    `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Spectral normalization
-    divides the weight by its largest singular value. Raises ValueError if the initialization is unknown.
+    `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Raises ValueError if the
+    initialization is unknown.
     """
     if initialization == "normal":
         nn.init.normal_(layer.weight, std=0.02)
@@ -98,6 +98,12 @@ def build_dropout(probability: float) -> list[nn.Module]:
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
+def normalized_relu(channels: int, normalization: str, dropout: float, conditions: ConditioningSpec) -> list[nn.Module]:
+    """Returns the layers after a convolution of a generator: normalization, by the condition too, ReLU and dropout."""
+    normalize = build_normalization(normalization, channels, image=True)
+    return [conditional_norm(normalize, channels, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
+
+
 def downsampling_layers(
     first: nn.Conv2d, widths: Sequence[int], kernel: int, dropout: float, **settings: Any
 ) -> list[nn.Module]:
@@ -123,7 +129,7 @@ def binomial_blur() -> nn.Module:
 
 
 class MinibatchStddev(nn.Module):
-    """Appends one feature to features `[N, C, ...]`: their standard deviation over the batch, averaged over features.
+    """Appends one feature to vectors `[N, C]`: their standard deviation over the batch, averaged over the C features.
 
     From 1710.10196, section 3. The batch is split into groups of `group` samples, or of fewer if `group` does not
     divide N.
@@ -133,13 +139,10 @@ class MinibatchStddev(nn.Module):
     group = 4
 
     def forward(self, features: Tensor) -> Tensor:
-        count = len(features)
-        size = largest_divisor(count, min(self.group, count))
-        grouped = features.unflatten(0, (size, count // size))
-        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
-        shape = (count, 1, *features.shape[2:])
-        column = spread.repeat(size).view(-1, 1, *[1] * (features.ndim - 2)).expand(shape)
-        return torch.cat([features, column], 1)
+        size = largest_divisor(len(features), self.group)
+        grouped = features.unflatten(0, (size, -1))
+        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().mean(1)  # `[N / size]`
+        return torch.cat([features, spread.repeat(size).unsqueeze(1)], 1)
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -196,21 +199,14 @@ BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, Minibat
 
 
 class DiscriminatorOutput(NamedTuple):
-    """The outputs of the discriminator.
+    """The outputs of the discriminator."""
 
-    `logits` are high for real samples: `[N]`, or `[N, h, w]` with one for each patch of an image. `class_logits` are
-    `[N, K]` in the mode `acgan`; None in other modes.
-    """
-
-    logits: Tensor
-    class_logits: Tensor | None = None
+    logits: Tensor  # `[N]`, or `[N, h, w]` with one for each patch of an image; high for real samples
+    class_logits: Tensor | None = None  # `[N, K]` in the mode `acgan`
 
 
 class Discriminator(nn.Module, ABC):
-    """Base class of discriminators: the layers from features `[N, F]` to logits.
-
-    A subclass calls `add_head` in its `__init__`, and defines `features`.
-    """
+    """Base class of discriminators. A subclass defines `features`, and calls `add_head` in its `__init__`."""
 
     # True if only layers of BATCH_DEPENDENT let one sample of a batch influence another
     batch_dependence_is_declared = False
@@ -226,10 +222,9 @@ class Discriminator(nn.Module, ABC):
         normalization: str = "none",
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
-        """Adds the last layers to the discriminator.
+        """Adds the last layers: statistics of the batch as features, then the real/fake logit.
 
-        The first one adds statistics of the batch to the features, and the second one computes the real/fake logit. In
-        the modes `projection` and `acgan`, a third layer has one output for each class.
+        In the modes `projection` and `acgan`, one more layer has an output for each class.
         """
         batch_statistics = MINIBATCH_LAYERS[minibatch](features)
         self.add_module(BATCH_STATISTICS, batch_statistics)
@@ -242,10 +237,9 @@ class Discriminator(nn.Module, ABC):
             self.classes = init_layer(nn.Linear(features, conditions.size, bias=bias), **settings)
 
     def can_concatenate_real_and_fake(self, count: int) -> bool:
-        """Returns whether one forward pass over two batches of `count` samples equals two passes.
+        """Returns whether one forward pass over two batches of `count` samples is known to equal two passes.
 
-        Returns True if `batch_dependence_is_declared` is true and no layer mixes the samples of a batch. Layers that
-        only mix samples within groups are allowed if the group size divides `count`.
+        No layer may mix the samples of a batch, except within groups whose size divides `count`.
         """
         if not self.batch_dependence_is_declared:
             return False

@@ -105,7 +105,7 @@ class _Block(ConditionalLayer):
         main = maps if self.first else relu(_normalized(self.before_first, maps, condition))
         shortcut = maps
         if self.resample > 1:
-            main, shortcut = _double(main), _double(shortcut)
+            main, shortcut = (interpolate(each, scale_factor=2) for each in (main, shortcut))  # repeats pixels
         if self.resample < 1 and self.first:
             shortcut = avg_pool2d(shortcut, 2)  # pooling first gives the same result at less cost
         main = self.convolution2(relu(_normalized(self.before_second, self.convolution1(main), condition)))
@@ -118,10 +118,6 @@ class _Block(ConditionalLayer):
 
 def _normalized(normalization: nn.Module, maps: Tensor, condition: Condition | None) -> Tensor:
     return normalization(maps, condition) if isinstance(normalization, ConditionalLayer) else normalization(maps)
-
-
-def _double(maps: Tensor) -> Tensor:
-    return interpolate(maps, scale_factor=2, mode="nearest")
 
 
 class ResNetGenerator(nn.Module):

@@ -1,10 +1,8 @@
-"""Subpixel networks (1609.05158): blocks of pixels are stored as channels, so that convolutions run on small maps.
-
-These networks are fast on a CPU.
-"""
+"""Subpixel networks (1609.05158): blocks of pixels are channels of small maps, which is fast on a CPU."""
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,19 +15,16 @@ from gan_cli.models.conditioning import (
     ConditionalSequential,
     ConditioningSpec,
     concat_condition,
-    conditional_norm,
 )
+from gan_cli.models.dcgan import DCGANDiscriminator
 from gan_cli.models.layers import (
     DCGAN_MULTIPLIER,
-    Discriminator,
     binomial_blur,
-    build_dropout,
-    build_normalization,
     center_crop,
     center_pad,
     channels_per_level,
-    downsampling_layers,
     init_layer,
+    normalized_relu,
 )
 from gan_cli.tasks.condition import Condition
 
@@ -67,25 +62,22 @@ class SubpixelGenerator(nn.Module):
         first = max(1, widths[0] // 2)
         self.base_shape = (base_height, base_width, first)
         settings: Any = {"initialization": initialization, "normalization": normalization}
-
-        def normalize_and_activate(count: int) -> list[nn.Module]:
-            normalize = build_normalization(normalization, count, image=True)
-            return [conditional_norm(normalize, count, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
+        activate = partial(normalized_relu, normalization=normalization, dropout=dropout, conditions=conditions)
 
         def convolution(inputs: int, outputs: int) -> nn.Module:
             return init_layer(nn.Conv2d(inputs, outputs, 3, padding=1), **settings)
 
         self.mapping = nn.Sequential(nn.Linear(latent_dim + self.entry.added_features, latent_dim), nn.LeakyReLU(0.2))
         self.project = init_layer(nn.Linear(latent_dim, first * base_height * base_width), **settings)
-        layers = [*normalize_and_activate(first), convolution(first, widths[0]), *normalize_and_activate(widths[0])]
+        layers = [*activate(first), convolution(first, widths[0]), *activate(widths[0])]
         for wide, narrow in pairwise(widths):
-            layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *normalize_and_activate(narrow)]
+            layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *activate(narrow)]
         if output == "blurred" and folded > 1:
             half = max(1, widths[-1] // 2)
-            layers += [convolution(widths[-1], 4 * half), nn.PixelShuffle(2), *normalize_and_activate(half)]
+            layers += [convolution(widths[-1], 4 * half), nn.PixelShuffle(2), *activate(half)]
             finest, folded = half, folded - 1
         else:
-            layers += [convolution(widths[-1], widths[-1]), *normalize_and_activate(widths[-1])]
+            layers += [convolution(widths[-1], widths[-1]), *activate(widths[-1])]
             finest = widths[-1]
         last = nn.Conv2d(finest, channels * 4**folded, 3, padding=1)
         layers += [init_layer(last, initialization=initialization), nn.PixelShuffle(2**folded)]
@@ -102,10 +94,7 @@ class SubpixelGenerator(nn.Module):
 
 @torch.no_grad()
 def _repeat_subpixels(layers: list[nn.Module]) -> None:
-    """Initializes the convolutions before each PixelShuffle so that a block of pixels has one value (ICNR, 1707.02937).
-
-    All channels that a PixelShuffle places in the same block of pixels get the same weights.
-    """
+    """Gives all channels that a PixelShuffle places in the same block of pixels the same weights (ICNR, 1707.02937)."""
     for convolution, shuffle in pairwise(layers):
         if isinstance(shuffle, nn.PixelShuffle):
             for tensor in convolution.parameters():
@@ -113,36 +102,17 @@ def _repeat_subpixels(layers: list[nn.Module]) -> None:
                 tensor.copy_(tensor[::count].repeat_interleave(count, 0))
 
 
-class SubpixelDiscriminator(Discriminator):
+class SubpixelDiscriminator(DCGANDiscriminator):
     """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
     First, each block of 2 x 2 pixels becomes one position with 4 times as many channels. A convolution then computes
     `base_channels` channels, and strided convolutions halve the sides of the map. The first layer is not normalized.
     """
 
-    batch_dependence_is_declared = True
+    kernel = 3
 
-    def __init__(
-        self,
-        sample_shape: tuple[int, ...],
-        base_channels: int,
-        normalization: str,
-        initialization: str = "default",
-        dropout: float = 0.0,
-        minibatch: str = "none",
-        conditions: ConditioningSpec = UNCONDITIONAL,
-    ) -> None:
-        super().__init__()
-        self.entry = concat_condition(conditions, ("concat",))
-        channels, *sides = sample_shape
-        self.inner_sides = padded_size(*sides)
-        base_height, base_width, levels = downsampling_levels(*self.inner_sides)
-        widths = channels_per_level(base_channels, levels)
-        settings: Any = {"initialization": initialization, "normalization": normalization}
-        first = nn.Conv2d(4 * (channels + self.entry.added_features), widths[0], 3, padding=1)
-        self.layers = nn.Sequential(nn.PixelUnshuffle(2), *downsampling_layers(first, widths, 3, dropout, **settings))
-        features = widths[-1] * base_height * base_width
-        self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
+    def first_layers(self, channels: int, width: int) -> list[Any]:
+        return [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, width, 3, padding=1)]
 
     def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         return self.layers(self.entry(center_pad(sample, self.inner_sides), condition)).permute(0, 2, 3, 1).flatten(1)

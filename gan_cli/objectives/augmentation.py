@@ -18,12 +18,11 @@ Policy = Callable[[Tensor, torch.Generator, float | Tensor], Tensor]
 
 
 def color(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """Returns images `[N, C, H, W]` in [-1, 1] with random brightness, saturation, contrast (DiffAugment, 2006.10738).
+    """Returns images with random brightness, then saturation, then contrast (DiffAugment, 2006.10738).
 
-    The three steps follow in this order. Brightness adds a number of U(-0.5, 0.5). Saturation multiplies the distance
-    of each channel from the mean of the channels at the pixel by a number of U(0, 2), so it does not change images of
-    one channel. Contrast multiplies the distance of each value from the mean of the image by a number of U(0.5, 1.5).
-    Values of the result may be outside [-1, 1].
+    Brightness adds a number of U(-0.5, 0.5). Saturation multiplies the distance of each channel from the mean of the
+    channels at the pixel by a number of U(0, 2), so it does not change images of one channel. Contrast multiplies the
+    distance of each value from the mean of the image by a number of U(0.5, 1.5).
     """
     # With b, s, c the three numbers, g the mean at each pixel and m that of the image, the three steps together are
     # c (s (x - g) + g + b - (m + b)) + m + b = c s x + c (1 - s) g + (1 - c) m + b: one pass over the image.
@@ -40,10 +39,9 @@ def color(images: Tensor, random: torch.Generator, probability: float | Tensor =
 
 
 def translation(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """Returns images `[N, C, H, W]` shifted by up to 1/8 of each side, rounded half up (DiffAugment, 2006.10738).
+    """Returns images shifted by up to 1/8 of each side, rounded half up (DiffAugment, 2006.10738).
 
-    The shift is a whole number of pixels, and every shift is equally likely. Pixels that come from outside the image
-    are set to 0, the middle of [-1, 1].
+    All whole numbers of pixels are equally likely. Pixels from outside the image are 0, the middle of [-1, 1].
     """
     selected = _select(images, random, probability)[:, None]
     rows, columns = (torch.where(selected, source, here) for here, source in _shifted_positions(images, random))
@@ -54,10 +52,10 @@ def translation(images: Tensor, random: torch.Generator, probability: float | Te
 
 
 def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """Returns images `[N, C, H, W]` in which one random rectangle is set to 0 (DiffAugment, 2006.10738).
+    """Returns images in which one random rectangle is set to 0 (DiffAugment, 2006.10738).
 
-    Each side of the rectangle is half the side of the image, rounded half up. The centre of the rectangle may be at any
-    position of the image. So a part of the rectangle may be outside the image, as in the authors' code.
+    Each of its sides is half the side of the image, rounded half up. Its centre may be at any position of the image, so
+    a part of it may be outside, as in the authors' code.
     """
     selected = _select(images, random, probability)[:, None]
     rows, columns = (_random_span(side, images, random) for side in images.shape[2:])
@@ -65,7 +63,7 @@ def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor 
 
 
 def rotation(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """Returns images `[N, C, H, W]` rotated by 0, 90, 180 or 270 degrees, all equally likely (ADA, 2006.06676).
+    """Returns images rotated by 0, 90, 180 or 270 degrees, all equally likely (ADA, 2006.06676).
 
     Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.
     """
@@ -90,7 +88,7 @@ def augment(
     *,
     masks: bool = False,
 ) -> Tensor:
-    """Applies the named POLICIES to images `[N, C, H, W]` in [-1, 1], in the order of POLICIES (2006.10738).
+    """Applies the named policies to images, in the order of POLICIES (2006.10738).
 
     Each policy changes each sample with the given probability (a number or a tensor `[]`), as in ADA (2006.06676). A
     sample that no policy changes is returned bit for bit. With `masks`, colours stay, and the rest changes as it does
@@ -103,11 +101,10 @@ def augment(
 
 
 def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
-    """Returns randomly mirrored and shifted images `[N, C, H, W]`: T(x) of consistency regularization (2002.04724).
+    """Returns randomly mirrored and shifted images: T(x) of consistency regularization (2002.04724).
 
-    Each image is mirrored left to right with probability 1/2. Then it is shifted by up to 1/8 of each side (4 of 32
-    pixels), rounded half up. Pixels that come from outside the image are filled by reflecting the image at its border,
-    as in StudioGAN's bCR.
+    Half of them are mirrored left to right. All are shifted by up to 1/8 of each side (4 of 32 pixels), rounded half
+    up. Pixels from outside the image are those of its reflection at the border, as in StudioGAN's bCR.
     """
     flipped = to_device(torch.rand(len(images), 1, generator=random) < 0.5, images.device)
     rows, columns = (  # reflected at the outermost pixels
@@ -123,9 +120,8 @@ def next_ada_probability(
     """Returns ADA's next augmentation probability p as a tensor `[]` in [0, 1] (2006.06676).
 
     The next p is p + sign(r - target) * batch * interval / ramp_images, clamped to [0, 1]. r is `real_sign_mean`, the
-    mean of sign(D(x)) over the real samples x of the last `interval` batches, in [-1, 1]. r is near 1 if D overfits.
-    `ramp_images` is the number of real images after which p can have risen from 0 to 1. The paper uses target 0.6,
-    interval 4 and 500,000 images.
+    mean of sign(D(x)) over the real samples x of the last `interval` batches. It is near 1 if D overfits. p can rise
+    from 0 to 1 in `ramp_images` real images. The paper uses target 0.6, interval 4 and 500,000 images.
     """
     direction = torch.sign(torch.as_tensor(real_sign_mean) - target)
     return (p + direction * (batch * interval / ramp_images)).clamp(0, 1)
@@ -140,7 +136,7 @@ def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Te
     """Draws one shift for each image and side. Returns a pair for rows and a pair for columns.
 
     Each pair holds the positions of the pixels `[side]`, and the positions `[N, side]` from which the shifted images
-    take these pixels. The latter may be outside the image.
+    take these pixels, which may be outside the image.
     """
     pairs = []
     for side in images.shape[2:]:

@@ -16,9 +16,8 @@ from torch.nn.functional import relu, softplus
 class Loss(NamedTuple):
     """The loss functions `discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, to be minimized.
 
-    A `paired` loss compares each fake sample with a real sample, so its `generator` takes `real_logits` too. If
-    `zero_sum` is true, the generator maximizes the loss of the discriminator. `generator` is then the negative of that
-    part of the discriminator's loss that depends on the fake samples.
+    A `paired` loss compares each fake sample with a real sample, so its `generator` takes `real_logits` too. With
+    `zero_sum`, `generator` is the negative of that part of the discriminator's loss that depends on the fake samples.
     """
 
     discriminator: Callable[..., Tensor]

@@ -18,21 +18,17 @@ from gan_cli.tasks.condition import Condition
 
 
 class PenaltyInputs(NamedTuple):
-    """The arguments of a penalty.
-
-    `real` and `fake` are samples `[N, ...]` without gradient. `real_logits` and `fake_logits` are the discriminator's
-    logits `[N]` of these samples, with gradient. `penalty_state` holds the scalars that some penalties keep from update
-    to update (see `PENALTY_STATE`); only the functions in `STATE_UPDATES` change it.
-    """
+    """The arguments of a penalty."""
 
     discriminator: nn.Module
-    real: Tensor
+    real: Tensor  # samples `[N, ...]` without gradient
     fake: Tensor
     condition: Condition | None
     random: torch.Generator
-    real_logits: Tensor | None = None
+    real_logits: Tensor | None = None  # the discriminator's logits `[N]` of these samples, with gradient
     fake_logits: Tensor | None = None
-    penalty_state: dict[str, Tensor] | None = None  # None if the penalty is not in `PENALTY_STATE`
+    # the scalars of a penalty in `PENALTY_STATE`, which only the functions in `STATE_UPDATES` change
+    penalty_state: dict[str, Tensor] | None = None
 
 
 def logits_and_squared_gradient_norm(

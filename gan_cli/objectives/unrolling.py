@@ -65,11 +65,8 @@ def _sgd(weight: Tensor, gradient: Tensor, slots: Slots, *, lr: float, momentum:
 
 
 RULES: dict[str, Callable[..., tuple[Tensor, Slots]]] = {
-    "adam": _adam,
-    "adamw": _adamw,
-    "rmsprop": _rmsprop,
-    "sgd": _sgd,
-}
+    "adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop, "sgd": _sgd,
+}  # fmt: skip
 
 
 def updated(
@@ -77,8 +74,6 @@ def updated(
     parameters: dict[str, Tensor],
     gradients: dict[str, Tensor],
     optimizer_state: OptimizerState,
-    *,
-    lr: float,
     **settings: float,
 ) -> tuple[dict[str, Tensor], OptimizerState]:
     """Returns the parameters and the optimizer state after one update.
@@ -88,9 +83,8 @@ def updated(
     """
     parameters, optimizer_state = dict(parameters), dict(optimizer_state)
     for name, gradient in gradients.items():
-        parameters[name], optimizer_state[name] = RULES[rule](
-            parameters[name], gradient, optimizer_state.get(name, {}), lr=lr, **settings
-        )
+        slots = optimizer_state.get(name, {})
+        parameters[name], optimizer_state[name] = RULES[rule](parameters[name], gradient, slots, **settings)
     return parameters, optimizer_state
 
 
@@ -125,33 +119,30 @@ def with_parameters(
 def unrolled_parameters(
     discriminator: nn.Module,
     loss_of: Callable[[DiscriminatorCall], Tensor],
-    *,
-    rule: str,
-    settings: dict[str, float],
     optimizer_state: OptimizerState,
     steps: int,
-    lr: float,
+    *,
+    name: str,
+    **settings: float,
 ) -> dict[str, Tensor]:
     """Returns all parameters of D after `steps` updates that minimize `loss_of(call)`.
 
     `call` runs D with the parameters at each update. The result is differentiable in all tensors that `loss_of` uses,
-    such as the fakes. `optimizer_state` is that before the first update. `settings` are those of `rule` except `lr`.
+    such as the fakes. `optimizer_state` is that before the first update; `name` is that of the optimizer.
     Parameters that do not require a gradient keep their values; without any that do, raises RuntimeError. The buffers
     of D do not change; the updates use copies.
     """
-    learning = [name for name, parameter in discriminator.named_parameters() if parameter.requires_grad]
     parameters = {
-        name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
-        for name, parameter in discriminator.named_parameters()
+        key: parameter.detach().clone().requires_grad_(parameter.requires_grad)
+        for key, parameter in discriminator.named_parameters()
     }
+    learning = [key for key, parameter in parameters.items() if parameter.requires_grad]
     buffers = _copies_of_buffers(discriminator)
     for _ in range(steps):
         loss = loss_of(with_parameters(discriminator, parameters, buffers))
-        slopes = torch.autograd.grad(
-            loss, [parameters[name] for name in learning], create_graph=True, allow_unused=True
-        )
-        gradients = {name: slope for name, slope in zip(learning, slopes, strict=True) if slope is not None}
-        parameters, optimizer_state = updated(rule, parameters, gradients, optimizer_state, lr=lr, **settings)
+        slopes = torch.autograd.grad(loss, [parameters[key] for key in learning], create_graph=True, allow_unused=True)
+        gradients = {key: slope for key, slope in zip(learning, slopes, strict=True) if slope is not None}
+        parameters, optimizer_state = updated(name, parameters, gradients, optimizer_state, **settings)
     return parameters
 
 

@@ -22,8 +22,9 @@ from gan_cli.preflight.estimate import Part, format_bytes, format_seconds, free_
 from gan_cli.preflight.trial_run import try_everything
 from gan_cli.randomness import generator_for
 from gan_cli.tasks.condition import Condition
+from gan_cli.training.discriminator_input import discriminator_inputs
 from gan_cli.training.run import Run
-from gan_cli.training.steps import draw_latents, prepare_for_discriminator
+from gan_cli.training.steps import draw_latents
 
 
 def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: Iterable[str] = ()) -> None:
@@ -107,7 +108,7 @@ def _network_tables(run: Run) -> Iterator[Table]:
     latent = draw_latents(objective, "generator", 0).to(state.device)
     yield _network_table("generator", state.generator, latent, real.condition)
     random = generator_for(config.seed, "present", 0)
-    (samples,), condition = prepare_for_discriminator(state, objective, (real.samples,), real.condition, random)
+    (samples,), condition = discriminator_inputs((real.samples,), real.condition, state, config.training, random)
     yield _network_table("discriminator", state.discriminator, samples, condition)
 
 

@@ -24,9 +24,9 @@ from gan_cli.evaluation.reference import build_extractor, build_reference
 from gan_cli.preflight.data_audit import Row
 from gan_cli.preflight.estimate import Cost, Costs, format_bytes, format_seconds
 from gan_cli.state import checkpoint
-from gan_cli.state.train_state import GeneratorStepOutput, require_finite, state_tensors
+from gan_cli.state.train_state import require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST
-from gan_cli.training.alternation import Alternation, next_network
+from gan_cli.training.alternation import Alternation
 from gan_cli.training.periodic_evaluation import (
     check_config_metrics,
     evaluated_generator,
@@ -35,7 +35,7 @@ from gan_cli.training.periodic_evaluation import (
 from gan_cli.training.run import Run
 from gan_cli.training.sample_grids import PROGRESS, grid_path, save_progress_animation, save_real_samples, save_samples
 from gan_cli.training.step_metrics import metrics_to_keep, peak_memory, step_metrics
-from gan_cli.training.steps import discriminator_step, generator_step
+from gan_cli.training.steps import training_step
 from gan_cli.training.throughput import RunTimer
 
 MOST_SECONDS, MOST_ROUNDS = 3.0, 33  # of updates; there are at least two rounds
@@ -60,10 +60,10 @@ def try_everything(run: Run) -> Trial:
     """
     timer = RunTimer(run.state)
     save_real_samples(run)
-    update_seconds, output, step_text = _try_steps(run)
+    update_seconds, step_text = _try_steps(run)
     require_finite(run.state, state_tensors(run.state))
     with timer.pause("log"):
-        values = step_metrics(run, output, timer)
+        values = step_metrics(run, timer)
     require_finite(run.state, values)
     with timer.pause("grid"):
         save_samples(run)
@@ -98,8 +98,8 @@ def try_everything(run: Run) -> Trial:
 # --- steps -------------------------------------------------------------------------------------------------------
 
 
-def _try_steps(run: Run) -> tuple[float, GeneratorStepOutput, str]:
-    """Does rounds of updates. Returns the mean seconds of an update after the warm-up, G's last output, and a text.
+def _try_steps(run: Run) -> tuple[float, str]:
+    """Does rounds of updates. Returns the mean seconds of an update after the warm-up, and a text.
 
     A mean, since lazy penalties make some updates slower than others.
     """
@@ -110,10 +110,7 @@ def _try_steps(run: Run) -> tuple[float, GeneratorStepOutput, str]:
     while len(seconds) < 2 or (len(seconds) <= MOST_ROUNDS and sum(seconds) < MOST_SECONDS):
         started = time.perf_counter()
         for _ in range(alternation.d_updates + alternation.g_updates):
-            if next_network(state.counters, alternation) == "generator":
-                output = generator_step(state, objective, run.batches)
-            else:
-                discriminator_step(state, objective, run.batches)
+            training_step(state, objective, run.batches)
         synchronize(state.device)
         seconds.append(time.perf_counter() - started)
     timed = seconds[1 + int(WARMUP_SHARE * (len(seconds) - 1)) :]
@@ -122,7 +119,7 @@ def _try_steps(run: Run) -> tuple[float, GeneratorStepOutput, str]:
     count = count_noun(alternation.g_updates * len(timed), "step")
     slow = format_seconds(seconds[0] / alternation.g_updates)
     text = f"about {format_seconds(step_seconds)}, the mean of {count}; the first took {slow}"
-    return update_seconds, output, text
+    return update_seconds, text
 
 
 # --- metric ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,17 +173,12 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, A
 
 
 class _LatentPath(NamedTuple):
-    """The latents and conditions of an animation. There are `frames` steps from each keyframe to the next keyframe.
+    """The latents and conditions of an animation."""
 
-    `keyframes` are standard normal values `[keyframes, tiles, latent_dim]` in float64. `labels` are the labels of the
-    keyframes, `[keyframes, rows, tiles, K]`; None if the generator is unconditional. `total` is the number of
-    frames of the whole animation.
-    """
-
-    keyframes: Tensor
-    labels: Tensor | None
-    frames: int
-    total: int
+    keyframes: Tensor  # standard normal values `[keyframes, tiles, latent_dim]` in float64
+    labels: Tensor | None  # of the keyframes, `[keyframes, rows, tiles, K]`; None if unconditional
+    frames: int  # from each keyframe to the next
+    total: int  # frames of the whole animation
 
     @staticmethod
     def build(
@@ -234,11 +229,6 @@ def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
     return torch.where(sine > 1e-6, arc, torch.lerp(start, end, fraction))
 
 
-def _in_parts(latents: Tensor, labels: Tensor | None) -> Callable[[slice], tuple[Tensor, Condition | None]]:
-    """Returns a function that returns a part of the latents, and its condition."""
-    return lambda part: (latents[part], None if labels is None else Condition(labels[part]))
-
-
 def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _LatentPath) -> Iterator[Image.Image]:
     """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
     rows = 1 if path.labels is None else path.labels.shape[1]
@@ -249,8 +239,8 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
         normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in frames])
         latents = generator.latent.from_normal(normals, config.truncation)
         by_frame = [labels.flatten(0, 1) for _, labels in frames if labels is not None]
-        inputs = _in_parts(latents, torch.cat(by_frame) if by_frame else None)
-        samples = list(run_in_batches(generator.network, inputs, len(latents), config.batch_size))
+        condition = Condition(torch.cat(by_frame)) if by_frame else None
+        samples = list(run_in_batches(generator.network, latents, condition, config.batch_size))
         for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
             factor = MIN_FRAME_SIDE // max(image.size)

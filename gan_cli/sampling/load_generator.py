@@ -106,17 +106,15 @@ def read_card(path: Path) -> Card:
 class LoadedGenerator:
     """A generator in evaluation mode, and its description.
 
-    `gan_cli.api.load_generator` describes `network`; latents and condition must be on its device. `path` is the
-    checkpoint or export that the generator was loaded from. `sha256` is the hash of the checkpoint file. `step` is the
-    number of generator updates before the checkpoint. `ema` is True if this is the averaged generator. `config` is the
-    config of the training run; None for an export. `card` holds the description that an export writes to its
-    `config.json`.
+    `gan_cli.api.load_generator` describes `network`; latents and condition must be on its device. `sha256` is the hash
+    of the checkpoint file. `step` is the number of generator updates before the checkpoint. `ema` is True if this is
+    the averaged generator.
     """
 
     network: nn.Module
-    card: Card
-    path: Path
-    config: Config | None = None
+    card: Card  # what an export writes to its `config.json`
+    path: Path  # the checkpoint or export that the generator was loaded from
+    config: Config | None = None  # of the training run; None for an export
 
     @property
     def latent(self) -> LatentDistribution:

@@ -55,19 +55,16 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a verified file. `metrics` are those of D that a resumed run needs for its log.
-
-    `due` is the work that was due after the last step, as JSON that is not checked yet; None if the file holds none.
-    """
+    """The content of a verified file."""
 
     path: Path
     config: Config
     counters: Counters
     provenance: Provenance
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # of D, for the log of a resumed run
     sha256: str
     tensors: dict[str, Tensor]
-    due: Any = None
+    due: Any = None  # the work that was due after the last step, if any, as JSON that is not checked yet
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
@@ -88,8 +85,8 @@ def save(
     With `paused`, writes `paused.safetensors` instead, removes nothing, and the next `step_*` file replaces it: a run
     may be stopped anywhere, and the checkpoints of its schedule must not depend on that.
 
-    If the machine stops at any moment, a complete file remains: the new one gets its name only after it is on the
-    disk, and older files are removed only after that. Returns its path. Raises StorageError if writing fails.
+    A new file gets its name only after it is on the disk, and older files are removed only after that. Returns its
+    path. Raises StorageError if writing fails.
     """
     content = _content(state, config, provenance, metrics, due)
     target = folder / (PAUSED if paused else _scheduled_name(state.counters.step))
@@ -175,8 +172,8 @@ def prune(folder: Path, keep: int, spare: Path) -> None:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Lists the `step_*` files of a folder, newest first. Leaves out names that `save` does not write."""
-    counted = [(_step_of(path), path) for path in folder.glob("step_*.safetensors")]
-    return [path for step, path in sorted(counted, reverse=True) if path.name == _scheduled_name(step)]
+    paths = sorted(folder.glob("step_*.safetensors"), key=_step_of, reverse=True)
+    return [path for path in paths if path.name == _scheduled_name(_step_of(path))]
 
 
 def _step_of(path: Path) -> int:
@@ -191,8 +188,8 @@ def _step_of(path: Path) -> int:
 def load(path: Path) -> Checkpoint:
     """Reads and verifies a checkpoint from any source. Raises CheckpointError if anything is wrong.
 
-    The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
-    config is parsed like a command line, and the tensors must be those of the networks that the config describes.
+    No code in it is run. The digest is checked, the config is parsed like a command line, and the tensors must be those
+    of the networks that the config describes.
     """
     tensors, metadata, sha256 = read_checkpoint_file(path, lambda metadata: _parse_metadata(path, metadata)[-1])
     config, counters, provenance, metrics, layout = _parse_metadata(path, metadata)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
@@ -22,27 +21,26 @@ def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int | Non
     weight = 1 - (decay if step is None else min(decay, (1 + step) / (10 + step)))
     if ema not in _known or _known[ema][0]() is not network:
         _known[ema] = ref(network), _find_pairs(ema, network)
-    pairs = _known[ema][1]
-    torch._foreach_lerp_(pairs.averages, pairs.targets, weight)
-    for mine, other in pairs.copied:
+    averages, targets, copied = _known[ema][1]
+    torch._foreach_lerp_(averages, targets, weight)
+    for mine, other in copied:
         mine.copy_(other)
 
 
-class _Pairs(NamedTuple):
-    averages: list[Tensor]
-    targets: list[Tensor]  # the network's tensors, in the same order
-    copied: list[tuple[Tensor, Tensor]]  # buffers that are copied: target and source
-
-
+_Pairs = tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]
 # cached, since networks keep their tensors
 _known: WeakKeyDictionary[nn.Module, tuple[ReferenceType[nn.Module], _Pairs]] = WeakKeyDictionary()
 
 
 def _find_pairs(ema: nn.Module, network: nn.Module) -> _Pairs:
-    """Returns each tensor of `ema` with that of `network`."""
-    buffers = dict(network.named_buffers())
-    mine = dict(ema.named_buffers())
-    averaged = [(tensor, buffers[name]) for name, tensor in mine.items() if name.endswith(STATISTICS)]
-    averaged += zip(ema.parameters(), network.parameters(), strict=True)
-    copied = [(tensor, buffers[name]) for name, tensor in mine.items() if not name.endswith(STATISTICS)]
-    return _Pairs([one for one, _ in averaged], [other for _, other in averaged], copied)
+    """Returns the tensors of `ema` that are averaged, those of `network` in the same order, and pairs to copy."""
+    averages: list[Tensor] = [*ema.parameters()]
+    targets: list[Tensor] = [*network.parameters()]
+    copied = []
+    for (name, mine), other in zip(ema.named_buffers(), network.buffers(), strict=True):
+        if name.endswith(STATISTICS):
+            averages.append(mine)
+            targets.append(other)
+        else:
+            copied.append((mine, other))
+    return averages, targets, copied

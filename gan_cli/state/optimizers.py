@@ -63,11 +63,6 @@ def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
     return 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-
-
 def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
     """Returns the optimizer's state tensors by `<slot>.<parameter>`. There are none before its first step."""
     return {

@@ -93,6 +93,7 @@ class TrainState:
     penalty_state: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
     augment_probability: Tensor | None = None  # None if it is not adaptive
     discriminator_output: DiscriminatorStepOutput | None = None  # of D's last update in this process
+    generator_output: GeneratorStepOutput | None = None  # of G's
     fakes: Tensor | None = None  # of that update, with their autograd graph, if G's next update reuses them
 
     compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role, if compile=true

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from typing import Any, NamedTuple
+from typing import Any
 
 from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError, format_number
 from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due
-from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite
+from gan_cli.state.train_state import Counters, require_finite
 from gan_cli.stop_signals import Interrupted, StopSignals
-from gan_cli.training.alternation import next_network
 from gan_cli.training.best_checkpoint import keep_best
 from gan_cli.training.budget import Budget, fits_in_budget
 from gan_cli.training.objective import Objective
@@ -34,15 +33,10 @@ from gan_cli.training.sample_grids import (
     save_samples,
 )
 from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep, step_metrics
-from gan_cli.training.steps import discriminator_step, generator_step
+from gan_cli.training.steps import training_step
 from gan_cli.training.throughput import RunTimer, noting_suspensions
 
-
-class Saved(NamedTuple):
-    """What the last checkpoint holds: the counters and the work that was due."""
-
-    counters: Counters
-    due: Due | None
+Saved = tuple[Counters, Due | None]  # what the last checkpoint holds: the counters and the work that was due
 
 
 def train(run: Run) -> signal.Signals | None:
@@ -98,7 +92,6 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     timer = RunTimer(state)
     budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
-    output: GeneratorStepOutput | None = None
     due: Due | None = None
     saved: Saved | None = None
     run.log.show_progress(counters.step, counters.total_steps)
@@ -109,7 +102,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     while True:  # one iteration is one update, of D or of G
         finished = counters.total_steps is not None and counters.step >= counters.total_steps
         if step_done:
-            run.due = _due_work(run, output, timer, finished)
+            run.due = _due_work(run, timer, finished)
             if _is_due(counters.step, config.training.checkpoint_every, finished):
                 saved = _save_during_run(run, timer)
         due = run.due
@@ -124,11 +117,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
             run.due = None
         if finished or stopping_finding is not None or stop.received is not None:
             break
-        step_done = next_network(counters, objective.alternation) == "generator"
-        if step_done:
-            output = generator_step(state, objective, batches)
-        else:
-            discriminator_step(state, objective, batches)
+        step_done = training_step(state, objective, batches) is not None
         timer.update_done()
         if step_done:
             _show_step(run)
@@ -154,18 +143,16 @@ def _reseeded(run: Run) -> tuple[Objective, Batches]:
     return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
 
 
-def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, finished: bool) -> Due:
-    """Decides which work is due after a step, and measures its metrics if they are to be logged.
-
-    `output` is that of the step's update of G, None before the first.
-    """
+def _due_work(run: Run, timer: RunTimer, finished: bool) -> Due:
+    """Decides which work is due after a step, and measures its metrics if they are to be logged."""
     training, counters = run.config.training, run.state.counters
     sample_due, evaluation_due = (
         _is_due(counters.step, every, finished) for every in (training.sample_every, training.evaluate_every)
     )
     values = None
-    if output is not None and (evaluation_due or _is_due(counters.step, training.log_every, finished)):
-        values = _measure(run, output, timer)
+    log_due = evaluation_due or _is_due(counters.step, training.log_every, finished)
+    if log_due and run.state.generator_output is not None:
+        values = _measure(run, timer)
     return Due(
         step=counters.step,
         d_updates=counters.d_updates,
@@ -227,13 +214,13 @@ def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> Non
         run.log.info(message)
 
 
-def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
+def _measure(run: Run, timer: RunTimer) -> dict[str, float]:
     """Returns the metrics of the last step, without those of an evaluation; warns if steps became much slower.
 
     Raises DivergedError if a metric is NaN or infinite.
     """
     with timer.pause("log"):
-        values = step_metrics(run, output, timer)
+        values = step_metrics(run, timer)
     warning = timer.slowdown_warning(values["images_per_second"])
     if warning is not None:
         run.log.info(f"warning: {warning}")
@@ -275,12 +262,12 @@ def _save_during_run(run: Run, timer: RunTimer) -> Saved | None:
         except StorageError as error:
             run.log.info(f"warning: {error}; going on, the next checkpoint may succeed")
             return None
-    return Saved(dataclasses.replace(run.state.counters), run.due)
+    return dataclasses.replace(run.state.counters), run.due
 
 
 def _save_at_stop(run: Run, saved: Saved | None, due: Due | None, step_done: bool, *, ended: bool) -> None:
     """Saves the last checkpoint with this `due`, unless it is `saved` already; as one of the schedule if `ended`."""
     # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
-    if saved != Saved(run.state.counters, due) or (run.config.budget is not None and not ended):
+    if saved != (run.state.counters, due) or (run.config.budget is not None and not ended):
         metrics = metrics_to_keep(run) if step_done else discriminator_metrics(run)
         run.save_checkpoint(metrics, due=due, paused=not ended)

@@ -1,14 +1,13 @@
-"""The objective of a run: losses, penalties and rules of the updates, as functions and numbers.
+"""The objective of a run: losses, penalties and rules of the updates, as the options of a config choose them.
 
-`build_objective` resolves the options of a config once: it finds each function by its name and replaces `auto` by a
-value. So `steps.py` contains no branch on an option.
+`steps.py` contains no branch on an option: a method of Objective changes nothing if its option is off.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,26 +25,19 @@ from gan_cli.models.freezing import frozen
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
-from gan_cli.objectives.losses import LOSSES
+from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
+from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
 from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
-from gan_cli.state.train_state import ROLES, Counters, TrainState
+from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.tasks.condition import Condition, labels_of
+from gan_cli.tasks.tasks import task_of
 from gan_cli.training.alternation import Alternation
-from gan_cli.training.discriminator_input import DiscriminatorInput, adapt_augmentation
-from gan_cli.training.generator_loss import (
-    LogitLoss,
-    build_generator_loss,
-    frozen_discriminator,
-    select_top,
-    unrolled_discriminator,
-)
 
 LAZY_INTERVAL = 8  # updates of D, on images; lazy penalties fail on points (arXiv:2501.05441, appendix E)
 CLASSIFICATION = "classification"  # the name of AC-GAN's classification loss among D's penalties
-
-Discriminate = Callable[[Callable[..., Any], Tensor, Condition | None], DiscriminatorOutput]
+TOP_K_DECAY = 0.99  # per epoch
 
 
 class DiscriminatorPass(NamedTuple):
@@ -86,112 +78,162 @@ class Auxiliary(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The options of a config as functions and numbers. An option that is off is a function that changes nothing."""
+    """The losses and rules of the updates of a run with this config."""
 
+    config: Config
     seed: int
-    latent: LatentDistribution
     batch_size: int
-    accumulate: int  # number of microbatches of a batch
+    latent: LatentDistribution
     alternation: Alternation
-    reuse_fakes: bool
-    autocast: Callable[[], torch.autocast]  # a context with the precision of the networks
-    learning_rate: Callable[[str, Counters], float]  # (role, counters), role `generator` or `discriminator`
-    clip_gradients: Callable[[nn.Module], None]
-    discriminator_input: DiscriminatorInput
-    discriminate: Discriminate  # (D, its input, condition): D's output, float32
-    # D's update
-    discriminator_loss: LogitLoss  # (real logits, fake logits)
+    loss: Loss
+    # AC-GAN's classification loss of D's output and the condition, unweighted; None with other conditioning
+    classify: Callable[[DiscriminatorOutput, Condition | None], Tensor] | None
     penalties: list[Penalty]
-    weight_constraints: list[Callable[[nn.Module], None]]  # (D), called after its update
-    # by the penalty's name: (its state, real logits, fake logits) of the whole batch to its new state
-    penalty_state_updates: dict[str, Callable[..., dict[str, Tensor]]]
-    adapt_augmentation: Callable[[TrainState, Tensor], None]  # (state, real logits)
-    # G's update
-    needs_real: bool  # whether G's losses or the task need the batch of D's last update
-    needs_real_logits: bool  # whether G's loss needs D's logits for real samples
     auxiliary: list[Auxiliary]
-    adversarial_weight: float
-    # (state, real, fake, condition): a context with the D that G's gradient goes through
-    discriminator_for_generator: Callable[..., AbstractContextManager[Callable[..., Any]]]
-    # (fake logits, real logits, number of D's updates): those of the fakes that D rates highest
-    select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]
-    generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # (fake logits, real logits)
-    # (D's output for fakes, condition), already weighted
-    classification_loss: Callable[[DiscriminatorOutput, Condition | None], Tensor | float]
-    update_ema: Callable[[TrainState], None]
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Returns a context with the precision of the networks."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def learning_rate(self, role: str, counters: Counters) -> float:
+        """Returns the learning rate of the `generator` or `discriminator` in its next update."""
+        base: float = getattr(self.config.optimizer, role).lr
+        return base * rate_multiplier(self.config.training.lr_schedule, counters.step, counters.total_steps)
+
+    def clip_gradients(self, network: nn.Module) -> None:
+        if self.config.training.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), self.config.training.clip_grad_norm)
+
+    def discriminate(self, discriminator: Any, samples: Tensor, condition: Condition | None) -> DiscriminatorOutput:
+        """Returns D's output for its inputs, float32, with class logits if the conditioning is AC-GAN's."""
+        if self.classify is None:
+            return DiscriminatorOutput(discriminator(samples, condition).float())
+        output = discriminator.discriminate(samples, condition)
+        return DiscriminatorOutput(output.logits.float(), output.class_logits.float())
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Returns D's loss. Label smoothing changes its target for real samples from 1 to t = 1 - smoothing.
+
+        The target for fakes stays 0. With D = sigmoid(logit), the cross-entropy -t log D - (1 - t) log(1 - D) equals
+        softplus(-logit) + (1 - t) logit, so the mean of smoothing * logit is added.
+        """
+        value = self.loss.discriminator(real_logits=real_logits, fake_logits=fake_logits)
+        smoothing = self.config.training.label_smoothing
+        return value + smoothing * real_logits.mean() if smoothing else value
 
     def due_penalties(self, update: int) -> list[Penalty]:
         """Returns the penalties that belong to D's update number `update`, counted from 0."""
         return [penalty for penalty in self.penalties if update % penalty.interval == 0]
 
+    def constrain_weights(self, discriminator: nn.Module) -> None:
+        """Applies the constraints among the regularizers to the weights of D after its update."""
+        for name, constrain in WEIGHT_CONSTRAINTS.items():
+            if name in self.config.regularizer:
+                constrain(discriminator, **dataclasses.asdict(self.config.regularizer[name]))
+
+    def update_penalty_state(self, state: TrainState, real_logits: Tensor, fake_logits: Tensor) -> None:
+        """Updates what penalties keep from update to update, given D's logits for the whole batch."""
+        for name, before in state.penalty_state.items():
+            settings = _without_weight(self.config.regularizer[name])
+            state.penalty_state[name] = STATE_UPDATES[name](before, real_logits, fake_logits, **settings)
+
+    @property
+    def reuse_fakes(self) -> bool:
+        """Whether G learns from the fakes of D's last update.
+
+        They must be reproducible bit for bit after an interruption, which compiled networks are not: they round
+        differently while their statistics are frozen. Several microbatches are not kept.
+        """
+        training = self.config.training
+        return training.reuse_fakes and training.accumulate == 1 and not self.config.compile
+
+    @property
+    def needs_real(self) -> bool:
+        """Whether G's losses or its condition need the batch of D's last update."""
+        return self.needs_real_logits or bool(self.auxiliary) or task_of(self.config.task).make_condition is not None
+
+    @property
+    def needs_real_logits(self) -> bool:
+        """Whether G's loss needs D's logits for real samples."""
+        return self.loss.paired or self.config.training.unroll_steps > 0
+
+    @property
+    def adversarial_weight(self) -> float:
+        """The weight of the adversarial loss in G's loss; 1 for losses without this option."""
+        return getattr(self.config.loss, "weight", 1.0)
+
+    @contextmanager
+    def discriminator_for_generator(
+        self, state: TrainState, real: Tensor | None, fake: Tensor, condition: Condition | None
+    ) -> Iterator[Callable[..., Any]]:
+        """Yields the D that G's gradient goes through: a frozen one, which collects no gradient and no statistics.
+
+        Or an unrolled one: D after `unroll_steps` more updates on this batch (arXiv:1611.02163, section 2.2), whose
+        weights are differentiable functions of the fakes.
+        """
+        if self.config.training.unroll_steps == 0:
+            with frozen(state.discriminator):
+                yield state.compiled_or_plain("discriminator")
+            return
+        settings = optimizer_settings(self.config.optimizer, "discriminator")
+        settings["lr"] = self.learning_rate("discriminator", state.counters)
+        parameters = unrolled_parameters(
+            state.discriminator,
+            lambda call: self.discriminator_loss(call(real, condition), call(fake, condition)),
+            optimizer_state_of(state.discriminator_optimizer, state.discriminator),
+            self.config.training.unroll_steps,
+            **settings,
+        )
+        yield with_parameters(state.discriminator, parameters)
+
+    def top_share(self, epochs: int) -> float:
+        """Returns the share of fakes that G learns from: 0.99 ** epochs, at least `top_k`; 1 without `top_k`."""
+        top_k = self.config.training.top_k
+        return 1.0 if top_k is None else max(top_k, TOP_K_DECAY**epochs)
+
+    def select_top(self, fake_logits: Tensor, real_logits: Tensor | None, epochs: int) -> tuple[Tensor, Tensor | None]:
+        """Selects the highest logits of fakes, and the real logits at the same positions (top-k, arXiv:2002.06224)."""
+        share = self.top_share(epochs)
+        if share == 1:
+            return fake_logits, real_logits
+        best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
+        return fake_logits[best], None if real_logits is None else real_logits[best]
+
+    def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+        """Returns G's adversarial loss. With an unrolled D a zero-sum loss is minus D's."""
+        if self.config.training.unroll_steps > 0 and self.loss.zero_sum:
+            assert real_logits is not None
+            return -self.discriminator_loss(real_logits, fake_logits)
+        real = {"real_logits": real_logits} if self.loss.paired else {}
+        return self.loss.generator(fake_logits=fake_logits, **real)
+
+    def classification_loss(self, on_fake: DiscriminatorOutput, condition: Condition | None) -> Tensor | float:
+        """Returns G's part of AC-GAN's classification loss, weighted; 0 with other conditioning."""
+        return 0.0 if self.classify is None else self.config.conditioning.weight * self.classify(on_fake, condition)
+
+    def update_ema(self, state: TrainState) -> None:
+        """Updates G's EMA, if any. Its decay starts small, unless the run started from the weights of another run."""
+        if state.generator_ema is not None:
+            warm = self.config.init_from is None or state.counters.new_layers
+            step = state.counters.step if warm else None
+            update_ema(state.generator_ema, state.generator, self.config.training.ema_decay, step)
+
 
 def build_objective(config: Config, batches: Batches) -> Objective:
-    """Resolves the options of a config for a run on these batches."""
-    training, conditioning, optimizer = config.training, config.conditioning, config.optimizer
-    loss, regularizer = LOSSES[config.loss.name], config.regularizer
-    discriminator_loss = partial(_discriminator_loss, loss=loss.discriminator, smoothing=training.label_smoothing)
-    classify = _classification(conditioning)
-    base = {role: getattr(optimizer, role).lr for role in ROLES}
-
-    def learning_rate(role: str, counters: Counters) -> float:
-        return base[role] * rate_multiplier(training.lr_schedule, counters.step, counters.total_steps)
-
+    """Returns the objective of a run on these batches. Finds each function of `config` by its name."""
+    training, classify = config.training, _classification(config.conditioning)
     unit = batches.per_epoch if training.alternate == "epoch" else 1
-    unrolled, rule = training.unroll_steps > 0, optimizer_settings(optimizer, "discriminator")
-    unroll = partial(unrolled_discriminator, steps=training.unroll_steps, loss=discriminator_loss, rule=rule)
     return Objective(
+        config=config,
         seed=batches.seed,
-        latent=latent_of(config),
         batch_size=batches.batch_size,
-        accumulate=training.accumulate,
+        latent=latent_of(config),
         alternation=Alternation(training.n_critic * unit, training.generator_updates * unit, training.critic_warmup),
-        # Fakes that are used again must be reproducible bit for bit after an interruption, which compiled networks are
-        # not: they round differently while their statistics are frozen. Several microbatches are not kept.
-        reuse_fakes=training.reuse_fakes and training.accumulate == 1 and not config.compile,
-        autocast=partial(torch.autocast, batches.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
-        learning_rate=learning_rate,
-        clip_gradients=partial(_clip_gradients, max_norm=training.clip_grad_norm),
-        discriminator_input=DiscriminatorInput(training.augment, training.instance_noise, training.pack),
-        discriminate=_discriminate if classify is None else _discriminate_with_classes,
-        discriminator_loss=discriminator_loss,
+        loss=LOSSES[config.loss.name],
+        classify=classify,
         penalties=_penalties(config, classify),
-        weight_constraints=[
-            partial(constrain, **dataclasses.asdict(regularizer[name]))
-            for name, constrain in WEIGHT_CONSTRAINTS.items()
-            if name in regularizer
-        ],
-        penalty_state_updates={
-            name: partial(update, **_without_weight(regularizer[name]))
-            for name, update in STATE_UPDATES.items()
-            if name in regularizer
-        },
-        adapt_augmentation=partial(adapt_augmentation, target=training.ada_target, batch_size=batches.batch_size),
-        needs_real=loss.paired or unrolled or bool(config.auxiliary) or batches.make_condition is not None,
-        needs_real_logits=loss.paired or unrolled,
         auxiliary=[Auxiliary(name, options.weight, AUXILIARY[name]) for name, options in config.auxiliary.items()],
-        adversarial_weight=getattr(config.loss, "weight", 1.0),
-        discriminator_for_generator=partial(unroll, learning_rate=learning_rate) if unrolled else frozen_discriminator,
-        select_top=partial(select_top, top_k=training.top_k, batches=batches),
-        generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
-        classification_loss=lambda *output: 0.0 if classify is None else conditioning.weight * classify(*output),
-        update_ema=partial(_update_ema, decay=training.ema_decay, always_warm=config.init_from is None),
     )
-
-
-def _clip_gradients(network: nn.Module, *, max_norm: float | None) -> None:
-    if max_norm is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), max_norm)
-
-
-def _discriminate(
-    discriminator: Callable[..., Any], samples: Tensor, condition: Condition | None
-) -> DiscriminatorOutput:
-    return DiscriminatorOutput(discriminator(samples, condition).float())
-
-
-def _discriminate_with_classes(discriminator: Any, samples: Tensor, condition: Condition | None) -> DiscriminatorOutput:
-    output = discriminator.discriminate(samples, condition)
-    return DiscriminatorOutput(output.logits.float(), output.class_logits.float())
 
 
 def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Condition | None], Tensor] | None:
@@ -211,32 +253,21 @@ def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Conditi
     return classify
 
 
-def _discriminator_loss(
-    real_logits: Tensor, fake_logits: Tensor, *, loss: Callable[..., Tensor], smoothing: float
-) -> Tensor:
-    """Returns D's loss. Label smoothing changes its target for real samples from 1 to t = 1 - smoothing.
-
-    The target for fakes stays 0. With D = sigmoid(logit), the cross-entropy -t log D - (1 - t) log(1 - D) equals
-    softplus(-logit) + (1 - t) logit, so the mean of smoothing * logit is added.
-    """
-    value = loss(real_logits=real_logits, fake_logits=fake_logits)
-    return value + smoothing * real_logits.mean() if smoothing else value
-
-
 def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[Penalty]:
     """Returns the penalties among the regularizers, and AC-GAN's: the sum of `classify` of real and fake samples.
 
     `every=auto` is LAZY_INTERVAL on images, 1 on points.
     """
-    regularizer: dict[str, Any] = config.regularizer
     penalties = []
-    for name in [name for name in regularizer if name in PENALTIES]:
-        settings = _without_weight(regularizer[name])
+    for name, options in config.regularizer.items():
+        if name not in PENALTIES:
+            continue
+        settings = _without_weight(options)
         interval = settings.pop("every", 1)
         if interval == "auto":
             interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
         unweighted = partial(_penalty, name=name, settings=settings)
-        penalties.append(Penalty(name, regularizer[name].weight * interval, interval, unweighted))
+        penalties.append(Penalty(name, options.weight * interval, interval, unweighted))
     if classify is not None:
 
         def compute(forward: DiscriminatorPass) -> Tensor:
@@ -254,10 +285,3 @@ def _without_weight(options: Any) -> dict[str, Any]:
 def _penalty(forward: DiscriminatorPass, *, name: str, settings: dict[str, Any]) -> Tensor:
     inputs = forward.inputs._replace(penalty_state=forward.penalty_state.get(name))
     return PENALTIES[name](inputs, **settings)
-
-
-def _update_ema(state: TrainState, *, decay: float, always_warm: bool) -> None:
-    """Updates G's EMA, if any. Its decay starts small, unless the run started from the weights of another run."""
-    if state.generator_ema is not None:
-        warm = always_warm or state.counters.new_layers
-        update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)

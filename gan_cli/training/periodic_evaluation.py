@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -46,7 +45,9 @@ def evaluate(run: Run) -> dict[str, float]:
     If an evaluation fails, logs the error and returns an empty dict, so that the run continues.
     """
     try:
-        found = _class_accuracy(run) | _stacked_modes(run)
+        found: dict[str, float] = {}
+        for wanted in _classifications(run):
+            found |= wanted.metrics(_classified(run, wanted))
         return found if run.reference is None else found | _compared(run, evaluated_generator(run), run.reference.n)
     except Exception as error:
         run.log.info(f"warning: samples were not evaluated ({one_line(error, 200)})")
@@ -105,24 +106,20 @@ def expected_seconds(run: Run) -> float:
     """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed."""
     try:
         seconds = 0.0
-        for wanted in filter(None, (_classes_to_find(run), _stacks_to_find(run))):
-            few = min(len(wanted.seeds), TIMED)
-            seconds += _timed(partial(_classified, run, wanted, few)) * len(wanted.seeds) / few
+        for wanted in _classifications(run):
+            n, few, started = len(wanted.seeds), min(len(wanted.seeds), TIMED), time.perf_counter()
+            _classified(run, wanted, few)
+            seconds += (time.perf_counter() - started) * n / few
         if run.reference is not None:
-            n, few = run.reference.n, min(run.reference.n, TIMED)
-            generators: list[nn.Module] = []
-            seconds += _timed(lambda: generators.append(evaluated_generator(run)))
-            seconds += _timed(lambda: _compared(run, generators[0], few)) * n / few
+            n, few, started = run.reference.n, min(run.reference.n, TIMED), time.perf_counter()
+            generator = evaluated_generator(run)
+            prepared = time.perf_counter()
+            _compared(run, generator, few)
+            seconds += prepared - started + (time.perf_counter() - prepared) * n / few
         return seconds
     except Exception as error:
         run.log.info(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
-
-
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def evaluated_generator(run: Run) -> nn.Module:
@@ -143,43 +140,46 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
 
 
 class _Classification(NamedTuple):
-    """A function that classifies samples (uint8 `[N, C, H, W]`, or points), with their seeds and labels `[N, K]`."""
+    """The seeds and labels of samples, how to classify them (uint8 `[N, C, H, W]`, or points), and the metrics."""
 
     seeds: range
     labels: Tensor | None
     classify: Callable[[Tensor], Tensor]
+    metrics: Callable[[Tensor], dict[str, float]]  # of what `classify` returns, for all samples
+
+
+def _classifications(run: Run) -> list[_Classification]:
+    return [wanted for wanted in (_classes_to_find(run), _stacks_to_find(run)) if wanted is not None]
 
 
 def _classes_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples of requested classes; None without classes or a classifier better than chance.
+    """Returns how to find the share of samples that are classified as the requested class.
 
-    A point gets the class of the nearest real point.
+    None without classes or a classifier better than chance. A point gets the class of the nearest real point.
     """
-    if not run.config.classes:
+    if not run.config.classes or run.inputs is not None:
         return None
-    labels = evenly(run.config.classes, CLASS_SEEDS)
+    attributes, labels = attributes_of(run.config.classes), evenly(run.config.classes, CLASS_SEEDS)
     assert labels is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
+
+    def metrics(found: Tensor) -> dict[str, float]:
+        return {"accuracy/class": classification_accuracy(found, labels, attributes)}
+
     if dataset.samples.ndim == 2:
         reals = dataset.samples[:NEIGHBOURS]
         given = encode_labels(dataset.labels[:NEIGHBOURS], len(run.config.classes))
-        return _Classification(CLASS_SEEDS, labels, lambda points: given[torch.cdist(points, reals).argmin(1)])
-    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.config.classes))
-    return None if classifier is None else _Classification(CLASS_SEEDS, labels, classifier.logits)
-
-
-def _class_accuracy(run: Run) -> dict[str, float]:
-    """Returns the share of samples that are classified as the requested class. Empty without classes."""
-    wanted = _classes_to_find(run)
-    if wanted is None or wanted.labels is None:
-        return {}
-    attributes = attributes_of(run.config.classes)
-    return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.labels, attributes)}
+        return _Classification(CLASS_SEEDS, labels, lambda points: given[torch.cdist(points, reals).argmin(1)], metrics)
+    classifier = _classifier(run, dataset.samples, dataset.labels, attributes)
+    return None if classifier is None else _Classification(CLASS_SEEDS, labels, classifier.logits, metrics)
 
 
 def _stacks_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples of all stacked digits: each digit of a number by itself. None for other data."""
+    """Returns how to find how many numbers the samples of stacked digits show (arXiv:1611.02163, section 3.3.1).
+
+    Each digit of a number is classified by itself. None for other data.
+    """
     dataset = run.batches.dataset
     if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
         return None
@@ -193,22 +193,12 @@ def _stacks_to_find(run: Run) -> _Classification | None:
     def read(samples: Tensor) -> Tensor:
         return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
 
-    return _Classification(seeds, evenly(run.config.classes, seeds), read)
+    def metrics(digits: Tensor) -> dict[str, float]:
+        counted = count_labels(digits @ powers_of_ten(stacked), DIGITS**stacked)
+        reverse_kl = round(counted.reverse_kl, 6)
+        return {"modes/covered": counted.covered, "modes/possible": DIGITS**stacked, "modes/reverse_kl": reverse_kl}
 
-
-def _stacked_modes(run: Run) -> dict[str, float]:
-    """Returns how many different numbers the samples of stacked digits show (arXiv:1611.02163, section 3.3.1)."""
-    wanted = _stacks_to_find(run)
-    if wanted is None:
-        return {}
-    digits = _classified(run, wanted)
-    stacked = digits.shape[1]
-    counted = count_labels(digits @ powers_of_ten(stacked), DIGITS**stacked)
-    return {
-        "modes/covered": counted.covered,
-        "modes/possible": DIGITS**stacked,
-        "modes/reverse_kl": round(counted.reverse_kl, 6),
-    }
+    return _Classification(seeds, evenly(run.config.classes, seeds), read, metrics)
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:

@@ -83,8 +83,8 @@ class Run:
     def current_provenance(self, **best: Any) -> Provenance:
         """Returns what a checkpoint that is saved now records about its origin. `best` are fields of the best one."""
         state, lines = self.state, self.log.lines_before(self.state.counters.step)
-        current = dataclasses.replace(self.provenance, seconds=state.seconds, lines=lines, **best)
-        return dataclasses.replace(current, budget_start=state.budget_start)
+        seconds, budget_start = state.seconds, state.budget_start
+        return dataclasses.replace(self.provenance, seconds=seconds, budget_start=budget_start, lines=lines, **best)
 
     def generate(self, seeds: range, batch_size: int, most_classes: int | None = None) -> Tensor:
         """Generates a sample for each seed: for the run's inputs in turn, if its task has some.

@@ -16,7 +16,6 @@ from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents
@@ -63,13 +62,13 @@ def metrics_to_keep(run: Run) -> dict[str, float]:
 
 
 def _penalties(run: Run) -> dict[str, float]:
-    """Returns the last value of each penalty, unweighted."""
     return {f"penalty/{name}": value.item() for name, value in run.state.last_penalties.items()}
 
 
-def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
-    """Returns the metrics of the step that was just done, by their keys in `metrics.jsonl`. `output` is G's."""
-    state, batch_size = run.state, run.batches.batch_size
+def step_metrics(run: Run, timer: RunTimer) -> dict[str, float]:
+    """Returns the metrics of the step that was just done, by their keys in `metrics.jsonl`."""
+    state, batch_size, output = run.state, run.batches.batch_size, run.state.generator_output
+    assert output is not None
     tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
     tensors |= {f"auxiliary/{name}": value for name, value in output.auxiliary.items()}
     return {
@@ -102,7 +101,7 @@ def mode_metrics(run: Run) -> dict[str, float]:
 
 def gradient_norm(network: nn.Module) -> Tensor:
     """Returns the norm of the network's gradient in its last update."""
-    return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
+    return nn.utils.get_total_norm(_gradients(network))
 
 
 def peak_memory(device: torch.device) -> float:
@@ -130,7 +129,7 @@ def health_metrics(run: Run) -> dict[str, float]:
     chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:HEALTH_SAMPLES]
     reals = to_signed_unit(dataset.samples[chosen])
     parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
-    with torch.no_grad(), frozen(generator), objective.autocast():
+    with torch.no_grad(), frozen(generator), objective.autocast(run.state.device):
         latents = [draw_latents(objective, "health", part).to(run.state.device) for part in parts]
         fakes = [generator(latent, batches.condition(part)) for part, latent in zip(parts, latents, strict=True)]
     metrics = compare(torch.cat(fakes)[: len(reals)].float().cpu(), reals)
@@ -170,9 +169,13 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
 
 def smallest_gradient_norm(network: nn.Module) -> Tensor:
     """Returns the smallest gradient norm of the last update among the layers' weights."""
-    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    gradients = _gradients(network)
     weights = [gradient for gradient in gradients if gradient.ndim > 1]
     return torch.stack([gradient.norm() for gradient in weights or gradients]).min()
+
+
+def _gradients(network: nn.Module) -> list[Tensor]:
+    return [value.grad for value in network.parameters() if value.grad is not None]
 
 
 def auc(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

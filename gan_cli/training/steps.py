@@ -4,10 +4,9 @@ D, the discriminator, learns to give real samples high logits and fakes low ones
 fakes to which D gives high logits. An update of D gets fakes without gradient; an update of G goes through a D whose
 weights collect no gradient: the frozen D, or copies that were updated a few times (unrolling).
 
-The choices of a config are functions and numbers of the `objective`, which `objective.py` builds: losses
-(`objectives/losses.py`), penalties (`objectives/regularizers.py`), D's input (`discriminator_input.py`), unrolling and
-the choice of the best fakes (`generator_loss.py`), the order of updates (`alternation.py`), learning rates
-(`state/optimizers.py`) and the average of G's weights (`state/ema.py`).
+The choices of a config are in the `objective` (`objective.py`). It uses losses (`objectives/losses.py`), penalties
+(`objectives/regularizers.py`), the order of updates (`alternation.py`), learning rates (`state/optimizers.py`) and the
+average of G's weights (`state/ema.py`). D's input is prepared in `discriminator_input.py`.
 
 Networks run under autocast if `precision` asks for it; losses and penalties are always float32. All randomness depends
 only on (seed, purpose, count), where count is the number of earlier updates of that network. So `batches.draw(update)`
@@ -16,7 +15,7 @@ returns the same batch each time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -24,22 +23,19 @@ from torch import Tensor, nn
 
 from gan_cli.data.dataset import Batches
 from gan_cli.device import to_device
-from gan_cli.models.freezing import no_grad_in_train_mode, without_statistics_updates
+from gan_cli.models.freezing import frozen, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.regularizers import PenaltyInputs
 from gan_cli.randomness import derive_seed, generator_for
-from gan_cli.state.optimizers import set_learning_rate
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.alternation import is_first_of_generator, is_last_of_discriminator, next_network
+from gan_cli.training.discriminator_input import adapt_augmentation, discriminator_inputs
 from gan_cli.training.objective import DiscriminatorPass, Objective
 
 
 def training_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput | None:
-    """Makes the next update, of D or of G. Returns G's output, or None after an update of D.
-
-    For callers without a `Run`; the training loop (`loop.py`) does the same.
-    """
+    """Makes the next update, of D or of G. Returns G's output, or None after an update of D."""
     if next_network(state.counters, objective.alternation) == "discriminator":
         discriminator_step(state, objective, batches)
         return None
@@ -55,7 +51,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     rng = generator_for(objective.seed, "penalty", update)  # for augmentation and noise too
     penalties = objective.due_penalties(update)  # among them D's classification loss, if there is one
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    microbatches = Microbatches(objective.accumulate)
+    microbatches = Microbatches(objective.config.training.accumulate)
     for real, condition, latents in microbatches.split(all_real, all_conditions, all_latents):
         fake = _fakes_for_discriminator(state, objective, latents, condition)
         forward = _discriminate_both(state, objective, real, fake, condition, rng)
@@ -66,14 +62,12 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         total = loss + sum(each.weight * value for each, value in zip(penalties, values.values(), strict=True))
         microbatches.backward(total, {"loss": loss, "real": real_logits, "fake": fake_logits, **values})
     learning_rate = _optimizer_step(state, objective, "discriminator")
-    for constrain in objective.weight_constraints:
-        constrain(state.discriminator)
+    objective.constrain_weights(state.discriminator)
     real_logits, fake_logits = (_mean_of_patches(microbatches.merged(name)) for name in ("real", "fake"))
     values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
     output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
-    for name, updated in objective.penalty_state_updates.items():
-        state.penalty_state[name] = updated(state.penalty_state[name], real_logits, fake_logits)
-    objective.adapt_augmentation(state, real_logits)
+    objective.update_penalty_state(state, real_logits, fake_logits)
+    adapt_augmentation(state, real_logits, objective.config.training.ada_target, objective.batch_size)
     state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
     state.discriminator_output = output
     state.counters.d_updates += 1
@@ -84,12 +78,12 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
     """Updates G, and then the exponential moving average (EMA) of its weights. No weight or buffer of D changes."""
     rng = generator_for(objective.seed, "present", state.counters.step)  # for augmentation and noise
     state.generator_optimizer.zero_grad(set_to_none=True)
-    microbatches = Microbatches(objective.accumulate)
+    microbatches = Microbatches(objective.config.training.accumulate)
+    epochs = state.counters.images_seen(objective.batch_size) // len(batches.dataset)
     for fake, condition, real in _fakes_for_generator(state, objective, batches, microbatches):
         compared = real if objective.needs_real_logits else None
         on_fake, real_logits = _discriminate_fakes(state, objective, fake, compared, condition, rng)
-        # the share of fakes that G learns from falls with the epochs, which D's updates count
-        fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, state.counters.d_updates)
+        fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, epochs)
         loss = objective.generator_loss(fake_logits, real_logits)
         values = {each.name: each.compute(state.discriminator, fake, real, condition) for each in objective.auxiliary}
         total = objective.adversarial_weight * loss + objective.classification_loss(on_fake, condition)
@@ -100,7 +94,8 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
     state.counters.step += 1  # a step is one update of G
     objective.update_ema(state)
     values = {each.name: microbatches.merged(each.name) for each in objective.auxiliary}
-    return GeneratorStepOutput(microbatches.merged("loss"), learning_rate, values)
+    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate, values)
+    return state.generator_output
 
 
 # --- fakes -------------------------------------------------------------------------------------------------------
@@ -108,12 +103,13 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
 
 def draw_latents(objective: Objective, purpose: str, count: int) -> Tensor:
     """Returns latents `[batch_size, latent_dim]` on the CPU, which depend only on seed, purpose and count."""
-    return objective.latent.draw(generator_for(objective.seed, f"latent/{purpose}", count), objective.batch_size)
+    latents = torch.empty(objective.batch_size, objective.latent.dim)
+    return objective.latent.fill(latents, generator_for(objective.seed, f"latent/{purpose}", count))
 
 
 def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Condition | None) -> Tensor:
     """Returns G's samples from latents, float32."""
-    with objective.autocast():
+    with objective.autocast(state.device):
         return state.compiled_or_plain("generator")(latents, condition).float()
 
 
@@ -125,7 +121,7 @@ def _fakes_for_discriminator(
         state.fakes = generate_fakes(state, objective, latents, condition)
         return state.fakes.detach()
     state.fakes = None
-    with no_grad_in_train_mode(state.generator):
+    with torch.no_grad(), frozen(state.generator):
         return generate_fakes(state, objective, latents, condition)
 
 
@@ -141,9 +137,7 @@ def _fakes_for_generator(
     step, last_d_update = state.counters.step, state.counters.d_updates - 1
     batch = batches.draw(last_d_update) if objective.needs_real else None
     all_real = None if batch is None else batch.samples
-    if objective.reuse_fakes and is_first_of_generator(
-        state.counters, objective.alternation
-    ):  # then there is only one microbatch, see objective.py
+    if objective.reuse_fakes and is_first_of_generator(state.counters, objective.alternation):  # in one microbatch
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
         _seed_layers(state, objective, "generator", step)  # last, so that D draws the same if fakes were recreated
         yield fakes, batches.condition(last_d_update) if batch is None else batch.condition, all_real
@@ -167,19 +161,6 @@ def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batc
 # --- D's outputs -------------------------------------------------------------------------------------------------
 
 
-def prepare_for_discriminator(
-    state: TrainState,
-    objective: Objective,
-    batches: Sequence[Tensor | None],
-    condition: Condition | None,
-    rng: torch.Generator,
-) -> tuple[list[Any], Condition | None]:
-    """Applies the configured augmentation, noise and packing to batches of samples, and to their condition."""
-    probability = 1.0 if state.augment_probability is None else state.augment_probability  # None: always augment
-    prepare, progress = objective.discriminator_input.prepare_together, state.counters.progress
-    return prepare(batches, condition, rng, probability=probability, progress=progress)
-
-
 def _discriminate_both(
     state: TrainState,
     objective: Objective,
@@ -193,11 +174,12 @@ def _discriminate_both(
     One pass over both is used only if D's output for a sample does not depend on the other samples, or only on groups
     that do not mix real and fake. Otherwise two passes, so that batch normalization does not mix them.
     """
-    (real, fake), condition = prepare_for_discriminator(state, objective, (real, fake), condition, rng)
+    training = objective.config.training
+    (real, fake), condition = discriminator_inputs((real, fake), condition, state, training, rng)
     discriminator = state.compiled_or_plain("discriminator")
     # whether groups of samples in D mix real and fake depends on the size of the batch; a plugin's network may not say
     can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)
-    with objective.autocast():
+    with objective.autocast(state.device):
         if can_concatenate is None or not can_concatenate(len(real)):
             on_real = objective.discriminate(discriminator, real, condition)
             on_fake = objective.discriminate(discriminator, fake, condition)
@@ -220,8 +202,9 @@ def _discriminate_fakes(
     rng: torch.Generator,
 ) -> tuple[DiscriminatorOutput, Tensor | None]:
     """Returns D's output for the fakes, with gradient to them, and D's logits for real samples (None without them)."""
-    with objective.autocast():
-        (fake, real), condition = prepare_for_discriminator(state, objective, (fake, real), condition, rng)
+    training = objective.config.training
+    with objective.autocast(state.device):
+        (fake, real), condition = discriminator_inputs((fake, real), condition, state, training, rng)
         with objective.discriminator_for_generator(state, real, fake, condition) as discriminator:
             on_fake = objective.discriminate(discriminator, fake, condition)
             if real is None:
@@ -276,7 +259,8 @@ def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float
     network: nn.Module = getattr(state, role)
     learning_rate = objective.learning_rate(role, state.counters)
     optimizer = getattr(state, f"{role}_optimizer")
-    set_learning_rate(optimizer, learning_rate)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
     objective.clip_gradients(network)
     optimizer.step()
     return learning_rate

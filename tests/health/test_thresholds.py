@@ -62,7 +62,7 @@ def watched(config: Config, steps: int, plant: Plant | None = None, at: int = -1
         output = training_step(state, run.objective, batches)
         step = state.counters.step
         if output is not None and step % config.training.log_every == 0:
-            values = step_metrics(run, output, timer)
+            values = step_metrics(run, timer)
             try:
                 require_finite(state, {name: torch.tensor(value) for name, value in values.items()})
             except DivergedError:

@@ -17,7 +17,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.images import animation, grid
 from gan_cli.launch import finish
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, read_record, write_record
-from gan_cli.training import loop
+from gan_cli.training import steps
 from support.configs import TINY_IMAGES, without
 from support.runs import assert_equal_runs, last_checkpoint
 
@@ -147,7 +147,7 @@ def test_a_run_that_goes_on_has_not_ended(
     def killed(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "generator_step", killed)
+    monkeypatch.setattr(steps, "generator_step", killed)
     train(f"resume={run}", "extra_steps=1", code=130)
     assert "ended" not in read_record(run)
 

@@ -13,7 +13,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import is_out_of_memory
 from gan_cli.launch import batch_trials, out_of_memory
 from gan_cli.models.generate import run_in_batches
-from gan_cli.training import loop
+from gan_cli.training import steps
 from support.commands import error_line, run_process, write_text
 from support.configs import TINY_IMAGES, compose, without
 
@@ -71,7 +71,7 @@ def test_a_run_that_has_begun_can_be_resumed_with_less(
 
     run = train(*TINY_IMAGES, "steps=2")
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "generator_step", fails)
+        patched.setattr(steps, "generator_step", fails)
         patched.setattr(out_of_memory, "_find_batch", lambda config, dataset: {"batch_size": 4})
         line = error_line(capsys, "train", f"resume={run}", "extra_steps=1")
     assert re.search(f"; batch_size=4 works here: add it to gan-train resume={run}$", line), line
@@ -89,7 +89,7 @@ def test_samples_are_made_in_batches_that_fit() -> None:
 
     network.parameters = lambda: iter([torch.empty(0)])  # type: ignore[attr-defined]
     latents = torch.arange(20.0).view(10, 2)
-    made = list(run_in_batches(network, lambda part: (latents[part], None), 10, 8))  # type: ignore[arg-type]
+    made = list(run_in_batches(network, latents, None, 8))  # type: ignore[arg-type]
     assert torch.equal(torch.cat(made), latents)
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
 

@@ -399,7 +399,7 @@ def test_an_evaluation_that_fails_does_not_end_a_run(
     def fail(*arguments: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(periodic_evaluation, "_class_accuracy", fail)
+    monkeypatch.setattr(periodic_evaluation, "_classes_to_find", fail)
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=2")
     assert "warning: samples were not evaluated (boom)" in (run / "train.log").read_text()
     assert (run / "checkpoints" / "last.safetensors").exists()

@@ -80,11 +80,11 @@ class Game:
         return unrolled_parameters(
             self.D,
             lambda call: LOSS.discriminator(real_logits=call(self.real), fake_logits=call(fake)),
-            rule=self.rule,
-            settings=self.settings,
-            optimizer_state=optimizer_state_of(self.optimizer, self.D),
-            steps=steps,
+            optimizer_state_of(self.optimizer, self.D),
+            steps,
+            name=self.rule,
             lr=self.lr,
+            **self.settings,
         )
 
     def loss(self, steps: int, *, first_order: bool = False) -> Tensor:
@@ -337,8 +337,6 @@ def test_a_loss_may_hold_a_penalty() -> None:
 
     fake = game.G(game.latent)
     before = bytes_of(game)
-    parameters = unrolled_parameters(
-        game.D, loss_of, rule="adam", settings=game.settings, optimizer_state={}, steps=2, lr=game.lr
-    )
+    parameters = unrolled_parameters(game.D, loss_of, {}, 2, name="adam", lr=game.lr, **game.settings)
     assert game.slope(with_parameters(game.D, parameters)(fake).mean()).isfinite().all()
     assert_same(bytes_of(game), before)

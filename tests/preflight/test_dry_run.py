@@ -21,7 +21,7 @@ from gan_cli.models.build_networks import count_parameters
 from gan_cli.preflight import trial_run
 from gan_cli.preflight.dry_run import _recorded_shapes
 from gan_cli.state.train_state import TrainState, build_state
-from gan_cli.training import loop
+from gan_cli.training import steps
 from support.configs import TINY_IMAGES, compose, without
 
 
@@ -93,14 +93,14 @@ def test_nothing_is_left_if_it_fails_or_is_stopped(
     here: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [*TINY_IMAGES, "dry_run=true"]
-    step = trial_run.generator_step
+    step = steps.generator_step
 
     def spoil(state: TrainState, *arguments: Any) -> Any:
         torch.nn.init.constant_(next(state.generator.parameters()), torch.nan)
         return step(state, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trial_run, "generator_step", spoil)
+        patch.setattr(steps, "generator_step", spoil)
         assert run_command("train", command) == 4
     assert "is not finite" in capsys.readouterr().err
 
@@ -157,8 +157,7 @@ def delayed(step: Callable[..., Any]) -> Callable[..., Any]:
 def test_the_estimate_is_near_to_what_a_run_takes(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (loop, trial_run):
-        monkeypatch.setattr(module, "generator_step", delayed(module.generator_step))
+    monkeypatch.setattr(steps, "generator_step", delayed(steps.generator_step))
     every = ["training.log_every=1", "training.checkpoint_every=4", "training.sample_every=10"]
     command = [*without(TINY_IMAGES, "training."), *every, "steps=20", "keep=2"]
     monkeypatch.setattr(trial_run, "MOST_SECONDS", 0.5)

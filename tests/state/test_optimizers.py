@@ -10,7 +10,6 @@ from gan_cli.state.optimizers import (
     build_optimizer,
     load_state_tensors,
     rate_multiplier,
-    set_learning_rate,
     slots_of,
     state_tensors,
 )
@@ -87,12 +86,6 @@ def test_schedules() -> None:
     late = [rate_multiplier("late_linear", step, 100) for step in (0, 29, 30, 65, 100, 120)]
     assert late == pytest.approx([1, 1, 1, 0.5, 0, 0])
     assert rate_multiplier("cosine", 50, None) == 1  # a time budget is still being measured
-
-
-def test_set_learning_rate() -> None:
-    optimizer = build_optimizer(nn.Linear(1, 1), name="adam", lr=0.1, **SETTINGS["adam"])
-    set_learning_rate(optimizer, 0.25)
-    assert optimizer.param_groups[0]["lr"] == 0.25
 
 
 def test_average_moves_by_its_decay_and_carries_statistics() -> None:

@@ -14,28 +14,27 @@ import torch
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.state.train_state import TrainState, build_state
-from gan_cli.training import loop
+from gan_cli.training import steps
 from gan_cli.training.objective import build_objective
-from gan_cli.training.steps import training_step
 
 
-def train_in_memory(config: Config, steps: int | None = None) -> TrainState:
-    """Trains for `steps`, by default for the steps of the config, without a run folder. Returns the state."""
+def train_in_memory(config: Config, last_step: int | None = None) -> TrainState:
+    """Trains up to `last_step`, by default for the steps of the config, without a run folder. Returns the state."""
     dataset = build_dataset(config.dataset, config.image_size)
     config = with_classes(config, dataset)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, dataset, state.device)
     objective = build_objective(config, batches)
-    while state.counters.step < (config.steps if steps is None else steps):
-        training_step(state, objective, batches)
+    while state.counters.step < (config.steps if last_step is None else last_step):
+        steps.training_step(state, objective, batches)
     return state
 
 
 def wrap_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
     """Calls `around(step, state, objective, batches)` in place of each update; `step` is the update's function."""
     for name in ("discriminator_step", "generator_step"):
-        monkeypatch.setattr(loop, name, partial(around, getattr(loop, name)))
+        monkeypatch.setattr(steps, name, partial(around, getattr(steps, name)))
 
 
 def plant_nan(monkeypatch: pytest.MonkeyPatch, after_step: int) -> None:

@@ -17,7 +17,6 @@ from gan_cli.state import optimizers
 from gan_cli.state.train_state import Counters, DiscriminatorStepOutput, GeneratorStepOutput, TrainState, build_state
 from gan_cli.training.alternation import Alternation, next_network
 from gan_cli.training.discriminator_input import ADA_RAMP
-from gan_cli.training.generator_loss import top_share
 from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, training_step
 from support.configs import TINY_IMAGES, compose, without
@@ -563,11 +562,10 @@ def test_top_k_learns_from_what_d_likes_best() -> None:
         "training.top_k=0.5", "regularizer=none", "architecture.generator.normalization=none"
     )
     batches = build_batches(config, dataset, CPU)
-    assert top_share(config.training.top_k, 0, batches) == 1
-    assert top_share(config.training.top_k, 10 * 25, batches) == pytest.approx(
-        0.99**10
-    )  # 25 updates are an epoch of 200
-    assert top_share(config.training.top_k, 10_000, batches) == 0.5
+    objective = build_objective(config, batches)
+    assert objective.top_share(0) == 1
+    assert objective.top_share(10) == pytest.approx(0.99**10)
+    assert objective.top_share(400) == 0.5
     update_discriminator(config, state, dataset)
     state.counters.d_updates = 10_000
     latent = draw_latents(objective_of(config, dataset), "generator", 0)
