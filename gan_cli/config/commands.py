@@ -68,6 +68,16 @@ class SampleConfig:
     label_index: Several[Annotated[Integer, Field(ge=0, le=10**6)]] | None = Field(
         description="the requested classes by number, from 0"
     )
+    input: Text | None = Field(
+        None,
+        description="for a run with task=translation, inpainting or super_resolution: an image or a folder of images;"
+        " held-out images of the run's data unless set",
+    )
+    mask: Text | None = Field(
+        None,
+        description="for task=inpainting: an image of the input's size, white where it is painted; drawn as in training"
+        " unless set",
+    )
     format: Literal["grid", "images", "npz", AnimationFormat, "frames"] = Field(
         description="grid: one image of all samples; images: a file each; npz: arrays; animations: interpolate from"
         " seed to seed, walk also back to the first, progress of the run's grids; frames: interpolate as numbered"

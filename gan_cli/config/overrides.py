@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Keys whose value is a path.
 PATH_KEYS = (
-    "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data",
+    "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data", "input", "mask",
     "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
 PATH_LIST_KEY = "dataset.path"  # the value may be a list of paths

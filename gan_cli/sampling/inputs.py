@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from gan_cli.config.options.datasets import Folder
@@ -149,9 +148,3 @@ def _errors_of(key: str) -> Iterator[None]:
         yield
     except GanCliError as error:
         raise type(error)(str(error).replace("dataset.path", key)) from None
-
-
-def repeat_for_seeds(given: list[GivenImage], seeds: int) -> Condition:
-    """Returns the condition of all inputs, each repeated for `seeds` samples. All inputs must have one size."""
-    parts = zip(*(image.condition for image in given), strict=True)
-    return Condition(*(None if part[0] is None else torch.cat(part).repeat_interleave(seeds, 0) for part in parts))

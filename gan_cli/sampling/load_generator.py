@@ -50,6 +50,7 @@ from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import task_of
 
 Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
@@ -123,6 +124,11 @@ class LoadedGenerator:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.card.classes
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it makes images from images."""
+        return task_of(self.card.task).make_condition is not None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

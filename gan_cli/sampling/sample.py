@@ -28,11 +28,13 @@ from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.images.animation import write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
-from gan_cli.sampling import interpolation
+from gan_cli.sampling import input_samples, interpolation
+from gan_cli.sampling.inputs import GivenImage
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
 from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, writing_to
 from gan_cli.storage.run_folder import write_json
+from gan_cli.training.inputs import OUTPUTS
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"
@@ -62,10 +64,15 @@ def sample(config: SampleConfig) -> int:
     rows = _requested_rows(config, generator)
     if config.format == "images" and len(generator.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
-    animation, sidecar_fields, requested = None, dict[str, Any](), rows
+    animation, sidecar_fields, requested, given = None, dict[str, Any](), rows, list[GivenImage]()
+    input_samples.check_options(config, generator)
     if config.format in ANIMATION_FORMATS:
         listed = () if config.seeds is None else seeds
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
+    elif generator.takes_images:
+        given = input_samples.given_images(config, generator)
+        seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, OUTPUTS))
+        sidecar_fields = {"inputs": [{"name": image.name, "sha256": image.sha256} for image in given]}
     else:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         requested = distribute_evenly(rows, len(seeds))
@@ -76,6 +83,8 @@ def sample(config: SampleConfig) -> int:
             part, sidecar = temporary / f"part{suffix}", temporary / "sidecar.json"
             if animation is not None:
                 write_animation(animation, part)
+            elif given:
+                input_samples.write(config, generator, given, rows, seeds, part)
             else:
                 _write(config, generator, requested, seeds, part)
             _write_sidecar(config, generator, requested, seeds, sidecar_fields, sidecar)
@@ -96,6 +105,8 @@ def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Seque
     parts = [generator.path.stem]
     if config.format in ANIMATION_FORMATS:
         parts.append(config.format)
+    if config.input is not None:
+        parts.append(_file_name_part(Path(config.input).stem))
     if config.label is not None:
         parts.append(_file_name_part(config.label))
     elif config.label_index is not None:

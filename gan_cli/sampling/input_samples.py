@@ -1,0 +1,108 @@
+"""Samples of generators that make images from images: a row of a grid, or files, for each input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
+from gan_cli.data.dataset import to_uint8
+from gan_cli.data.labels import RequestedCondition, encode_requested
+from gan_cli.errors import UsageError
+from gan_cli.images import grid
+from gan_cli.images.input_rows import draw_input_rows
+from gan_cli.models.generate import generate
+from gan_cli.sampling.inputs import GivenImage, held_out_inputs, read_inputs
+from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
+from gan_cli.tasks.condition import Condition
+from gan_cli.training.inputs import SHOWN
+
+
+def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
+    """Raises UsageError if `input` or `mask` is given to a generator without images, or an animation to one with."""
+    if generator.takes_images:
+        if config.format in ANIMATION_FORMATS:
+            raise UsageError(f"format={config.format}: is for generators without input, use grid, images or npz")
+        return
+    for key in ("input", "mask"):
+        if getattr(config, key) is not None:
+            raise UsageError(f"{key}: this checkpoint generates from noise and takes no image, leave it out")
+
+
+def given_images(config: SampleConfig, generator: LoadedGenerator) -> list[GivenImage]:
+    """Returns the inputs: those of the options `input` and `mask`, or held-out images of the run's data."""
+    if config.input is not None:
+        return read_inputs(generator, config.input, config.mask)
+    if config.mask is not None:
+        raise UsageError("mask: is for the image that input= names, give that too")
+    return held_out_inputs(generator, SHOWN)
+
+
+def seeds_of_each(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> Sequence[int]:
+    """Returns the seeds of the samples of each input: one without a latent, which is said if more were requested."""
+    if generator.latent.dim or len(seeds) == 1:
+        return seeds
+    if config.n is not None or config.seeds is not None:
+        print("one result for each input: this generator has no latent, so that seeds change nothing", flush=True)
+    return seeds[:1]
+
+
+def write(
+    config: SampleConfig,
+    generator: LoadedGenerator,
+    given: Sequence[GivenImage],
+    rows: Sequence[RequestedCondition],
+    seeds: Sequence[int],
+    target: Path,
+) -> None:
+    """Writes a sample of each seed for each input to `target`. `rows` are the requested classes, if there are any."""
+    outputs = [_samples(config, generator, image, rows, seeds) for image in given]
+    if config.format == "images":
+        _write_images(given, outputs, seeds, target)
+        return
+    shapes = {tuple(samples.shape) for samples in outputs}
+    if len(shapes) > 1:
+        raise UsageError(f"format={config.format}: the inputs have {len(shapes)} sizes, use format=images")
+    if config.format == "npz":
+        images = to_uint8(torch.cat(outputs)).permute(0, 2, 3, 1).numpy()
+        np.savez(target, images=images, names=np.array([image.name for image in given]))
+        return
+    parts = zip(*(image.condition for image in given), strict=True)
+    condition = Condition(*(None if part[0] is None else torch.cat(part) for part in parts))
+    known = [image.truth for image in given if image.truth is not None]
+    truth = torch.stack(known) if len(known) == len(given) else None
+    pixels, lengths = draw_input_rows(condition, torch.stack(outputs), truth)
+    grid.save_png(grid.draw_grid(pixels, lengths), target)
+
+
+def _samples(
+    config: SampleConfig,
+    generator: LoadedGenerator,
+    image: GivenImage,
+    rows: Sequence[RequestedCondition],
+    seeds: Sequence[int],
+) -> Tensor:
+    """Returns the samples of one input, float32 `[len(seeds), C, H, W]`."""
+    condition = image.condition.map(lambda part: part.expand(len(seeds), *part.shape[1:]))
+    if generator.classes and condition.labels is None:
+        requested = [rows[number % len(rows)] for number in range(len(seeds))]
+        condition = condition._replace(labels=encode_requested(generator.classes, requested, seeds))
+    batches = generate(generator.network, generator.latent, seeds, config.batch_size, config.truncation, condition)
+    return require_finite(generator, torch.cat(list(batches)))
+
+
+def _write_images(
+    given: Sequence[GivenImage], outputs: Sequence[Tensor], seeds: Sequence[int], folder: Path
+) -> None:
+    """Writes each sample to a file such as `photo_seed_000003.png`."""
+    folder.mkdir()
+    same = Counter(image.name for image in given)
+    for number, (image, samples) in enumerate(zip(given, outputs, strict=True)):
+        name = image.name if same[image.name] == 1 else f"{number:04d}_{image.name}"
+        for seed, sample in zip(seeds, to_uint8(samples), strict=True):
+            grid.draw_image(sample).save(folder / f"{name}_seed_{seed:06d}.png")
