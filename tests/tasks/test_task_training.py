@@ -15,12 +15,12 @@ from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import CompletedGenerator
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
-from gan_cli.state.train_state import build_state, load_state_tensors, state_tensors
+from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.discriminator_input import discriminator_inputs
 from gan_cli.training.inputs import shown_inputs
 from gan_cli.training.objective import build_objective
-from gan_cli.training.steps import discriminator_step, generator_step
+from gan_cli.training.steps import discriminator_step, generator_step, training_step
 from support.commands import error_line
 from support.configs import compose, without
 from support.training import train_in_memory
@@ -73,19 +73,22 @@ def test_a_run_trains_draws_and_logs(task: str, train: Callable[..., Path]) -> N
 )
 def test_an_interrupted_run_ends_as_an_unbroken_one(task: str, more: tuple[str, ...]) -> None:
     config = compose(*without([*RUNS[task], *TINY], "steps"), "steps=2", *more)
-    state = train_in_memory(config)
-    unbroken = state_tensors(state)
+    unbroken = state_tensors(train_in_memory(config))
     dataset = build_dataset(config.dataset, config.image_size)
     batches = build_batches(config, dataset, torch.device("cpu"))
-    again = train_in_memory(config, steps=1)
-    resumed = build_state(config, torch.device("cpu"))
-    resumed.counters.total_steps = config.steps
-    load_state_tensors(resumed, {name: tensor.clone() for name, tensor in state_tensors(again).items()})
-    resumed.counters.step, resumed.counters.d_updates = again.counters.step, again.counters.d_updates
     objective = build_objective(config, batches)
-    for _ in range(config.training.n_critic):
-        discriminator_step(resumed, objective, batches)
-    generator_step(resumed, objective, batches)
+
+    def continue_to(step: int, state: TrainState) -> TrainState:
+        state.counters.total_steps = config.steps
+        while state.counters.step < step:
+            training_step(state, objective, batches)
+        return state
+
+    stopped = continue_to(1, build_state(config, torch.device("cpu")))
+    resumed = build_state(config, torch.device("cpu"))
+    load_state_tensors(resumed, {name: tensor.clone() for name, tensor in state_tensors(stopped).items()})
+    resumed.counters.step, resumed.counters.d_updates = stopped.counters.step, stopped.counters.d_updates
+    continue_to(2, resumed)
     ended = state_tensors(resumed)
     assert ended.keys() == unbroken.keys()
     assert all(torch.equal(ended[name], tensor) for name, tensor in unbroken.items())
