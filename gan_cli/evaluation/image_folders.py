@@ -40,11 +40,10 @@ Sides = tuple[int, int]  # height and width
 class FolderSummary(NamedTuple):
     """What is known about the images of a folder.
 
-    `key` is the option that named the folder, real or fake. `sizes` counts the sizes of the first MEASURED images.
-    `grey` is the number of grey images among these. `files` is the number of all images in the folder.
+    `sizes` counts the sizes of the first MEASURED images. `grey` is the number of grey images among these. `files` is
+    the number of all images in the folder.
     """
 
-    key: str
     sizes: Counter[Sides]
     grey: int
     files: int
@@ -129,20 +128,18 @@ def _errors_of(key: str) -> Iterator[None]:
 
 def _with_own_keys(text: str, key: str) -> str:
     """Returns the text with the options of gan-eval in place of those of a data set."""
-    own = {"dataset.path": key, ", or set dataset.on_bad=skip": ""}
-    own |= {f"dataset.{each}": each for each in ("follow_links", "max_pixels")}
-    for theirs, ours in own.items():
-        text = text.replace(theirs, ours)
-    return text
+    text = text.replace("dataset.path", key).replace(", or set dataset.on_bad=skip", "")
+    return text.replace("dataset.follow_links", "follow_links").replace("dataset.max_pixels", "max_pixels")
 
 
 # --- their sizes -------------------------------------------------------------------------------------------------
 
 
-def _summarize(key: str, path: str, follow_links: bool = False) -> FolderSummary:
+def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
     with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
-        files, headers = len(reader.listing.files), list(_headers(reader))
-    return FolderSummary(key, Counter(sides for sides, _ in headers), sum(grey for _, grey in headers), files)
+        headers = list(_headers(reader))
+        sizes, grey = Counter(sides for sides, _ in headers), sum(grey for _, grey in headers)
+        return FolderSummary(sizes, grey, len(reader.listing.files))
 
 
 def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
@@ -177,20 +174,19 @@ def _size_text(sides: Sides) -> str:
 def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, fit: str) -> list[str]:
     """Returns a line for each folder whose images change: how many are fitted, shrunk and enlarged."""
     lines = []
-    for folder in summaries:
-        changed = shrunk = enlarged = 0
-        share = 0.0
-        for (height, width), count in folder.sizes.items():
-            change = compute_fit(width, height, size, fit)
-            if change.share > 0:
-                changed, share = changed + count, share + count * change.share
-            shrunk += count * change.shrunk
-            enlarged += count * change.enlarged
-        changes = [f"{changed:,} {_change_of_proportions(fit, share / changed)}"] if changed else []
-        changes += [f"{count:,} {verb}" for count, verb in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
+    for key, folder in zip(("real", "fake"), summaries, strict=True):
+        fits = [(compute_fit(width, height, size, fit), count) for (height, width), count in folder.sizes.items()]
+        changed = sum(count for each, count in fits if each.share > 0)
+        share = sum(count * each.share for each, count in fits) / max(changed, 1)
+        counts = {
+            _change_of_proportions(fit, share): changed,
+            "shrunk": sum(count for each, count in fits if each.shrunk),
+            "enlarged": sum(count for each, count in fits if each.enlarged),
+        }
+        changes = [f"{count:,} {what}" for what, count in counts.items() if count]
         if changes:
             of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
-            lines.append(f"size: {folder.key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
+            lines.append(f"size: {key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
     return lines
 
 

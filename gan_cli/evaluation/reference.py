@@ -19,7 +19,7 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.classifier import ClassifierLoader, load_assessed_classifier
+from gan_cli.evaluation.metrics.classifier import ClassifierLoader, LabelledImages, load_assessed_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
@@ -75,7 +75,7 @@ def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Ext
         attributes = [Attribute("", 0, DIGITS)]
 
     otherwise = "images are compared in random features"
-    found, summary = load(whole.fingerprint, images, labels, attributes, log, otherwise)
+    found, summary = load(LabelledImages(images, labels, attributes, whole.fingerprint), log, otherwise)
     if found is None:
         extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
         return dataclasses.replace(extractor, why=summary)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from gan_cli.data.labels import Attribute
 from gan_cli.device import synchronize
 from gan_cli.errors import CheckpointError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
 from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_samples
-from gan_cli.evaluation.metrics.classifier import STEPS, Classifier, describe_too_few, train_classifier
+from gan_cli.evaluation.metrics.classifier import (
+    STEPS,
+    Classifier,
+    LabelledImages,
+    describe_too_few,
+    train_classifier,
+)
 from gan_cli.evaluation.real_data import MIN_SAMPLES, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from gan_cli.preflight.data_audit import Row
@@ -138,23 +141,15 @@ class BriefClassifiers:
         self.seconds = 0.0
         self._trained: dict[tuple[int, ...], Classifier] = {}
 
-    def __call__(
-        self,
-        fingerprint: str,
-        samples: Tensor,
-        labels: Tensor,
-        attributes: Sequence[Attribute],
-        log: LogCallback,
-        otherwise: str,
-    ) -> tuple[Classifier | None, str]:
-        too_few = describe_too_few(labels)
+    def __call__(self, data: LabelledImages, log: LogCallback, otherwise: str) -> tuple[Classifier | None, str]:
+        too_few = describe_too_few(data.labels)
         if too_few:
             return None, too_few
-        key = (samples.shape[1], *(attribute.size for attribute in attributes))
+        key = (data.images.shape[1], *(attribute.size for attribute in data.attributes))
         if key not in self._trained:
             started = time.perf_counter()
-            samples, labels = samples[:FEW_IMAGES], labels[:FEW_IMAGES]
-            self._trained[key] = train_classifier(samples, labels, attributes, steps=FEW_STEPS)
+            few = data._replace(images=data.images[:FEW_IMAGES], labels=data.labels[:FEW_IMAGES])
+            self._trained[key] = train_classifier(few, FEW_STEPS)
             self.seconds += (time.perf_counter() - started) * STEPS / FEW_STEPS
         return self._trained[key], ""
 

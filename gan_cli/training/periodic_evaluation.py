@@ -23,7 +23,7 @@ from gan_cli.evaluation.generated_samples import (
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.classifier import Classifier, majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import Classifier, LabelledImages, majority_class_accuracy
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
@@ -219,8 +219,8 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
         return None
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
-        fingerprint, otherwise = run.batches.dataset.fingerprint, "it does not classify samples"
-        run.classifiers[key], _ = run.load_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
+        data = LabelledImages(images, labels, attributes, run.batches.dataset.fingerprint)
+        run.classifiers[key], _ = run.load_classifier(data, run.log.info, "it does not classify samples")
     return run.classifiers[key]
 
 

@@ -309,7 +309,7 @@ def test_fakes_that_are_not_used_are_told_and_all_can_be(here: Path, compared: C
 def test_figures_against_all_are_those_of_all(here: Path) -> None:
     noise(here / "real", 30)
     noise(here / "fake", 50, seed=1)
-    found = evaluate_folders(
+    found, _ = evaluate_folders(
         parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
     )
     both = read(50)
@@ -350,7 +350,8 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
             dark, bright = (index % 10, 0, 0), (255 - index % 10, 255, 255)
             write_image(here / folder / "a" / f"{index}.png", dark, (8, 8))
             write_image(here / folder / "b" / f"{index}.png", bright, (8, 8))
-    found = evaluate_folders(parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0))
+    options = parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0)
+    found, _ = evaluate_folders(options)
     assert found.about["n"] == 40  # of 80, as half of the reals make the floor
     figure = found.figures[0]
     assert figure.floor is not None
