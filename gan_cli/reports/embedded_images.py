@@ -7,8 +7,8 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -24,8 +24,7 @@ LARGEST_FRAME = 400_000  # bytes
 WEBP_QUALITY, TRIES = 80, 6  # WebP quality, and how often an image is reduced to fit
 
 
-@dataclass(frozen=True)
-class EmbeddedImage:
+class EmbeddedImage(NamedTuple):
     """An image as a `data:` address, with the width and height of its file."""
 
     uri: str
