@@ -233,9 +233,7 @@ def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: 
     if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
         return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real images"]
     sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
-    known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
-    shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
-    if not shared:
-        return []
+    known = [digest for samples in sides for digest in image_digests(samples)]
+    shared = count_shared(image_digests(fakes.samples), known)
     of = f"{shared:,} of {len(fakes):,} fakes are real images"
-    return [f"warning: {of}, the same in each pixel at {_size_text(size)}"]
+    return [f"warning: {of}, the same in each pixel at {_size_text(size)}"] if shared else []

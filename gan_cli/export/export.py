@@ -89,7 +89,7 @@ def _keep_file(part: Path, file: str, named: Path, *, overwrite: bool) -> None:
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
     """Writes all files of the folder. Returns the content of `parity.json`, the result of the comparison."""
     inputs = [example_inputs(generator, range(batch_size)) for batch_size in BATCH_SIZES]
-    expected = [run_generator(generator.network, latent, condition) for latent, condition in inputs]
+    expected = [run_generator(generator.network, *pair) for pair in inputs]
     example = example_inputs(generator, range(3))  # exporters treat a batch of 1 as a special case
     (folder / CARD).write_text(model_config_json(generator.card, format), encoding="utf-8")
     (folder / README).write_text(model_card_text(generator.card, format, name), encoding="utf-8")

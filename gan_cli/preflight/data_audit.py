@@ -58,7 +58,7 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
     rows = [Row(noun, f"{len(dataset):,} of {shape}{' coordinates' if noun == 'points' else ''}")]
     files: list[ListedFile] = []
     if config.dataset.name == "folder":
-        with open_images(config.dataset.path) as reader:
+        with open_images(config.dataset.path, follow_links=config.dataset.follow_links) as reader:
             listed = _used_files(config.dataset, reader)
             files = _usable(listed, dataset)
             rows += [_describe_unreadable(len(listed), dataset), *_describe_files(files, dataset, reader)]
@@ -188,7 +188,7 @@ def _describe_pixels(samples: Tensor, files: Sequence[ListedFile]) -> list[Row]:
     some, files = samples[::spread], files[::spread]
     among = f"{len(some):,}" if spread == 1 else f"{len(some):,} examined"
     first: dict[bytes, int] = {}
-    originals = [first.setdefault(digest, index) for index, digest in enumerate(image_digests(some, some.nbytes) or ())]
+    originals = [first.setdefault(digest, index) for index, digest in enumerate(image_digests(some, some.nbytes))]
     copies = [(index, original) for index, original in enumerate(originals) if index != original]
     constant = _nearly_constant(some).nonzero().flatten().tolist()
     names = {index: one_line(files[index].name, 40) for index in {*constant, *itertools.chain(*copies)} if files}

@@ -40,9 +40,9 @@ def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: It
     for note in notes:
         print(note)
     console.print("", _pairs_table("data", audit(config, dataset)), "")
-    trial = try_everything(run)
-    console.print(_pairs_table("trial", trial.rows), "")
-    steps, parts = steps_and_parts(config, trial.costs, run.objective.alternation, _planned_steps(run))
+    rows, costs = try_everything(run)
+    console.print(_pairs_table("trial", rows), "")
+    steps, parts = steps_and_parts(config, costs, run.objective.alternation, _planned_steps(run))
     console.print(_estimate_table(parts, steps), "")
     needed, free = sum(part.size for part in parts), free_bytes(Path(config.output))
     shown = one_line(config.output, 60)

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -25,7 +24,7 @@ from gan_cli.evaluation.metrics.classifier import (
 from gan_cli.evaluation.real_data import MIN_SAMPLES, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from gan_cli.preflight.data_audit import Row
-from gan_cli.preflight.estimate import Cost, Costs, format_bytes, format_seconds
+from gan_cli.preflight.estimate import Costs, format_bytes, format_seconds
 from gan_cli.state import checkpoint
 from gan_cli.state.train_state import GeneratorStepOutput, require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST
@@ -48,18 +47,12 @@ SAMPLES = 100  # of the metric
 FEW_STEPS, FEW_IMAGES = 10, 1000  # of the classifier
 
 
-class Trial(NamedTuple):
-    """What was done, in words, and what each part costs once."""
-
-    rows: list[Row]
-    costs: Costs
-
-
-def try_everything(run: Run) -> Trial:
+def try_everything(run: Run) -> tuple[list[Row], Costs]:
     """Does some steps, one grid, one metric and one checkpoint round trip. Writes into `run.folder` alone.
 
-    Raises DivergedError if a number is not finite, UsageError if a metric does not suit the data, CheckpointError if
-    the checkpoint that is read differs from the state.
+    Returns rows that say what was done, and what each part of a run costs once. Raises DivergedError if a number is not
+    finite, UsageError if a metric does not suit the data, CheckpointError if the checkpoint that is read differs from
+    the state.
     """
     timer = RunTimer(run.state)
     save_real_samples(run)
@@ -76,26 +69,20 @@ def try_everything(run: Run) -> Trial:
     with timer.pause("checkpoint"):
         run.save_checkpoint(metrics_to_keep(run))
     peak = _describe_peak(run)  # before the checkpoint is read, because a run does not read its own
-    seconds, saved = timer.pause_seconds, run.folder / CHECKPOINTS / LAST
-    grid_size, frame_size, checkpoint_size = map(_size, (grid_path(run), run.folder / PROGRESS, saved))
-    checkpoint_text = f"{format_bytes(checkpoint_size)}, saved in {format_seconds(seconds['checkpoint'])}"
+    saved = run.folder / CHECKPOINTS / LAST
+    files = {"grid": grid_path(run), "frame": run.folder / PROGRESS, "checkpoint": saved}
+    sizes = {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
+    sizes["log"] = len(json.dumps(values)) + 1
+    seconds = {**timer.pause_seconds, "update": update_seconds, "evaluation": evaluation, "preparation": preparation}
+    checkpoint_text = f"{format_bytes(sizes['checkpoint'])}, saved in {format_seconds(seconds['checkpoint'])}"
     rows = [
         Row("step", step_text),
-        Row("grid", f"{format_bytes(grid_size)}, written in {format_seconds(seconds['grid'])}"),
+        Row("grid", f"{format_bytes(sizes['grid'])}, written in {format_seconds(seconds['grid'])}"),
         Row("metric", metric_text),
         Row("checkpoint", f"{checkpoint_text}, {_try_reading(run, saved)}"),
         Row("peak memory", peak),
     ]
-    costs = Costs(
-        update=Cost(update_seconds),
-        log=Cost(seconds["log"], len(json.dumps(values)) + 1),
-        grid=Cost(seconds["grid"], grid_size),
-        frame=Cost(seconds["frame"], frame_size),
-        checkpoint=Cost(seconds["checkpoint"], checkpoint_size),
-        evaluation=Cost(evaluation),
-        preparation=Cost(preparation),
-    )
-    return Trial(rows, costs)
+    return rows, Costs(seconds, sizes)
 
 
 # --- steps -------------------------------------------------------------------------------------------------------
@@ -208,10 +195,6 @@ def _try_reading(run: Run, path: Path) -> str:
 
 
 # --- texts -------------------------------------------------------------------------------------------------------
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _describe_peak(run: Run) -> str:
