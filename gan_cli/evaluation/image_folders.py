@@ -16,7 +16,7 @@ from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
-from gan_cli.data.decoding.decode import inspect_image
+from gan_cli.data.decoding.decode import Header, read_header
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
@@ -138,17 +138,17 @@ def _with_own_keys(text: str, key: str) -> str:
 def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
     with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
         headers = list(_headers(reader))
-        sizes, grey = Counter(sides for sides, _ in headers), sum(grey for _, grey in headers)
+        sizes, grey = Counter(each.sides for each in headers), sum(each.colours == "grey" for each in headers)
         return FolderSummary(sizes, grey, len(reader.listing.files))
 
 
-def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
-    """Yields ((height, width), is grey) for each of the first MEASURED images. Skips images that cannot be read."""
+def _headers(reader: ImageReader) -> Iterator[Header]:
+    """Yields the headers of the first MEASURED images. Skips images that cannot be read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:MEASURED]:
             with contextlib.suppress(BadImageError):
-                yield inspect_image(reader.read_image(file))
+                yield read_header(reader.read_image(file))
 
 
 def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:

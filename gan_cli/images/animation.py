@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from PIL import Image, ImageChops
 
@@ -25,6 +25,7 @@ WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
 TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
+Item = TypeVar("Item")
 
 
 class Animation(NamedTuple):
@@ -145,9 +146,14 @@ def _write_mp4(animation: Animation, path: Path) -> None:
 
 def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps: int = GRID_ANIMATION_FPS) -> Animation:
     """Returns the animation of image files. If there are more than `max_frames`, evenly spaced ones are taken."""
-    count = min(len(grids), max_frames)
-    selected = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
-    return Animation(_read_same_size(selected), count, fps, LAST_FRAME_SECONDS)
+    selected = evenly_spaced(grids, max_frames)
+    return Animation(_read_same_size(selected), len(selected), fps, LAST_FRAME_SECONDS)
+
+
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Returns at most `most` of the items, with the first and the last of them."""
+    count = min(len(items), most)
+    return [items[round(index * (len(items) - 1) / max(count - 1, 1))] for index in range(count)]
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:

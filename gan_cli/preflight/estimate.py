@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from bisect import bisect_right
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,10 +41,23 @@ class Part(NamedTuple):
 def steps_and_parts(
     config: Config, costs: Costs, alternation: Alternation, total_steps: int | None
 ) -> tuple[int, list[Part]]:
-    """Returns the number of steps of a run and its parts. `total_steps` is None if a budget decides."""
+    """Returns the number of steps of a run and its parts.
+
+    If `total_steps` is None, the number is the most steps, at least 1, whose parts fit into the budget. The budget does
+    not count some of the parts.
+    """
+    parts = partial(_parts, config, costs, alternation)
     if total_steps is None:
-        total_steps = _steps_in_budget(config, costs, alternation)
-    return total_steps, _parts(config, costs, alternation, total_steps)
+        assert config.budget is not None
+        outside = ["animation", "preparing evaluations"]
+        if not fits_in_budget(costs.seconds["evaluation"], config.budget):
+            outside.append("evaluations")
+
+        def seconds(steps: int) -> float:
+            return sum(part.seconds for part in parts(steps) if part.name not in outside)
+
+        total_steps = max(1, bisect_right(range(1, MOST_STEPS), parse_duration(config.budget), key=seconds))
+    return total_steps, parts(total_steps)
 
 
 def _parts(config: Config, costs: Costs, alternation: Alternation, steps: int) -> list[Part]:
@@ -77,24 +91,9 @@ def updates_in(steps: int, alternation: Alternation) -> int:
     return steps + rounds * alternation.d_updates + warmup_rounds * (alternation.warmup - alternation.d_updates)
 
 
-def _steps_in_budget(config: Config, costs: Costs, alternation: Alternation) -> int:
-    """Returns the number of steps of which all parts that the budget counts fit into it, at least 1."""
-    assert config.budget is not None
-    outside = ["animation", "preparing evaluations"]
-    if not fits_in_budget(costs.seconds["evaluation"], config.budget):
-        outside.append("evaluations")
-
-    def seconds(steps: int) -> float:
-        return sum(part.seconds for part in _parts(config, costs, alternation, steps) if part.name not in outside)
-
-    return max(1, bisect_right(range(1, MOST_STEPS), parse_duration(config.budget), key=seconds))
-
-
 def free_bytes(output: Path) -> int:
     """Returns the free bytes where `output` is or will be created. Raises StorageError if it cannot be written."""
-    existing = output.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    existing = next(each for each in (output.absolute(), *output.absolute().parents) if each.exists())
     if not existing.is_dir():
         raise StorageError(f"output={output}: cannot hold a run, {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):

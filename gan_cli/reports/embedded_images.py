@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from gan_cli.images.animation import open_grid, remove_opacity
+from gan_cli.images.animation import evenly_spaced, open_grid, remove_opacity
 from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import SAMPLES
 
@@ -44,17 +44,11 @@ def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[Embedde
     """Returns evenly spaced grids as embedded images, with the first and the last, in at most `budget` bytes."""
     if not grids or not budget:
         return []
-    chosen = _evenly_spaced(grids, MOST_FRAMES)
-    count = min(len(chosen), max(FEWEST_FRAMES, MOST_PIXELS // max(1, *(_pixels(path) for _, path in chosen))))
-    chosen = _evenly_spaced(grids, count)
-    most = min(LARGEST_FRAME, budget // count)
+    largest = max(1, *(_pixels(path) for _, path in evenly_spaced(grids, MOST_FRAMES)))
+    chosen = evenly_spaced(grids, min(MOST_FRAMES, max(FEWEST_FRAMES, MOST_PIXELS // largest)))
+    most = min(LARGEST_FRAME, budget // len(chosen))
     images = (embed_image(path, most, step=step) for step, path in chosen)
     return [image for image in images if image is not None]
-
-
-def _evenly_spaced(grids: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Path]]:
-    count = min(len(grids), most)
-    return [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
 
 
 def _pixels(path: Path) -> int:

@@ -63,7 +63,7 @@ class LabelledImages(NamedTuple):
 class Classifier:
     """A trained network on the CPU, and its accuracy on the tenth of the data that it was not trained on."""
 
-    network: nn.Module
+    network: nn.Sequential
     accuracy: float
 
     def logits(self, images: Tensor) -> Tensor:
@@ -72,7 +72,6 @@ class Classifier:
 
     def features(self, images: Tensor) -> Tensor:
         """Inputs of the last layer, `[N, FEATURES]`, at least 0, for uint8 images `[N, C, H, W]`."""
-        assert isinstance(self.network, nn.Sequential)
         return self._apply(self.network[:-1], images)
 
     @torch.no_grad()
@@ -119,7 +118,7 @@ def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCal
     return Classifier(network, accuracy)
 
 
-def _build_network(channels: int, classes: int) -> nn.Module:
+def _build_network(channels: int, classes: int) -> nn.Sequential:
     def halved(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()]

@@ -115,18 +115,21 @@ class Memorization:
         return (self.distance.median() / self.held_out_distance.median().clamp_min(1e-12)).item()
 
     @property
+    def copy_share(self) -> float:
+        return self.copies.float().mean().item()
+
+    @property
     def flagged(self) -> bool:
         """Whether the samples count as memorized."""
-        return self.copies.float().mean().item() > MAX_COPY_SHARE or self.ratio < MIN_DISTANCE_RATIO
+        return self.copy_share > MAX_COPY_SHARE or self.ratio < MIN_DISTANCE_RATIO
 
     @property
     def verdict(self) -> str:
         """The result in one line."""
-        share, count = self.copies.float().mean().item(), len(self.copies)
-        text = f"{share:.1%} of {count:,} samples are nearer to a training image than {1 - COPY_QUANTILE:.0%}"
-        text += " of held-out images"
-        if self.flagged:
-            text += f"; at most {MAX_COPY_SHARE:.0%} is accepted" if share > MAX_COPY_SHARE else ""
+        text = f"{self.copy_share:.1%} of {len(self.copies):,} samples are nearer to a training image than"
+        text += f" {1 - COPY_QUANTILE:.0%} of held-out images"
+        if self.copy_share > MAX_COPY_SHARE:
+            text += f"; at most {MAX_COPY_SHARE:.0%} is accepted"
         if self.ratio < MIN_DISTANCE_RATIO:
             times = format_number(self.ratio, 2)
             text += f"; the median distance to a training image is {times} times that of held-out images"
