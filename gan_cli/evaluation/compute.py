@@ -236,7 +236,7 @@ def _memorization_metrics(found: Memorization, seconds: float, resamples: int, a
     masks = half_masks(count, resamples)
     repeats = (masks.double() @ found.repeats.double()) / masks.sum(1)
     usual = found.held_out_distance.median().clamp_min(1e-12)
-    ratios = torch.stack([found.distance[row].median() for row in masks]) / usual
+    ratios = torch.stack([found.nearest.distance[row].median() for row in masks]) / usual
     share, repeated, nearest = found.copies.double().mean().item(), repeats[0].item(), ratios[0].item()
     of_share = wilson_interval(share, count) if resamples > 1 else None
     of_repeated, of_nearest = confidence_interval(repeats, 0, 1), confidence_interval(ratios, 0)

@@ -15,7 +15,7 @@ from gan_cli.config.commands import EvalConfig
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
+from gan_cli.data.decoding.crop_and_pad import PAD, STRETCH, compute_fit
 from gan_cli.data.decoding.decode import Header, read_header
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
@@ -178,8 +178,13 @@ def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, f
         fits = [(compute_fit(width, height, size, fit), count) for (height, width), count in folder.sizes.items()]
         changed = sum(count for each, count in fits if each.share > 0)
         share = sum(count * each.share for each, count in fits) / max(changed, 1)
+        reshaped = {
+            CROP: f"cut to these proportions ({share:.0%} of each lost)",
+            PAD: f"padded to these proportions ({share:.0%} of each is padding)",
+            STRETCH: f"stretched to these proportions (by {share:.0%})",
+        }
         counts = {
-            _change_of_proportions(fit, share): changed,
+            reshaped[fit]: changed,
             "shrunk": sum(count for each, count in fits if each.shrunk),
             "enlarged": sum(count for each, count in fits if each.enlarged),
         }
@@ -188,15 +193,6 @@ def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, f
             of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
             lines.append(f"size: {key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
     return lines
-
-
-def _change_of_proportions(fit: str, share: float) -> str:
-    """Returns words for how the aspect ratio of images was changed. `share` has the meaning of `Fit.share`."""
-    if fit == CROP:
-        return f"cut to these proportions ({share:.0%} of each lost)"
-    if fit == PAD:
-        return f"padded to these proportions ({share:.0%} of each is padding)"
-    return f"stretched to these proportions (by {share:.0%})"
 
 
 def _list_sizes(sizes: Counter[Sides]) -> str:
