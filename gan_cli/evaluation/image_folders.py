@@ -144,8 +144,7 @@ def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
 
 def _headers(reader: ImageReader) -> Iterator[Header]:
     """Yields the headers of the first MEASURED images. Skips images that cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         for file in reader.listing.files[:MEASURED]:
             with contextlib.suppress(BadImageError):
                 yield read_header(reader.read_image(file))
