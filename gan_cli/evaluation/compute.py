@@ -4,7 +4,7 @@ The floor is the metric of other real samples in place of the generated ones: th
 
 real = find_real_data(config.dataset, config.image_size, dataset)
 reference = build_reference(real, build_extractor("auto", real), n=2000)
-metrics = evaluate_samples(reference, samples, ["frechet", "precision_recall"], resamples=0).metrics
+metrics, _ = evaluate_samples(reference, samples, ["frechet", "precision_recall"], resamples=0)
 """
 
 from __future__ import annotations
@@ -124,11 +124,6 @@ def check_metrics(reference: Reference, names: Sequence[str]) -> None:
             raise UsageError(f"metrics=[{name}]: {REQUIREMENTS[name]}" + (f"; {why}" if why else ""))
 
 
-class SampleEvaluation(NamedTuple):
-    metrics: list[MetricResult]
-    memorization: Memorization | None
-
-
 def evaluate_samples(
     reference: Reference,
     samples: Tensor,
@@ -136,13 +131,14 @@ def evaluate_samples(
     *,
     resamples: int = 200,
     progress: ProgressCallback = ignore,
-) -> SampleEvaluation:
-    """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
+) -> tuple[list[MetricResult], Memorization | None]:
+    """Returns the metrics in `names` of uint8 images `[N, C, H, W]` or points `[N, 2]`, and which images are copies.
 
-    The results have the order of METRIC_FAMILIES; memorization, which always uses pixels, is last. The name of a result
-    ends with that of the extractor, as `frechet-classifier`; the modes of points need none. Intervals come from
-    `resamples` random halves of the samples, at least 2. Floors use at most `reference.n` samples, so N should be
-    `reference.n`. Raises UsageError for a name that these data do not allow.
+    The second is None without the metric memorization. The results have the order of METRIC_FAMILIES; memorization,
+    which always uses pixels, is last. The name of a result ends with that of the extractor, as `frechet-classifier`;
+    the modes of points need none. Intervals come from `resamples` random halves of the samples, at least 2. Floors use
+    at most `reference.n` samples, so N should be `reference.n`. Raises UsageError for a name that these data do not
+    allow.
     """
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.options) & set(names)]
@@ -153,11 +149,11 @@ def evaluate_samples(
         progress("metrics", number, len(families))
         results += _compute_family(family, reference, fake, names, resamples)
     if "memorization" not in names:
-        return SampleEvaluation(results, None)
+        return results, None
     started = time.perf_counter()
     found = find_copies(reference, samples, progress)
     results += _memorization_metrics(found, time.perf_counter() - started, resamples, len(reference.data.train))
-    return SampleEvaluation(results, found)
+    return results, found
 
 
 def _compute_family(

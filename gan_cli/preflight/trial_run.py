@@ -165,7 +165,7 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     generating = time.perf_counter()
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + few)
     samples = generate_samples(generator, config, dataset, seeds, few)
-    found = evaluate_samples(reference, samples, names or ("frechet",), resamples=0).metrics
+    found, _ = evaluate_samples(reference, samples, names or ("frechet",), resamples=0)
     done = time.perf_counter()
     names_found = ", ".join(metric.name for metric in found)
     text = f"{names_found} of {count_noun(few, 'sample')}: {format_seconds(done - prepared)}"

@@ -137,7 +137,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     assert run.reference is not None
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
     samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
-    found = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0).metrics
+    found, _ = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0)
     return {metric.name: metric.value for metric in found}
 
 
