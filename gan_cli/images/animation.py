@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image, ImageChops
 from gan_cli.errors import StorageError, one_line
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.run_files import open_to_read
+from gan_cli.storage.run_folder import SAMPLES
 
 MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
 GRID_ANIMATION_FPS = 5  # frames per second of that animation
@@ -148,6 +150,13 @@ def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps:
     """Returns the animation of image files. If there are more than `max_frames`, evenly spaced ones are taken."""
     selected = evenly_spaced(grids, max_frames)
     return Animation(_read_same_size(selected), len(selected), fps, LAST_FRAME_SECONDS)
+
+
+def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
+    """Returns (step, file) of each grid of a run, by step. Leaves out grids after `last`, which a rollback undid."""
+    numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in (run / SAMPLES).glob("step_*.png")]
+    grids = sorted((int(match[1]), path) for match, path in numbered if match and path.is_file())
+    return [(step, path) for step, path in grids if last is None or step <= last]
 
 
 def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:

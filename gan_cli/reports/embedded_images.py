@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,6 @@ from PIL import Image
 
 from gan_cli.images.animation import evenly_spaced, open_grid, remove_opacity
 from gan_cli.storage.run_files import read_bytes
-from gan_cli.storage.run_folder import SAMPLES
 
 MOST_FRAMES = 60
 LARGEST_SIDE = 1280  # pixels of an embedded image
@@ -31,13 +29,6 @@ class EmbeddedImage(NamedTuple):
     width: int
     height: int
     step: int = 0
-
-
-def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
-    """Returns (step, file) of each grid of a run, by step. Leaves out grids after `last`, which a rollback undid."""
-    numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in (run / SAMPLES).glob("step_*.png")]
-    grids = sorted((int(match[1]), path) for match, path in numbered if match and path.is_file())
-    return [(step, path) for step, path in grids if last is None or step <= last]
 
 
 def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:

@@ -16,6 +16,7 @@ from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
+from gan_cli.images.animation import list_grids
 from gan_cli.reports.charts import (
     health_charts,
     logged_lines,
@@ -24,7 +25,7 @@ from gan_cli.reports.charts import (
     training_charts,
 )
 from gan_cli.reports.curves import Scale, percent, steps_scale
-from gan_cli.reports.embedded_images import embed_frames, embed_image, list_grids
+from gan_cli.reports.embedded_images import embed_frames, embed_image
 from gan_cli.reports.evaluation_table import read_newest_evaluation
 from gan_cli.reports.html_page import fit_page_size, render
 from gan_cli.reports.safe_values import empty_on_error, format_duration, format_number, link, none_on_error

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gan_cli.images.animation import list_grids
 from gan_cli.reports.charts import logged_lines, metric_points
 from gan_cli.reports.curves import Chart, Scale, Series, draw_curves, fit_scale, percent, steps_scale, thin_points
-from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_grids
+from gan_cli.reports.embedded_images import EmbeddedImage, embed_image
 from gan_cli.reports.html_page import NAME, fit_page_size, render
 from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
 from gan_cli.reports.run_page import Link
