@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.crop_and_pad import PAD, STRETCH, compute_fit
-from gan_cli.data.decoding.decode import Header, read_header
+from gan_cli.data.decoding.decode import read_header
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
@@ -25,7 +24,7 @@ from gan_cli.evaluation.metrics.duplicates import count_shared, image_digests
 from gan_cli.evaluation.real_data import RealData, find_real_data, list_names
 from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
-from gan_cli.image_labels.image_paths import ImageReader, open_images
+from gan_cli.image_labels.image_paths import open_images
 
 MEASURED = 500  # the size and colour of this many images of a folder are read, to choose the common size
 MAX_SIDE = 128  # largest side in pixels, unless image_size is larger
@@ -136,18 +135,14 @@ def _with_own_keys(text: str, key: str) -> str:
 
 
 def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
+    headers = []
     with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
-        headers = list(_headers(reader))
-        sizes, grey = Counter(each.sides for each in headers), sum(each.colours == "grey" for each in headers)
-        return FolderSummary(sizes, grey, len(reader.listing.files))
-
-
-def _headers(reader: ImageReader) -> Iterator[Header]:
-    """Yields the headers of the first MEASURED images. Skips images that cannot be read."""
-    with warnings.catch_warnings(action="ignore"):
-        for file in reader.listing.files[:MEASURED]:
+        files = reader.listing.files
+        for file in files[:MEASURED]:
             with contextlib.suppress(BadImageError):
-                yield read_header(reader.read_image(file))
+                headers.append(read_header(reader.read_image(file)))
+    grey = sum(each.colours == "grey" for each in headers)
+    return FolderSummary(Counter(each.sides for each in headers), grey, len(files))
 
 
 def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:

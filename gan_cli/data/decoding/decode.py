@@ -183,8 +183,9 @@ def read_header(content: Content) -> Header:
         bands = 1 if content.ndim == 2 else content.shape[2]
         colours = "grey" if bands < 3 else "colour" if bands < 5 else f"of {bands} bands"
         return Header((content.shape[0], content.shape[1]), colours, bands in (2, 4), content.dtype.itemsize > 1)
-    image = open_image(content)
-    sides = image.size if is_sideways(image) else (image.height, image.width)
     kinds = {"P": "palette", "PA": "palette", "CMYK": "CMYK"} | dict.fromkeys((*GREY_MODES, *DEEP_MODES), "grey")
-    deep = image.mode in DEEP_MODES or has_16_bit_channels(image)
-    return Header(sides, kinds.get(image.mode, "colour"), image.has_transparency_data, deep)
+    with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd metadata
+        image = open_image(content)
+        sides = image.size if is_sideways(image) else (image.height, image.width)
+        deep = image.mode in DEEP_MODES or has_16_bit_channels(image)
+        return Header(sides, kinds.get(image.mode, "colour"), image.has_transparency_data, deep)
