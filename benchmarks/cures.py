@@ -22,7 +22,7 @@ from gan_cli.data.dataset import to_uint8
 from gan_cli.data.datasets.points import known_modes
 from gan_cli.data.labels import attributes_of
 from gan_cli.data.load_dataset import build_batches, build_dataset
-from gan_cli.evaluation.metrics.classifier import train_classifier
+from gan_cli.evaluation.metrics.classifier import LabelledImages, train_classifier
 from gan_cli.evaluation.metrics.distances import fit_gaussian, frechet_between
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.build_networks import latent_of
@@ -100,7 +100,8 @@ def on_ring() -> None:
 def on_digits() -> None:
     everything = build_dataset(parse_config(compose_command("train", ["dataset.download=false"]).data).dataset, 28)
     assert everything.labels is not None
-    judge = train_classifier(everything.samples, everything.labels, attributes_of(everything.classes))
+    attributes = attributes_of(everything.classes)
+    judge = train_classifier(LabelledImages(everything.samples, everything.labels, attributes))
     real = judge.features(everything.samples)
     print(f"floor: {frechet_between(fit_gaussian(real[::2]), fit_gaussian(real[1::2])):.1f}\n")
     print("| cure | command | distance by seed | mean |\n|---|---|---|---|")

@@ -33,7 +33,7 @@ from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.labels import attributes_of, encode_labels
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, Classifier, load_or_train_classifier
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, LabelledImages, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import fit_gaussian, frechet_between
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics, neighbour_radii
 from gan_cli.models.build_networks import build_generator, latent_of
@@ -61,9 +61,8 @@ class Judge:
         attributes = attributes_of(train.classes)
         assert train.labels is not None
         assert test.labels is not None
-        self.classifier: Classifier = load_or_train_classifier(
-            train.fingerprint, train.samples, train.labels, attributes, CLASSIFIER_CACHE.expanduser(), steps=JUDGE_STEPS
-        )
+        data = LabelledImages(train.samples, train.labels, attributes, train.fingerprint)
+        self.classifier = load_or_train_classifier(data, CLASSIFIER_CACHE.expanduser(), steps=JUDGE_STEPS)
         logits, wanted = self.classifier.logits(test.samples), encode_labels(test.labels, len(test.classes))
         self.accuracy = classification_accuracy(logits, wanted, attributes)
         self.real = self.classifier.features(test.samples)

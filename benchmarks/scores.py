@@ -38,7 +38,7 @@ class Scorer:
         """Of uint8 `[N, C, H, W]`: by extractor, then of pixels."""
         found: dict[str, Any] = {}
         for reference in self._references:
-            figures = evaluate_samples(reference, fakes[: self.n], METRICS, resamples=0).metrics
+            figures, _ = evaluate_samples(reference, fakes[: self.n], METRICS, resamples=0)
             found[reference.extractor.name] = {
                 **{figure.name.partition("-")[0]: round(figure.value, 4) for figure in figures},
                 "floor": {figure.name.partition("-")[0]: round(figure.floor or 0.0, 4) for figure in figures},

@@ -173,9 +173,9 @@ def evaluate(
         resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
     if options.ckpt is None:
-        return evaluate_folders(options)
+        return evaluate_folders(options)[0]
     try:
         device = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
-    return evaluate_checkpoint(find_checkpoint(options.ckpt, "eval"), options, device)
+    return evaluate_checkpoint(find_checkpoint(options.ckpt, "eval"), options, device)[0]

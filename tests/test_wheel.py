@@ -43,8 +43,8 @@ def test_the_wheel_holds_every_config_and_the_digits(wheel: Path) -> None:
     configs = [path for path in (ROOT / "configs").rglob("*") if path.suffix in (".yaml", ".json")]
     assert shipped == {path.relative_to(ROOT / "configs").as_posix() for path in configs}
     assert "gan_cli/data/datasets/mnist5k.npz" in names
-    parts = [path for path in (ROOT / "gan_cli" / "reports").iterdir() if path.suffix in (".jinja", ".css", ".js")]
-    assert len(parts) >= 6
+    parts = [path for path in (ROOT / "gan_cli").rglob("*") if path.suffix in (".jinja", ".css", ".js")]
+    assert len(parts) >= 7
     assert {path.relative_to(ROOT).as_posix() for path in parts} <= {*names}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("mnist5k.LICENSE.txt") for name in names)

@@ -15,7 +15,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, count_noun, one_line
-from gan_cli.evaluation.callbacks import SILENT, Listeners
+from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import STANDING_BATCHES, generate_samples, recompute_batch_norm_statistics
 from gan_cli.evaluation.image_folders import read_folders
@@ -35,9 +35,15 @@ SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training ima
 
 
 def evaluate_checkpoint(
-    found: Checkpoint, options: EvalConfig, device: torch.device, listeners: Listeners = SILENT
-) -> EvaluationResult:
-    """Evaluates samples of a checkpoint's generator, and returns the metrics and a description of the samples.
+    found: Checkpoint,
+    options: EvalConfig,
+    device: torch.device,
+    log: LogCallback = ignore,
+    progress: ProgressCallback = ignore,
+) -> tuple[EvaluationResult, Image.Image | None]:
+    """Evaluates samples of a checkpoint's generator. Returns the metrics, and an image if memorization is one of them.
+
+    The image shows samples above their nearest training images.
 
     `options` are those of `gan-eval`; its `ckpt` and `device` are not used. The data set is the one the checkpoint was
     trained on. With `standing`, the batch norm statistics of the generator are first recomputed from its own samples
@@ -47,18 +53,16 @@ def evaluate_checkpoint(
     if a sample is not finite.
     """
     dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
-    listeners.log(f"data: {dataset.source}")
-    reference = _reference(real, options, options.n, listeners)
+    log(f"data: {dataset.source}")
+    reference = _reference(real, options, DEFAULT_SAMPLES, log, progress)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)
     standing = options.standing and has_running_statistics(generator)
     if standing:
         generator = recompute_batch_norm_statistics(generator, found.config, dataset)
-        listeners.log(
-            f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights"
-        )
+        log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
     seeds = range(options.seed, options.seed + reference.n)
     try:
-        samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, listeners.progress)
+        samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
     about = {
@@ -71,7 +75,7 @@ def evaluate_checkpoint(
         "ema": options.ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
-    return _evaluate(reference, samples, options, about, listeners)
+    return _evaluate(reference, samples, options, about, progress)
 
 
 def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False) -> tuple[Dataset, RealData]:
@@ -103,12 +107,15 @@ def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False)
     return dataset, find_real_data(section, config.image_size, dataset)
 
 
-def _reference(real: RealData, options: EvalConfig, n: int | None, listeners: Listeners) -> Reference:
+def _reference(
+    real: RealData, options: EvalConfig, default_n: int, log: LogCallback, progress: ProgressCallback
+) -> Reference:
     """Returns the reference: the features of the real samples that `n` samples are compared with.
 
-    Raises UsageError if there are fewer real samples than requested, or if the data do not allow a metric.
+    If `n` is not given, these are `default_n` samples, or fewer if there are fewer real samples. Raises UsageError if
+    there are fewer real samples than requested, or if the data do not allow a metric.
     """
-    protocol = Protocol(options.reals, options.n_real)
+    n, protocol = options.n, Protocol(options.reals, options.n_real)
     if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
         half = "" if real.held_out is not None else f", half of {len(real.train_unlimited):,}, as {real.why}"
         raise UsageError(
@@ -119,36 +126,34 @@ def _reference(real: RealData, options: EvalConfig, n: int | None, listeners: Li
         most = real.available(protocol)
         raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
     for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
-        listeners.log(line)
-    extractor = build_extractor(options.extractor, real, listeners.log)
-    reference = build_reference(real, extractor, n or DEFAULT_SAMPLES, listeners.progress, protocol)
+        log(line)
+    extractor = build_extractor(options.extractor, real, log)
+    reference = build_reference(real, extractor, n or default_n, progress, protocol)
     check_metrics(reference, options.metrics or ())
-    listeners.log(f"compared with: {reference.describe()}")
+    log(f"compared with: {reference.describe()}")
     return reference
 
 
-def evaluate_folders(options: EvalConfig, listeners: Listeners = SILENT) -> EvaluationResult:
-    """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
+def evaluate_folders(
+    options: EvalConfig, log: LogCallback = ignore, progress: ProgressCallback = ignore
+) -> tuple[EvaluationResult, Image.Image | None]:
+    """Compares the images of the folder or zip `fake` with those of `real`. Raises UsageError for too few images.
 
-    The arguments are as in `evaluate_checkpoint`. Raises UsageError for too few images.
+    The other arguments and the result are as in `evaluate_checkpoint`.
     """
     n, fake = options.n, options.fake
-    folders = read_folders(options, n or DEFAULT_SAMPLES)
-    data, fakes = folders.real, folders.fake
-    for line in folders.lines:
-        listeners.log(line)
+    data, fakes, lines, fake_files = read_folders(options, n or DEFAULT_SAMPLES)
+    for line in lines:
+        log(line)
     if len(fakes) < MIN_SAMPLES:
         raise UsageError(f"fake={fake}: {count_noun(len(fakes), 'image')}, at least {MIN_SAMPLES} are needed")
     if n is not None and n > len(fakes):
         raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} images, use at most that many")
-    count = n if n is not None else min(DEFAULT_SAMPLES, len(fakes))
-    if n is None and Protocol(options.reals, options.n_real) == DEFAULT_PROTOCOL:
-        count = min(count, data.max_per_side)
-    reference = _reference(data, options, count, listeners)
-    unused = folders.fake_files - reference.n
+    reference = _reference(data, options, len(fakes), log, progress)
+    unused = fake_files - reference.n
     if unused > 0:
         more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"
-        listeners.log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more if n is None else ''}")
+        log(f"fakes: {unused:,} of {fake_files:,} are not used{more if n is None else ''}")
     order = torch.randperm(len(fakes), generator=generator_for(0, "fakes"))  # the files may be sorted by class
     about = {
         "real": options.real,
@@ -156,17 +161,17 @@ def evaluate_folders(options: EvalConfig, listeners: Listeners = SILENT) -> Eval
         "fingerprint": data.train_unlimited.fingerprint,
         "shape": list(fakes.samples.shape[1:]),
         "fit": options.fit,
-        "told": folders.lines[2:],
+        "told": lines[2:],
         "unused": max(unused, 0),
     }
-    return _evaluate(reference, fakes.samples[order[: reference.n]], options, about, listeners)
+    return _evaluate(reference, fakes.samples[order[: reference.n]], options, about, progress)
 
 
 def _evaluate(
-    reference: Reference, samples: Tensor, options: EvalConfig, about: dict[str, Any], listeners: Listeners
-) -> EvaluationResult:
-    metrics = options.metrics or available_metrics(reference)
-    found = evaluate_samples(reference, samples, metrics, resamples=options.resamples, progress=listeners.progress)
+    reference: Reference, samples: Tensor, options: EvalConfig, about: dict[str, Any], progress: ProgressCallback
+) -> tuple[EvaluationResult, Image.Image | None]:
+    names = options.metrics or available_metrics(reference)
+    metrics, copies = evaluate_samples(reference, samples, names, resamples=options.resamples, progress=progress)
     about |= {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,
@@ -181,13 +186,14 @@ def _evaluate(
         about["why"] = reference.extractor.why
     if left_out := [*reference.data.notes, *reference.data.duplicates]:
         about["notes"] = left_out
-    if found.memorization is not None:
-        about |= {"memorized": found.memorization.flagged, "verdict": found.memorization.verdict}
-        listeners.on_pairs(draw_nearest(found.memorization, samples, reference))
-    return EvaluationResult(tuple(found.metrics), about)
+    result = EvaluationResult(tuple(metrics), about)
+    if copies is None:
+        return result, None
+    about |= {"memorized": copies.flagged, "verdict": copies.verdict}
+    return result, _draw_nearest(copies, samples, reference)
 
 
-def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
+def _draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
     """Returns an image of two parts: samples and held-out images, each above its nearest training image.
 
     Each part shows at most SHOWN_PAIRS pairs, those with the smallest relative distance.

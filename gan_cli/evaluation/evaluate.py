@@ -18,7 +18,7 @@ from rich.text import Text
 from gan_cli.config.commands import EvalConfig
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError, format_number
-from gan_cli.evaluation.callbacks import Listeners, ProgressCallback
+from gan_cli.evaluation.callbacks import ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
@@ -44,21 +44,19 @@ def evaluate(config: EvalConfig) -> int:
     check_overwrite(named, [] if named is None else [_pairs_path(named)], config.overwrite)
     device = build_device(config.device)
     limit_threads()
-    images: list[Image.Image] = []
     with _progress() as progress:
-        listeners = Listeners(print_line, progress, images.append)
         if config.ckpt is not None:
             found = checkpoint.load_named(config.ckpt, "eval")
             folder, stem = _default_folder(found.path), found.path.stem
-            evaluated = evaluate_checkpoint(found, config, device, listeners)
+            evaluated, pairs = evaluate_checkpoint(found, config, device, print_line, progress)
         else:
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(config.fake or "").name)[:60] or "fake"
-            evaluated = evaluate_folders(config, listeners)
+            evaluated, pairs = evaluate_folders(config, print_line, progress)
     _print(evaluated)
     folder = named.parent if named else Path(config.out) if config.out else folder
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        saved = _save(evaluated, images, named, folder, stem, overwrite=config.overwrite)
+        saved = _save(evaluated, pairs, named, folder / stem, overwrite=config.overwrite)
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -127,23 +125,26 @@ def _pairs_path(path: Path) -> Path:
 
 
 def _save(
-    evaluated: EvaluationResult, images: list[Image.Image], named: Path | None, folder: Path, stem: str, *,
-    overwrite: bool,
-) -> Path:  # fmt: skip
-    """Writes the JSON file `named`, or an unused one in `folder`, and the image next to it. Returns the JSON's path."""
-    reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
-    stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
-    with temporary_folder(folder) as temporary:
-        part, pairs = temporary / "metrics.json", temporary / "pairs.png"
-        for image in images:
-            grid.save_png(image, pairs)
+    evaluated: EvaluationResult, pairs: Image.Image | None, named: Path | None, start: Path, *, overwrite: bool
+) -> Path:
+    """Writes the JSON file `named`, or an unused one whose name begins like `start`, and the image next to it.
+
+    Returns the path of the JSON file.
+    """
+    about = evaluated.about
+    stem = f"{start.name}_{about['extractor']}_n{about['n']}"
+    stem += "" if about["reals"] == "held_out" else f"_{about['reals']}"
+    with temporary_folder(start.parent) as temporary:
+        part, image = temporary / "metrics.json", temporary / "pairs.png"
+        if pairs is not None:
+            grid.save_png(pairs, image)
         while True:
-            path = named or unused_path(folder, stem, ".json", ["_memorization.png"])
-            if images:
-                evaluated.about["page"] = _pairs_path(path).name
+            path = named or unused_path(start.parent, stem, ".json", ["_memorization.png"])
+            if pairs is not None:
+                about["page"] = _pairs_path(path).name
             save_evaluation(evaluated, part)
             try:
-                keep_as(part, path, (pairs, _pairs_path(path)) if images else None, overwrite=overwrite)
+                keep_as(part, path, None if pairs is None else (image, _pairs_path(path)), overwrite=overwrite)
                 return path
             except FileExistsError:  # another process evaluates the same run
                 if named is not None:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,8 +14,8 @@ from gan_cli.config.commands import EvalConfig
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
-from gan_cli.data.decoding.decode import inspect_image
+from gan_cli.data.decoding.crop_and_pad import PAD, STRETCH, compute_fit
+from gan_cli.data.decoding.decode import read_header
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
@@ -25,7 +24,7 @@ from gan_cli.evaluation.metrics.duplicates import count_shared, image_digests
 from gan_cli.evaluation.real_data import RealData, find_real_data, list_names
 from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
-from gan_cli.image_labels.image_paths import ImageReader, open_images
+from gan_cli.image_labels.image_paths import open_images
 
 MEASURED = 500  # the size and colour of this many images of a folder are read, to choose the common size
 MAX_SIDE = 128  # largest side in pixels, unless image_size is larger
@@ -40,11 +39,10 @@ Sides = tuple[int, int]  # height and width
 class FolderSummary(NamedTuple):
     """What is known about the images of a folder.
 
-    `key` is the option that named the folder, real or fake. `sizes` counts the sizes of the first MEASURED images.
-    `grey` is the number of grey images among these. `files` is the number of all images in the folder.
+    `sizes` counts the sizes of the first MEASURED images. `grey` is the number of grey images among these. `files` is
+    the number of all images in the folder.
     """
 
-    key: str
     sizes: Counter[Sides]
     grey: int
     files: int
@@ -129,29 +127,22 @@ def _errors_of(key: str) -> Iterator[None]:
 
 def _with_own_keys(text: str, key: str) -> str:
     """Returns the text with the options of gan-eval in place of those of a data set."""
-    own = {"dataset.path": key, ", or set dataset.on_bad=skip": ""}
-    own |= {f"dataset.{each}": each for each in ("follow_links", "max_pixels")}
-    for theirs, ours in own.items():
-        text = text.replace(theirs, ours)
-    return text
+    text = text.replace("dataset.path", key).replace(", or set dataset.on_bad=skip", "")
+    return text.replace("dataset.follow_links", "follow_links").replace("dataset.max_pixels", "max_pixels")
 
 
 # --- their sizes -------------------------------------------------------------------------------------------------
 
 
-def _summarize(key: str, path: str, follow_links: bool = False) -> FolderSummary:
+def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
+    headers = []
     with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
-        files, headers = len(reader.listing.files), list(_headers(reader))
-    return FolderSummary(key, Counter(sides for sides, _ in headers), sum(grey for _, grey in headers), files)
-
-
-def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
-    """Yields ((height, width), is grey) for each of the first MEASURED images. Skips images that cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for file in reader.listing.files[:MEASURED]:
+        files = reader.listing.files
+        for file in files[:MEASURED]:
             with contextlib.suppress(BadImageError):
-                yield inspect_image(reader.read_image(file))
+                headers.append(read_header(reader.read_image(file)))
+    grey = sum(each.colours == "grey" for each in headers)
+    return FolderSummary(Counter(each.sides for each in headers), grey, len(files))
 
 
 def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:
@@ -177,30 +168,25 @@ def _size_text(sides: Sides) -> str:
 def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, fit: str) -> list[str]:
     """Returns a line for each folder whose images change: how many are fitted, shrunk and enlarged."""
     lines = []
-    for folder in summaries:
-        changed = shrunk = enlarged = 0
-        share = 0.0
-        for (height, width), count in folder.sizes.items():
-            change = compute_fit(width, height, size, fit)
-            if change.share > 0:
-                changed, share = changed + count, share + count * change.share
-            shrunk += count * change.shrunk
-            enlarged += count * change.enlarged
-        changes = [f"{changed:,} {_change_of_proportions(fit, share / changed)}"] if changed else []
-        changes += [f"{count:,} {verb}" for count, verb in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
+    for key, folder in zip(("real", "fake"), summaries, strict=True):
+        fits = [(compute_fit(width, height, size, fit), count) for (height, width), count in folder.sizes.items()]
+        changed = sum(count for each, count in fits if each.share > 0)
+        share = sum(count * each.share for each, count in fits) / max(changed, 1)
+        reshaped = {
+            CROP: f"cut to these proportions ({share:.0%} of each lost)",
+            PAD: f"padded to these proportions ({share:.0%} of each is padding)",
+            STRETCH: f"stretched to these proportions (by {share:.0%})",
+        }
+        counts = {
+            reshaped[fit]: changed,
+            "shrunk": sum(count for each, count in fits if each.shrunk),
+            "enlarged": sum(count for each, count in fits if each.enlarged),
+        }
+        changes = [f"{count:,} {what}" for what, count in counts.items() if count]
         if changes:
             of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
-            lines.append(f"size: {folder.key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
+            lines.append(f"size: {key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
     return lines
-
-
-def _change_of_proportions(fit: str, share: float) -> str:
-    """Returns words for how the aspect ratio of images was changed. `share` has the meaning of `Fit.share`."""
-    if fit == CROP:
-        return f"cut to these proportions ({share:.0%} of each lost)"
-    if fit == PAD:
-        return f"padded to these proportions ({share:.0%} of each is padding)"
-    return f"stretched to these proportions (by {share:.0%})"
 
 
 def _list_sizes(sizes: Counter[Sides]) -> str:
@@ -237,9 +223,7 @@ def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: 
     if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
         return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real images"]
     sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
-    known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
-    shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
-    if not shared:
-        return []
+    known = [digest for samples in sides for digest in image_digests(samples)]
+    shared = count_shared(image_digests(fakes.samples), known)
     of = f"{shared:,} of {len(fakes):,} fakes are real images"
-    return [f"warning: {of}, the same in each pixel at {_size_text(size)}"]
+    return [f"warning: {of}, the same in each pixel at {_size_text(size)}"] if shared else []

@@ -27,7 +27,6 @@ from gan_cli.evaluation.metrics.feature_extractors import SampleSubset
 from gan_cli.randomness import generator_for
 
 MIN_SAMPLES = 10
-NO_LIMIT = 10**9  # a number of real samples that no data set has
 MAX_MISSING_SHARE = 0.05  # largest share of training images whose class the test split may lack
 
 
@@ -83,7 +82,8 @@ class RealData:
 
     def select(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> tuple[SampleSubset, SampleSubset | None]:
         """Returns the real samples to compare `n` fakes with, and at most `n` others, or None if too few are left."""
-        count = min(self.available(protocol), protocol.n or (n if protocol.reals == "held_out" else NO_LIMIT))
+        available = self.available(protocol)
+        count = min(available, protocol.n or (n if protocol.reals == "held_out" else available))
         train = _shuffled("reference", self.train_unlimited)
         if self.held_out is None and protocol.reals == "held_out":
             return train.narrow(0, count), train.narrow(len(train) // 2, n)

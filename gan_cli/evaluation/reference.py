@@ -19,7 +19,7 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.classifier import ClassifierLoader, load_assessed_classifier
+from gan_cli.evaluation.metrics.classifier import ClassifierLoader, LabelledImages, load_assessed_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
@@ -75,7 +75,7 @@ def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Ext
         attributes = [Attribute("", 0, DIGITS)]
 
     otherwise = "images are compared in random features"
-    found, summary = load(whole.fingerprint, images, labels, attributes, log, otherwise)
+    found, summary = load(LabelledImages(images, labels, attributes, whole.fingerprint), log, otherwise)
     if found is None:
         extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
         return dataclasses.replace(extractor, why=summary)
@@ -175,25 +175,25 @@ def build_reference(
     selection = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
     key = hashlib.sha256(repr((VERSION, *real.fingerprints, extractor.key, shape, n, *selection)).encode()).hexdigest()
     compared, others = real.select(n, protocol)
-    sizes = len(compared), None if others is None else len(others)
-    found = _load(key, *sizes) if cached else None
+    count, other_count = len(compared), 0 if others is None else len(others)
+    found = _load(key, count, other_count) if cached else None
     if found is not None:
         return Reference(extractor, n, real, protocol, key, *found)
 
     def log_progress(done: int, _: int, before: int = 0) -> None:
-        progress("real samples", before + done, sum(size or 0 for size in sizes))
+        progress("real samples", before + done, count + other_count)
 
     features = extractor.extract(compared, log_progress)
-    other = None if others is None else extractor.extract(others, partial(log_progress, before=len(compared)))
+    other = None if others is None else extractor.extract(others, partial(log_progress, before=count))
     reference = Reference(extractor, n, real, protocol, key if cached else "", features, other, {})
     reference.save_to_cache()
     return reference
 
 
-def _load(key: str, n: int, others: int | None) -> tuple[Features, Features | None, dict[str, float]] | None:
+def _load(key: str, count: int, other_count: int) -> tuple[Features, Features | None, dict[str, float]] | None:
     """Returns (real features, other features, floors) from a cache file, or None if the file is missing or not valid.
 
-    A valid file has this `key`, `n` real samples and `others` other samples.
+    A valid file has this `key`, `count` real samples and `other_count` other samples.
     """
     tensors, metadata = load_cached(_cache_file(key), MOST_BYTES) or ({}, {})
     floors = metadata.get("floors")
@@ -201,11 +201,8 @@ def _load(key: str, n: int, others: int | None) -> tuple[Features, Features | No
         return None
     if not all(isinstance(value, float) and math.isfinite(value) for value in floors.values()):
         return None
-    real = _features("real", tensors, n)
-    other = None if others is None else _features("other", tensors, others)
-    if real is None or (other is None and others is not None):
-        return None
-    return real, other, floors
+    real, other = _features("real", tensors, count), _features("other", tensors, other_count)
+    return None if real is None or (other is None and other_count) else (real, other, floors)
 
 
 def _features(name: str, tensors: dict[str, Tensor], n: int) -> Features | None:

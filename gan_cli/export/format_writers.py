@@ -29,7 +29,7 @@ MAX_ONE_FILE_BYTES = 1 << 30  # larger weights are written to a second file: an 
 
 
 class Exporter(NamedTuple):
-    """Functions that write a generator, with example inputs, to a folder, and that run the written file.
+    """Functions that write a generator, with example inputs, to a file, and that run this file.
 
     `run` returns the samples `[N, *sample_shape]` for each of the inputs. `runtime` names what runs it, for messages.
     """
@@ -39,16 +39,16 @@ class Exporter(NamedTuple):
     runtime: str
 
 
-def _write_safetensors(generator: LoadedGenerator, example: Pair, folder: Path) -> None:
+def _write_safetensors(generator: LoadedGenerator, example: Pair, path: Path) -> None:
     layout = torch.contiguous_format
     state = generator.network.state_dict()
     tensors = {name: tensor.detach().cpu().clone(memory_format=layout) for name, tensor in state.items()}
-    (folder / EXPORTED["safetensors"]).write_bytes(encode_checksummed(tensors, {"generator": GENERATOR_FORMAT}))
+    path.write_bytes(encode_checksummed(tensors, {"generator": GENERATOR_FORMAT}))
 
 
-def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
-    loaded = load_generator(folder)
-    return [run_generator(loaded.network, latent, condition) for latent, condition in inputs]
+def _run_safetensors(path: Path, inputs: Inputs) -> list[Tensor]:
+    network = load_generator(path.parent).network
+    return [run_generator(network, *pair) for pair in inputs]
 
 
 def _plain_network(network: nn.Module) -> nn.Module:
@@ -77,21 +77,20 @@ def _suppress_output() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
             yield
     finally:
         logging.disable(disabled)
 
 
-def _write_onnx(generator: LoadedGenerator, example: Pair, folder: Path) -> None:
+def _write_onnx(generator: LoadedGenerator, example: Pair, path: Path) -> None:
     network, inputs, dynamic_shapes = _arguments(generator, example)
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     with _suppress_output():
         torch.onnx.export(
             network,
             inputs,
-            str(folder / EXPORTED["onnx"]),
+            str(path),
             input_names=INPUT_NAMES[: len(inputs)],
             output_names=["sample"],
             dynamic_shapes=dynamic_shapes,
@@ -101,13 +100,13 @@ def _write_onnx(generator: LoadedGenerator, example: Pair, folder: Path) -> None
         )
 
 
-def _run_onnx(folder: Path, inputs: Inputs) -> list[Tensor]:
+def _run_onnx(path: Path, inputs: Inputs) -> list[Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(folder / EXPORTED["onnx"], options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     outputs = []
     for pair in inputs:
         arrays = {name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, pair, strict=True) if tensor is not None}
@@ -115,21 +114,17 @@ def _run_onnx(folder: Path, inputs: Inputs) -> list[Tensor]:
     return outputs
 
 
-def _write_pt2(generator: LoadedGenerator, example: Pair, folder: Path) -> None:
+def _write_pt2(generator: LoadedGenerator, example: Pair, path: Path) -> None:
     network, inputs, dynamic_shapes = _arguments(generator, example)
     with _suppress_output():
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes)
-        torch.export.save(program, folder / EXPORTED["pt2"])
-
-
-def _run_pt2(folder: Path, inputs: Inputs) -> list[Tensor]:
-    return run_in_subprocess(folder / EXPORTED["pt2"], inputs)
+        torch.export.save(program, path)
 
 
 EXPORTERS = {
     "safetensors": Exporter(_write_safetensors, _run_safetensors, "gan-cli"),
     "onnx": Exporter(_write_onnx, _run_onnx, "onnxruntime"),
-    "pt2": Exporter(_write_pt2, _run_pt2, "PyTorch, in a subprocess"),
+    "pt2": Exporter(_write_pt2, run_in_subprocess, "PyTorch, in a subprocess"),
 }
 
 
@@ -138,12 +133,11 @@ def write_and_run(format: str, generator: LoadedGenerator, example: Pair, folder
 
     Raises UsageError if the format cannot hold this generator. Raises StorageError if the written file does not run.
     """
-    exporter = EXPORTERS[format]
+    exporter, path = EXPORTERS[format], folder / EXPORTED[format]
     with _errors_as(UsageError, f"format={format}: this generator cannot be exported"):
-        exporter.write(generator, example, folder)
+        exporter.write(generator, example, path)
     with _errors_as(StorageError, f"format={format}: {exporter.runtime} cannot run what was written"):
-        outputs = exporter.run(folder, inputs)
-    return outputs
+        return exporter.run(path, inputs)
 
 
 @contextmanager
@@ -154,15 +148,8 @@ def _errors_as(kind: type[GanCliError], message: str) -> Iterator[None]:
     except (GanCliError, OSError, MemoryError):
         raise
     except Exception as error:
-        raise kind(f"{message} ({_reason(error)})") from error
-
-
-def _reason(error: BaseException) -> str:
-    """Returns the type and the first line of the error that first occurred, in one line.
-
-    Exporters wrap that error in other errors with advice for developers.
-    """
-    while error.__cause__ is not None:
-        error = error.__cause__
-    message = next((line for line in str(error).splitlines() if line.strip()), "")
-    return one_line(f"{type(error).__name__}: {message}" if message else type(error).__name__, 300)
+        first: BaseException = error  # exporters wrap the error that first occurred in advice for developers
+        while first.__cause__ is not None:
+            first = first.__cause__
+        reason = f"{type(first).__name__}: {next(filter(str.strip, str(first).splitlines()), '')}"
+        raise kind(f"{message} ({one_line(reason.removesuffix(': '), 300)})") from error

@@ -26,9 +26,9 @@ def run_in_subprocess(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]
     with tempfile.TemporaryDirectory() as folder:
         inputs_file, outputs_file = Path(folder) / "inputs.safetensors", Path(folder) / "outputs.safetensors"
         tensors = {
-            f"{index}.{name}": tensor.contiguous()
+            f"{index}.{position}": tensor.contiguous()
             for index, pair in enumerate(inputs)
-            for name, tensor in zip(("latent", "condition"), pair, strict=True)
+            for position, tensor in enumerate(pair)
             if tensor is not None
         }
         save_file(tensors, inputs_file)
@@ -50,14 +50,12 @@ def main(path: str, inputs_file: str, outputs_file: str) -> None:
     Loading a `.pt2` file may run code in the file. That is safe here, because `gan-export` has just written the file.
     """
     program = torch.export.load(path).module()
-    inputs = load_file(inputs_file)
-    count = sum(name.endswith(".latent") for name in inputs)
+    arguments: dict[str, list[Tensor]] = {}
+    for name, tensor in sorted(load_file(inputs_file).items()):
+        arguments.setdefault(name.partition(".")[0], []).append(tensor)
     with torch.no_grad():
-        outputs = {
-            str(index): program(*[inputs[name] for name in (f"{index}.latent", f"{index}.condition") if name in inputs])
-            for index in range(count)
-        }
-    save_file({name: tensor.contiguous() for name, tensor in outputs.items()}, outputs_file)
+        outputs = {index: program(*tensors).contiguous() for index, tensors in arguments.items()}
+    save_file(outputs, outputs_file)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ conventions of the Hugging Face hub.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, StrictUndefined
 
 from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.train_config import to_dict
@@ -16,6 +19,7 @@ from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 FOLDER_TERMS = "They are a person's own images: who passes these weights on should have the right to."
 
 
@@ -38,92 +42,32 @@ def model_config_json(card: Card, format: str) -> str:
     return json.dumps({**shown, "inputs": inputs, "outputs": {"sample": output}}, indent=2) + "\n"
 
 
-USES = {
-    "safetensors": """\
-from gan_cli.api import load_generator, sample
-
-generator = load_generator("{folder}")  # the folder with this file
-samples = sample(generator, seeds=range(16){labels})  # {meaning}
-""",
-    "onnx": """\
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession("model.onnx")
-latent = {numpy}.astype(np.float32)
-{condition_numpy}(samples,) = session.run(None, {{"latent": latent{fed}}})  # {meaning}
-""",
-    "pt2": """\
-import torch
-
-generator = torch.export.load("model.pt2").module()  # unpickles: only for files that you trust
-latent = {torch}
-{condition_torch}samples = generator(latent{passed})  # {meaning}
-""",
-}
-
-
 def model_card_text(card: Card, format: str, folder: str) -> str:
     """Returns the text of the model card. `folder` is the name of the exported folder.
 
     Names of classes and data sets come from the user. They are written as inline code, so that they cannot add other
     Markdown.
     """
-    is_image = len(card.sample_shape) == 3
-    size, classes = card.generator.latent_dim, len(card.classes)
-    shape = " x ".join(map(str, card.sample_shape))
-    tags = ["gan", "pytorch", *(["image-generation"] if is_image else []), *([format] if format != "pt2" else [])]
-    lines = [
-        "---",
-        "library_name: gan-cli",
-        *(["pipeline_tag: unconditional-image-generation"] if is_image and not classes else []),
-        "tags:",
-        *(f"- {tag}" for tag in tags),
-        "# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses",
-        "---",
-        "",
-        f"# A {card.generator.name} generator of {_code(card.dataset)}",
-        "",
-        f"![samples]({SAMPLE_IMAGE})",
-        "",
-        f"The generator of a GAN, {'averaged over training, ' if card.ema else ''}after {card.step:,} updates with"
-        f" gan-cli {_code(card.gan_cli)}. It generates samples of {shape}"
-        f"{' in [-1, 1]' if is_image else ''} from {size} random numbers each,"
-        f" {'standard normal' if card.generator.latent == 'normal' else 'uniform from -1 to 1'}.",
-    ]
-    if classes:
-        names = first_few([_code(name) for name in card.classes], 50)
-        lines += ["", f"It generates samples of {classes} classes: {names}."]
-    lines += ["", "```python", _usage(card, format, folder), "```", ""]
-    lines += [
-        "## Licence",
-        "",
-        *license_text(card),
-        "",
-        f"`{CARD}` has the shapes and ranges, `parity.json` the difference between this file's samples and the"
-        " checkpoint's.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _usage(card: Card, format: str, folder: str) -> str:
-    """Returns Python code that loads the exported file and generates samples."""
-    size, classes = card.generator.latent_dim, len(card.classes)
-    is_normal = card.generator.latent == "normal"
-    in_range = ", in [-1, 1]" if len(card.sample_shape) == 3 else ""
-    code = USES[format].format(
-        folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
-        labels=f", labels={card.classes[0]!r}" if classes else "",
-        numpy=f"np.random.randn(16, {size})" if is_normal else f"np.random.uniform(-1, 1, (16, {size}))",
-        torch=f"torch.randn(16, {size})" if is_normal else f"torch.rand(16, {size}) * 2 - 1",
-        condition_numpy=f"condition = np.eye({classes}, dtype=np.float32)[[0] * 16]\n" if classes else "",
-        condition_torch=f"condition = torch.eye({classes})[[0] * 16]\n" if classes else "",
-        fed=', "condition": condition' if classes else "",
-        passed=", condition" if classes else "",
-        meaning=f"float32, 16 x {' x '.join(map(str, card.sample_shape))}{in_range}",
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return code.rstrip()
+    environment.filters["code"] = _code
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        card=card,
+        format=format,
+        folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
+        is_image=len(card.sample_shape) == 3,
+        is_normal=card.generator.latent == "normal",
+        shape=" x ".join(map(str, card.sample_shape)),
+        size=card.generator.latent_dim,
+        classes=len(card.classes),
+        class_names=first_few([_code(name) for name in card.classes], 50),
+        label=repr(card.classes[0]) if card.classes else "",
+        license=license_text(card),
+        sample_image=SAMPLE_IMAGE,
+        config_file=CARD,
+    )
 
 
 def license_text(card: Card) -> list[str]:

@@ -186,20 +186,21 @@ class HealthMonitor:
         if not all(isinstance(line.get(name), int | float) for name in REQUIRED_KEYS):
             return []
         self._lines.append(line)
-        lines = list(self._lines)
-        new = []
+        lines, known = list(self._lines), {found.name for found in self.findings}
+        new: list[Finding] = []
         explained = False  # by an earlier rule
         for rule in RULES:
             evidence = rule.detect(lines)
             hits = self._hits[rule.name]
             hits.append(None if evidence is None else line["step"])
             steps = [step for step in hits if step is not None]
-            holds = evidence is not None and len(steps) >= rule.min_hits
-            if holds and not explained and all(rule.name != found.name for found in self.findings):
+            if evidence is None or len(steps) < rule.min_hits:
+                continue
+            if not explained and rule.name not in known:
                 remedies = " or ".join(remedies_for(rule.name, self._config))
                 explanation = f"{rule.name.replace('_', ' ')}: {rule.explanation}"
                 text = f"{evidence} since step {steps[0]:,}: {explanation}. Try {remedies}"
-                new.append(Finding(rule.name, steps[0], text))
-            explained = explained or holds
+                new = [Finding(rule.name, steps[0], text)]
+            explained = True
         self.findings += new
         return new

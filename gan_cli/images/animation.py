@@ -6,16 +6,18 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from PIL import Image, ImageChops
 
 from gan_cli.errors import StorageError, one_line
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.run_files import open_to_read
+from gan_cli.storage.run_folder import SAMPLES
 
 MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
 GRID_ANIMATION_FPS = 5  # frames per second of that animation
@@ -25,6 +27,7 @@ WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
 TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
+Item = TypeVar("Item")
 
 
 class Animation(NamedTuple):
@@ -145,9 +148,21 @@ def _write_mp4(animation: Animation, path: Path) -> None:
 
 def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps: int = GRID_ANIMATION_FPS) -> Animation:
     """Returns the animation of image files. If there are more than `max_frames`, evenly spaced ones are taken."""
-    count = min(len(grids), max_frames)
-    selected = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
-    return Animation(_read_same_size(selected), count, fps, LAST_FRAME_SECONDS)
+    selected = evenly_spaced(grids, max_frames)
+    return Animation(_read_same_size(selected), len(selected), fps, LAST_FRAME_SECONDS)
+
+
+def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
+    """Returns (step, file) of each grid of a run, by step. Leaves out grids after `last`, which a rollback undid."""
+    numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in (run / SAMPLES).glob("step_*.png")]
+    grids = sorted((int(match[1]), path) for match, path in numbered if match and path.is_file())
+    return [(step, path) for step, path in grids if last is None or step <= last]
+
+
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Returns at most `most` of the items, with the first and the last of them."""
+    count = min(len(items), most)
+    return [items[round(index * (len(items) - 1) / max(count - 1, 1))] for index in range(count)]
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:

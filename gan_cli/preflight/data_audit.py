@@ -11,14 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding.conversion import DEEP_MODES, GREY_MODES
-from gan_cli.data.decoding.open_image import has_16_bit_channels, is_sideways, open_image
+from gan_cli.data.decoding.decode import Header, read_header
 from gan_cli.data.selection import Selection
 from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import image_digests
@@ -41,15 +39,6 @@ class Row(NamedTuple):
     alarming: bool = False
 
 
-class Header(NamedTuple):
-    """What the start of an image file says: height and width after EXIF rotation, and the kind of its pixels."""
-
-    sides: tuple[int, int]
-    colours: str  # grey, colour, palette, CMYK, or a number of bands
-    alpha: bool
-    deep: bool  # more than 8 bits for each value
-
-
 def audit(config: Config, dataset: Dataset) -> list[Row]:
     """Returns the rows of the audit: those that these data have. Reads only a sample of very large data sets."""
     dataset.require_whole()
@@ -58,13 +47,14 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
     rows = [Row(noun, f"{len(dataset):,} of {shape}{' coordinates' if noun == 'points' else ''}")]
     files: list[ListedFile] = []
     if config.dataset.name == "folder":
-        with open_images(config.dataset.path) as reader:
+        with open_images(config.dataset.path, follow_links=config.dataset.follow_links) as reader:
             listed = _used_files(config.dataset, reader)
             files = _usable(listed, dataset)
             rows += [_describe_unreadable(len(listed), dataset), *_describe_files(files, dataset, reader)]
     rows += _describe_classes(dataset)
     if noun == "points":
-        return [*rows, _describe_range(dataset.samples)]
+        low, high = dataset.samples.aminmax()
+        return [*rows, Row("coordinates", f"from {low:.3g} to {high:.3g}")]
     return [*rows, *_describe_pixels(dataset.samples, files if len(files) == len(dataset) else [])]
 
 
@@ -73,8 +63,8 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
 
 def _used_files(section: Any, reader: Any) -> list[ListedFile]:
     """Returns the files that the run reads, in the order of the samples, with those that cannot be used."""
-    file_column, columns, bins = section.labels_file_column, section.labels_columns, section.labels_bins
-    how = LabelOptions(section.labels, file_column, columns, bins, section.labels_version)
+    keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
+    how = LabelOptions(*(getattr(section, key) for key in keys))
     layout = reader.read_layout(how, section.split)
     chosen = Selection(section.classes, section.limit).indices(layout.labels, layout.classes, len(layout.files))
     return [layout.files[index] for index in chosen.tolist()]
@@ -116,26 +106,10 @@ def _read_headers(files: Sequence[ListedFile], reader: ImageSource) -> list[Head
         if time.monotonic() - started > MOST_SECONDS:
             break
         try:
-            found.append(_read_header(reader.read_image(file)))
+            found.append(read_header(reader.read_image(file)))
         except (BadImageError, OSError):
             continue
     return found
-
-
-def _read_header(content: bytes | np.ndarray) -> Header:
-    """Returns the header of an encoded image or an array. Raises BadImageError if it is not a usable image."""
-    if isinstance(content, np.ndarray):
-        bands = 1 if content.ndim == 2 else content.shape[2]
-        colours = "grey" if bands < 3 else "colour" if bands < 5 else f"of {bands} bands"
-        return Header((content.shape[0], content.shape[1]), colours, bands in (2, 4), content.dtype.itemsize > 1)
-    image = open_image(content)
-    sides = image.size if is_sideways(image) else (image.height, image.width)
-    if image.mode in (*GREY_MODES, *DEEP_MODES):
-        colours = "grey"
-    else:
-        colours = {"P": "palette", "PA": "palette", "CMYK": "CMYK"}.get(image.mode, "colour")
-    deep = image.mode in DEEP_MODES or has_16_bit_channels(image)
-    return Header(sides, colours, image.has_transparency_data, deep)
 
 
 def _count_modes(headers: Sequence[Header]) -> str:
@@ -177,18 +151,13 @@ def _describe_classes(dataset: Dataset) -> list[Row]:
     return [Row("classes", text, few > 0)]
 
 
-def _describe_range(points: Tensor) -> Row:
-    low, high = points.aminmax()
-    return Row("coordinates", f"from {low:.3g} to {high:.3g}")
-
-
 def _describe_pixels(samples: Tensor, files: Sequence[ListedFile]) -> list[Row]:
     """Returns rows about exact duplicates and nearly constant images. `files` are those of the samples, if known."""
     spread = max(1, -(-samples.nbytes // MOST_BYTES))
     some, files = samples[::spread], files[::spread]
     among = f"{len(some):,}" if spread == 1 else f"{len(some):,} examined"
     first: dict[bytes, int] = {}
-    originals = [first.setdefault(digest, index) for index, digest in enumerate(image_digests(some, some.nbytes) or ())]
+    originals = [first.setdefault(digest, index) for index, digest in enumerate(image_digests(some, some.nbytes))]
     copies = [(index, original) for index, original in enumerate(originals) if index != original]
     constant = _nearly_constant(some).nonzero().flatten().tolist()
     names = {index: one_line(files[index].name, 40) for index in {*constant, *itertools.chain(*copies)} if files}

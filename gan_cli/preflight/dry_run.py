@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -42,9 +43,9 @@ def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: It
     for note in notes:
         print(note)
     console.print("", _pairs_table("data", audit(config, dataset)), "")
-    trial = try_everything(run)
-    console.print(_pairs_table("trial", trial.rows), "")
-    steps, parts = steps_and_parts(config, trial.costs, run.objective.alternation, _planned_steps(run))
+    rows, costs = try_everything(run)
+    console.print(_pairs_table("trial", rows), "")
+    steps, parts = steps_and_parts(config, costs, run.objective.alternation, _planned_steps(run))
     console.print(_estimate_table(parts, steps), "")
     needed, free = sum(part.size for part in parts), free_bytes(Path(config.output))
     shown = one_line(config.output, 60)
@@ -116,35 +117,27 @@ def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Con
     """Returns a table of the network's layers: the output shape of each layer and its number of parameters."""
     table = Table("layer", "output", "parameters", title=role, title_justify="left", box=None)
     table.add_row("input", _shape(inputs), "")
-    with _recorded_shapes(network) as outputs, torch.no_grad():
-        network(inputs, condition)
-    for name, module, shape in outputs:
+    for name, module, shape in _layer_outputs(network, inputs, condition):
         count = count_parameters(module)
         table.add_row(Text(f"{name} {type(module).__name__}"), shape, f"{count:,}" if count else "")
     table.add_row("total", "", f"{count_parameters(network):,}")
     return table
 
 
-@contextmanager
-def _recorded_shapes(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
-    """Yields a list that receives name, module and output shape of each innermost layer as it is called.
+def _layer_outputs(network: nn.Module, inputs: Tensor, condition: Condition | None) -> list[tuple[str, nn.Module, str]]:
+    """Returns name, module and output shape of each innermost layer, in the order of their calls.
 
-    The network is in evaluation mode meanwhile, so that its statistics do not change.
+    The network runs in evaluation mode, so that its statistics do not change.
     """
     outputs: list[tuple[str, nn.Module, str]] = []
-    hooks = [
-        module.register_forward_hook(lambda module, _, out, name=name: outputs.append((name, module, _shape(out))))
-        for name, module in network.named_modules()
-        if _is_layer(name, module)
-    ]
-    was_training = network.training
-    network.eval()
-    try:
-        yield outputs
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as stack, torch.no_grad():
+        stack.callback(network.train, network.training)
+        for name, module in network.named_modules():
+            if _is_layer(name, module):
+                record = partial(lambda name, module, _, out: outputs.append((name, module, _shape(out))), name)
+                stack.enter_context(module.register_forward_hook(record))
+        network.eval()(inputs, condition)
+    return outputs
 
 
 def _is_layer(name: str, module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from bisect import bisect_right
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,24 +18,15 @@ from gan_cli.training.budget import fits_in_budget, parse_duration
 MOST_STEPS = 10**12
 
 
-class Cost(NamedTuple):
-    """What one part of a run costs once: seconds, and bytes that stay on the disk."""
+class Costs(NamedTuple):
+    """What each part of a run costs once, by its name: `seconds`, and `sizes` in bytes that stay on the disk.
 
-    seconds: float = 0.0
-    size: int = 0
+    The parts are update (of one network), log, grid, frame (of the animation of the grids), checkpoint, evaluation and
+    preparation, which is what evaluations need before the first of them. The last two and update need no disk space.
+    """
 
-
-@dataclass(frozen=True)
-class Costs:
-    """What each part of a run costs once. `preparation` is what evaluations need before the first of them."""
-
-    update: Cost  # of one network
-    log: Cost
-    grid: Cost
-    frame: Cost  # of the animation of the grids
-    checkpoint: Cost
-    evaluation: Cost
-    preparation: Cost
+    seconds: dict[str, float]
+    sizes: dict[str, int]
 
 
 class Part(NamedTuple):
@@ -50,29 +41,41 @@ class Part(NamedTuple):
 def steps_and_parts(
     config: Config, costs: Costs, alternation: Alternation, total_steps: int | None
 ) -> tuple[int, list[Part]]:
-    """Returns the number of steps of a run and its parts. `total_steps` is None if a budget decides."""
+    """Returns the number of steps of a run and its parts.
+
+    If `total_steps` is None, the number is the most steps, at least 1, whose parts fit into the budget. The budget does
+    not count some of the parts.
+    """
+    parts = partial(_parts, config, costs, alternation)
     if total_steps is None:
-        total_steps = _steps_in_budget(config, costs, alternation)
-    return total_steps, _parts(config, costs, alternation, total_steps)
+        assert config.budget is not None
+        outside = ["animation", "preparing evaluations"]
+        if not fits_in_budget(costs.seconds["evaluation"], config.budget):
+            outside.append("evaluations")
+
+        def seconds(steps: int) -> float:
+            return sum(part.seconds for part in parts(steps) if part.name not in outside)
+
+        total_steps = max(1, bisect_right(range(1, MOST_STEPS), parse_duration(config.budget), key=seconds))
+    return total_steps, parts(total_steps)
 
 
 def _parts(config: Config, costs: Costs, alternation: Alternation, steps: int) -> list[Part]:
-    training = config.training
+    training, (seconds, sizes) = config.training, costs
     grids = times_due(steps, training.sample_every) + 1  # the first step is preceded by one
-    evaluations = times_due(steps, training.evaluate_every) if costs.evaluation.seconds else 0
+    evaluations = times_due(steps, training.evaluate_every) if seconds["evaluation"] else 0
     checkpoints = times_due(steps, training.checkpoint_every) + 1
     kept = min(checkpoints, config.keep or checkpoints) + (config.selection_metric is not None and evaluations > 1)
     on_disk = kept + (checkpoints > kept)  # the oldest one is removed when the next one is complete
     frames, lines = min(grids, MAX_FRAMES), times_due(steps, training.log_every)
-    updates = updates_in(steps, alternation)
     return [
-        Part("steps", steps, updates * costs.update.seconds),
-        Part("lines of metrics", lines, lines * costs.log.seconds, lines * costs.log.size),
-        Part("grids", grids, grids * costs.grid.seconds, (grids + 1) * costs.grid.size),  # and one of real samples
-        Part("checkpoints", checkpoints, checkpoints * costs.checkpoint.seconds, on_disk * costs.checkpoint.size),
-        Part("evaluations", evaluations, evaluations * costs.evaluation.seconds),
-        Part("preparing evaluations", bool(costs.preparation.seconds), costs.preparation.seconds),
-        Part("animation", 1, frames * costs.frame.seconds, frames * costs.frame.size),
+        Part("steps", steps, updates_in(steps, alternation) * seconds["update"]),
+        Part("lines of metrics", lines, lines * seconds["log"], lines * sizes["log"]),
+        Part("grids", grids, grids * seconds["grid"], (grids + 1) * sizes["grid"]),  # and one of real samples
+        Part("checkpoints", checkpoints, checkpoints * seconds["checkpoint"], on_disk * sizes["checkpoint"]),
+        Part("evaluations", evaluations, evaluations * seconds["evaluation"]),
+        Part("preparing evaluations", bool(seconds["preparation"]), seconds["preparation"]),
+        Part("animation", 1, frames * seconds["frame"], frames * sizes["frame"]),
     ]
 
 
@@ -88,24 +91,9 @@ def updates_in(steps: int, alternation: Alternation) -> int:
     return steps + rounds * alternation.d_updates + warmup_rounds * (alternation.warmup - alternation.d_updates)
 
 
-def _steps_in_budget(config: Config, costs: Costs, alternation: Alternation) -> int:
-    """Returns the number of steps of which all parts that the budget counts fit into it, at least 1."""
-    assert config.budget is not None
-    outside = ["animation", "preparing evaluations"]
-    if not fits_in_budget(costs.evaluation.seconds, config.budget):
-        outside.append("evaluations")
-
-    def seconds(steps: int) -> float:
-        return sum(part.seconds for part in _parts(config, costs, alternation, steps) if part.name not in outside)
-
-    return max(1, bisect_right(range(1, MOST_STEPS), parse_duration(config.budget), key=seconds))
-
-
 def free_bytes(output: Path) -> int:
     """Returns the free bytes where `output` is or will be created. Raises StorageError if it cannot be written."""
-    existing = output.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    existing = next(each for each in (output.absolute(), *output.absolute().parents) if each.exists())
     if not existing.is_dir():
         raise StorageError(f"output={output}: cannot hold a run, {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):

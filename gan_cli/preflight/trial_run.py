@@ -5,24 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from gan_cli.data.labels import Attribute
 from gan_cli.device import synchronize
 from gan_cli.errors import CheckpointError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
 from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_samples
-from gan_cli.evaluation.metrics.classifier import STEPS, Classifier, describe_too_few, train_classifier
+from gan_cli.evaluation.metrics.classifier import (
+    STEPS,
+    Classifier,
+    LabelledImages,
+    describe_too_few,
+    train_classifier,
+)
 from gan_cli.evaluation.real_data import MIN_SAMPLES, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from gan_cli.preflight.data_audit import Row
-from gan_cli.preflight.estimate import Cost, Costs, format_bytes, format_seconds
+from gan_cli.preflight.estimate import Costs, format_bytes, format_seconds
 from gan_cli.state import checkpoint
 from gan_cli.state.train_state import require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST
@@ -45,18 +47,12 @@ SAMPLES = 100  # of the metric
 FEW_STEPS, FEW_IMAGES = 10, 1000  # of the classifier
 
 
-class Trial(NamedTuple):
-    """What was done, in words, and what each part costs once."""
-
-    rows: list[Row]
-    costs: Costs
-
-
-def try_everything(run: Run) -> Trial:
+def try_everything(run: Run) -> tuple[list[Row], Costs]:
     """Does some steps, one grid, one metric and one checkpoint round trip. Writes into `run.folder` alone.
 
-    Raises DivergedError if a number is not finite, UsageError if a metric does not suit the data, CheckpointError if
-    the checkpoint that is read differs from the state.
+    Returns rows that say what was done, and what each part of a run costs once. Raises DivergedError if a number is not
+    finite, UsageError if a metric does not suit the data, CheckpointError if the checkpoint that is read differs from
+    the state.
     """
     timer = RunTimer(run.state)
     save_real_samples(run)
@@ -73,26 +69,20 @@ def try_everything(run: Run) -> Trial:
     with timer.pause("checkpoint"):
         run.save_checkpoint(metrics_to_keep(run))
     peak = _describe_peak(run)  # before the checkpoint is read, because a run does not read its own
-    seconds, saved = timer.pause_seconds, run.folder / CHECKPOINTS / LAST
-    grid_size, frame_size, checkpoint_size = map(_size, (grid_path(run), run.folder / PROGRESS, saved))
-    checkpoint_text = f"{format_bytes(checkpoint_size)}, saved in {format_seconds(seconds['checkpoint'])}"
+    saved = run.folder / CHECKPOINTS / LAST
+    files = {"grid": grid_path(run), "frame": run.folder / PROGRESS, "checkpoint": saved}
+    sizes = {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
+    sizes["log"] = len(json.dumps(values)) + 1
+    seconds = {**timer.pause_seconds, "update": update_seconds, "evaluation": evaluation, "preparation": preparation}
+    checkpoint_text = f"{format_bytes(sizes['checkpoint'])}, saved in {format_seconds(seconds['checkpoint'])}"
     rows = [
         Row("step", step_text),
-        Row("grid", f"{format_bytes(grid_size)}, written in {format_seconds(seconds['grid'])}"),
+        Row("grid", f"{format_bytes(sizes['grid'])}, written in {format_seconds(seconds['grid'])}"),
         Row("metric", metric_text),
         Row("checkpoint", f"{checkpoint_text}, {_try_reading(run, saved)}"),
         Row("peak memory", peak),
     ]
-    costs = Costs(
-        update=Cost(update_seconds),
-        log=Cost(seconds["log"], len(json.dumps(values)) + 1),
-        grid=Cost(seconds["grid"], grid_size),
-        frame=Cost(seconds["frame"], frame_size),
-        checkpoint=Cost(seconds["checkpoint"], checkpoint_size),
-        evaluation=Cost(evaluation),
-        preparation=Cost(preparation),
-    )
-    return Trial(rows, costs)
+    return rows, Costs(seconds, sizes)
 
 
 # --- steps -------------------------------------------------------------------------------------------------------
@@ -135,23 +125,15 @@ class BriefClassifiers:
         self.seconds = 0.0
         self._trained: dict[tuple[int, ...], Classifier] = {}
 
-    def __call__(
-        self,
-        fingerprint: str,
-        samples: Tensor,
-        labels: Tensor,
-        attributes: Sequence[Attribute],
-        log: LogCallback,
-        otherwise: str,
-    ) -> tuple[Classifier | None, str]:
-        too_few = describe_too_few(labels)
+    def __call__(self, data: LabelledImages, log: LogCallback, otherwise: str) -> tuple[Classifier | None, str]:
+        too_few = describe_too_few(data.labels)
         if too_few:
             return None, too_few
-        key = (samples.shape[1], *(attribute.size for attribute in attributes))
+        key = (data.images.shape[1], *(attribute.size for attribute in data.attributes))
         if key not in self._trained:
             started = time.perf_counter()
-            samples, labels = samples[:FEW_IMAGES], labels[:FEW_IMAGES]
-            self._trained[key] = train_classifier(samples, labels, attributes, steps=FEW_STEPS)
+            few = data._replace(images=data.images[:FEW_IMAGES], labels=data.labels[:FEW_IMAGES])
+            self._trained[key] = train_classifier(few, FEW_STEPS)
             self.seconds += (time.perf_counter() - started) * STEPS / FEW_STEPS
         return self._trained[key], ""
 
@@ -180,7 +162,7 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     generating = time.perf_counter()
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + few)
     samples = generate_samples(generator, config, dataset, seeds, few)
-    found = evaluate_samples(reference, samples, names or ("frechet",), resamples=0).metrics
+    found, _ = evaluate_samples(reference, samples, names or ("frechet",), resamples=0)
     done = time.perf_counter()
     names_found = ", ".join(metric.name for metric in found)
     text = f"{names_found} of {count_noun(few, 'sample')}: {format_seconds(done - prepared)}"
@@ -210,10 +192,6 @@ def _try_reading(run: Run, path: Path) -> str:
 
 
 # --- texts -------------------------------------------------------------------------------------------------------
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _describe_peak(run: Run) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_cli.reports.curves import UNBOUNDED, Bounds, Chart, Point, Scale, Series, draw_chart
 from gan_cli.reports.safe_values import empty_on_error
@@ -18,8 +17,7 @@ SHARE: Bounds = (0.0, 1.0)
 FROM_ZERO: Bounds = (0.0, None)
 
 
-@dataclass(frozen=True)
-class ChartSpec:
+class ChartSpec(NamedTuple):
     """A chart to draw: its title, the name of each curve by metric key, and the range that the axis must include.
 
     The first of several curves is red (D and real samples), the second blue (G and fakes).

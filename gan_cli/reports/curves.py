@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,8 @@ MARGIN = 0.05  # share of the range that is added above and below the values
 
 Point = tuple[float, float]
 Bounds = tuple[float | None, float | None]
+Tick = tuple[float, str]  # of an axis: its position in per cent from the left or the top, and its label
 UNBOUNDED: Bounds = (None, None)
-
-
-class Tick(NamedTuple):
-    """A tick of an axis: its position in per cent from the left or the top, and its label."""
-
-    position: float
-    label: str
 
 
 @dataclass(frozen=True)
@@ -47,8 +40,7 @@ class Scale:
         return _decades(self.low, self.high, most) if self.log else _round_numbers(self.low, self.high, most)
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """A curve's points (step, value). `colour` is one of the style sheet's, a to e."""
 
     name: str
@@ -56,8 +48,7 @@ class Series:
     points: Sequence[Point]
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """A curve to draw: `path` in units of the drawing, `dots` in per cent if there are few points."""
 
     name: str
@@ -66,8 +57,7 @@ class Curve:
     dots: tuple[Point, ...]
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A chart to draw. `data` are the values that the script shows under the pointer, if it shows any."""
 
     title: str
@@ -110,31 +100,23 @@ def steps_scale(lasts: Iterable[float]) -> Scale:
 
 def draw_chart(title: str, series: Sequence[Series], steps: Scale, bounds: Bounds = UNBOUNDED) -> Chart | None:
     """Draws the series in one chart; None if all are empty."""
-    series = [Series(each.name, each.colour, thin_points(sorted(each.points))) for each in series if each.points]
+    series = [each._replace(points=thin_points(sorted(each.points))) for each in series if each.points]
     if not series:
         return None
     values = fit_scale((value for each in series for _, value in each.points), bounds)
     chart = draw_curves(title, series, steps, values, "; ".join(map(_summary, series)))
     data = {"end": steps.high, "series": [_rounded(each) for each in series]}
-    return dataclasses.replace(chart, note="logarithmic" if values.log else "", data=data)
+    return chart._replace(note="logarithmic" if values.log else "", data=data)
 
 
 def draw_curves(
-    title: str,
-    series: Sequence[Series],
-    steps: Scale,
-    values: Scale,
-    summary: str,
-    ticks: tuple[int, int] = (5, 5),
+    title: str, series: Sequence[Series], steps: Scale, values: Scale, summary: str, ticks: tuple[int, int] = (5, 5)
 ) -> Chart:
     """Draws the series on the two scales, which have at most about so many `ticks`."""
-    return Chart(
-        title=title,
-        curves=tuple(_curve(each, steps, values) for each in series),
-        x_ticks=tuple(Tick(percent(steps.position(x)), format_number(x)) for x in steps.ticks(ticks[0])),
-        y_ticks=tuple(Tick(percent(1 - values.position(y)), format_number(y)) for y in values.ticks(ticks[1])),
-        summary=summary,
-    )
+    curves = tuple(_curve(each, steps, values) for each in series)
+    x_ticks = tuple((percent(steps.position(x)), format_number(x)) for x in steps.ticks(ticks[0]))
+    y_ticks = tuple((percent(1 - values.position(y)), format_number(y)) for y in values.ticks(ticks[1]))
+    return Chart(title, curves, x_ticks, y_ticks, summary)
 
 
 def _curve(series: Series, steps: Scale, values: Scale) -> Curve:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
-from gan_cli.images.animation import open_grid, remove_opacity
+from gan_cli.images.animation import evenly_spaced, open_grid, remove_opacity
 from gan_cli.storage.run_files import read_bytes
-from gan_cli.storage.run_folder import SAMPLES
 
 MOST_FRAMES = 60
 LARGEST_SIDE = 1280  # pixels of an embedded image
@@ -24,8 +22,7 @@ LARGEST_FRAME = 400_000  # bytes
 WEBP_QUALITY, TRIES = 80, 6  # WebP quality, and how often an image is reduced to fit
 
 
-@dataclass(frozen=True)
-class EmbeddedImage:
+class EmbeddedImage(NamedTuple):
     """An image as a `data:` address, with the width and height of its file."""
 
     uri: str
@@ -34,28 +31,15 @@ class EmbeddedImage:
     step: int = 0
 
 
-def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
-    """Returns (step, file) of each grid of a run, by step. Leaves out grids after `last`, which a rollback undid."""
-    numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in (run / SAMPLES).glob("step_*.png")]
-    grids = sorted((int(match[1]), path) for match, path in numbered if match and path.is_file())
-    return [(step, path) for step, path in grids if last is None or step <= last]
-
-
 def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:
     """Returns evenly spaced grids as embedded images, with the first and the last, in at most `budget` bytes."""
     if not grids or not budget:
         return []
-    chosen = _evenly_spaced(grids, MOST_FRAMES)
-    count = min(len(chosen), max(FEWEST_FRAMES, MOST_PIXELS // max(1, *(_pixels(path) for _, path in chosen))))
-    chosen = _evenly_spaced(grids, count)
-    most = min(LARGEST_FRAME, budget // count)
+    largest = max(1, *(_pixels(path) for _, path in evenly_spaced(grids, MOST_FRAMES)))
+    chosen = evenly_spaced(grids, min(MOST_FRAMES, max(FEWEST_FRAMES, MOST_PIXELS // largest)))
+    most = min(LARGEST_FRAME, budget // len(chosen))
     images = (embed_image(path, most, step=step) for step, path in chosen)
     return [image for image in images if image is not None]
-
-
-def _evenly_spaced(grids: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Path]]:
-    count = min(len(grids), most)
-    return [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
 
 
 def _pixels(path: Path) -> int:

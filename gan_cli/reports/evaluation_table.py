@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,15 +34,14 @@ class Bar(NamedTuple):
     floor: float | None
 
 
-@dataclass(frozen=True)
-class EvaluationSection:
+class EvaluationSection(NamedTuple):
     """An evaluation as the report shows it. Each row is a metric with its bar.
 
     `about` describes samples and features. `pairs` is the file with samples above their nearest training images.
     """
 
-    rows: tuple[tuple[MetricResult, Bar], ...]
-    about: tuple[tuple[str, str], ...]
+    rows: list[tuple[MetricResult, Bar]]
+    about: list[tuple[str, str]]
     verdict: str
     pairs: Path | None
 
@@ -55,13 +53,10 @@ def read_newest_evaluation(run: Path) -> EvaluationSection | None:
         return None
     items = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
     about = [(LABELS.get(key) or text(key, 40).replace("_", " "), _value_text(value)) for key, value in items]
-    page = text(evaluated.about.get("page"), 255)
-    return EvaluationSection(
-        rows=tuple((each, _bar(each)) for each in evaluated.figures),
-        about=tuple((key, value) for key, value in about if key and value),
-        verdict=text(evaluated.about.get("verdict"), 300),
-        pairs=run / EVALUATIONS / page if page and Path(page).name == page else None,
-    )
+    page, verdict = text(evaluated.about.get("page"), 255), text(evaluated.about.get("verdict"), 300)
+    pairs = run / EVALUATIONS / page if page and Path(page).name == page else None
+    rows = [(each, _bar(each)) for each in evaluated.figures]
+    return EvaluationSection(rows, [(key, value) for key, value in about if key and value], verdict, pairs)
 
 
 def _value_text(value: Any) -> str:
@@ -75,9 +70,6 @@ def _bar(metric: MetricResult) -> Bar:
     known = [end for end in (*ends, *interval, metric.floor) if end is not None]
     low, high = min(known), max(known)
     span = (high - low) * 1.04 or 1.0
-
-    def position(end: float | None) -> float | None:
-        return None if end is None else percent((end - low) / span)
-
     start, stop = (percent((end - low) / span) for end in ends)
-    return Bar(start, round(stop - start, 2), position(interval[0]), position(interval[1]), position(metric.floor))
+    others = (None if end is None else percent((end - low) / span) for end in (*interval, metric.floor))
+    return Bar(start, round(stop - start, 2), *others)

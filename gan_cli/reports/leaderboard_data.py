@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, OnErrorOmit, PrivateAttr
+from pydantic import BeforeValidator, Field, OnErrorOmit
 
 from gan_cli.config.validation import format_value
 from gan_cli.reports.safe_values import inside
-from gan_cli.storage.json_files import LARGEST_OF_SWEEP, FileModel, Number, Whole, at, first, line, read_as
+from gan_cli.storage.json_files import LARGEST_OF_SWEEP, FileModel, Number, Whole, first, line, read_as
 from gan_cli.storage.run_folder import JOB_OUTCOME, LEADERBOARD
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
@@ -38,8 +38,7 @@ class Failure(FileModel):
 class Entry(FileModel):
     """A row of the leaderboard: one config, with the results of all its seeds.
 
-    `jobs` are the numbers of the jobs with this config. `folders_by_job` maps such a number to the job's run folder, if
-    that is a folder of the sweep.
+    `jobs` are the numbers of the jobs with this config. `folders` are the names of their folders, not checked.
     """
 
     config: Values = Field(default_factory=dict)
@@ -53,25 +52,17 @@ class Entry(FileModel):
     status: Short = ""
     repeat: Command = ""
     jobs: Annotated[tuple[Whole | None, ...], first(MOST_SEEDS)] = ()
-    folder_names: Annotated[tuple[Any, ...], first(MOST_SEEDS)] = at("folders", default=())
-    _folders_by_job: dict[int | None, Path] = PrivateAttr()
-
-    def model_post_init(self, sweep: Path) -> None:
-        names = self.folder_names or map(str, self.jobs)
-        found = [(job, inside(sweep, name)) for job, name in zip(self.jobs, names, strict=False)]
-        self._folders_by_job = {job: folder for job, folder in found if folder is not None}
-
-    @property
-    def folders_by_job(self) -> dict[int | None, Path]:
-        return self._folders_by_job
-
-    @property
-    def folders(self) -> list[Path]:
-        return list(self._folders_by_job.values())
+    folders: Annotated[tuple[Any, ...], first(MOST_SEEDS)] = ()
 
     @property
     def label(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.config.items()) or "the only config"
+
+    def run_folders(self, sweep: Path) -> dict[int | None, Path]:
+        """Returns the run folder of each job, by its number, if it is a folder of the sweep."""
+        names = self.folders or map(str, self.jobs)
+        found = [(job, inside(sweep, name)) for job, name in zip(self.jobs, names, strict=False)]
+        return {job: folder for job, folder in found if folder is not None}
 
 
 class Board(FileModel):
@@ -96,7 +87,7 @@ class Board(FileModel):
 
 def read_board(sweep: Path) -> Board:
     """Returns the leaderboard of a sweep's folder. Invalid values in the files are left out and raise no error."""
-    return read_as(Board, sweep / LEADERBOARD, LARGEST_OF_SWEEP, context=sweep) or _from_outcomes(sweep)
+    return read_as(Board, sweep / LEADERBOARD, LARGEST_OF_SWEEP) or _from_outcomes(sweep)
 
 
 class _Outcome(Failure):
@@ -114,7 +105,7 @@ def _from_outcomes(sweep: Path) -> Board:
     rows = [_row(path) for path in sorted(sweep.glob(f"*/{JOB_OUTCOME}"))[:MOST_JOBS]]
     rows.sort(key=lambda row: row["jobs"][0] or 0)
     varied = list(dict.fromkeys(key for row in rows for key in row["config"]))
-    return Board.model_validate({"varied": varied, "rows": rows}, context=sweep)
+    return Board.model_validate({"varied": varied, "rows": rows})
 
 
 def _row(path: Path) -> dict[str, Any]:

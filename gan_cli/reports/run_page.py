@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
+from gan_cli.images.animation import list_grids
 from gan_cli.reports.charts import (
     health_charts,
     logged_lines,
@@ -23,7 +25,7 @@ from gan_cli.reports.charts import (
     training_charts,
 )
 from gan_cli.reports.curves import Scale, percent, steps_scale
-from gan_cli.reports.embedded_images import embed_frames, embed_image, list_grids
+from gan_cli.reports.embedded_images import embed_frames, embed_image
 from gan_cli.reports.evaluation_table import read_newest_evaluation
 from gan_cli.reports.html_page import fit_page_size, render
 from gan_cli.reports.safe_values import empty_on_error, format_duration, format_number, link, none_on_error
@@ -31,7 +33,7 @@ from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.storage.evaluation_file import EVALUATIONS
 from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
-from gan_cli.storage.run_record import RunRecord, load_record
+from gan_cli.storage.run_record import RecordedFinding, RunRecord, load_record
 
 MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
@@ -52,15 +54,6 @@ class Link(NamedTuple):
     address: str
     name: str
     note: str = ""
-
-
-class FindingMark(NamedTuple):
-    """A finding of the health monitor, and its position in the charts, in per cent."""
-
-    name: str
-    since: int
-    text: str
-    position: float
 
 
 def build_run_page(run: Path, home: Path) -> bytes:
@@ -158,21 +151,23 @@ def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
     return tiles
 
 
-def _findings(record: RunRecord, lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
-    """Returns the findings in the record, and those in `metrics.jsonl` that a killed run did not put in the record."""
-    found = {(each.name, each.since): each.text for each in record.findings}
-    names = {name for name, _ in found}
+def _findings(
+    record: RunRecord, lines: Iterable[Mapping[str, Any]], steps: Scale
+) -> list[tuple[RecordedFinding, float]]:
+    """Returns the findings in the record, and those in `metrics.jsonl` that a killed run did not put in the record.
+
+    With each comes its position in the charts, in per cent.
+    """
+    found = {(each.name, each.since): each for each in record.findings}
+    names = {"", *(name for name, _ in found)}
     for line in lines:
-        for name in (text(each, 60) for each in line.get("findings", ())):
-            if name not in names:
-                found[name, int(line["step"])] = text(line.get("text"), 600)
-                names.add(name)
-    marks = [
-        FindingMark(name, since, sentence, percent(min(max(steps.position(since), 0.0), 1.0)))
-        for (name, since), sentence in sorted(found.items(), key=lambda item: item[0][1])
-        if name
-    ]
-    return marks[:MOST_FINDINGS]
+        for name in line.get("findings", ()):
+            finding = RecordedFinding(name=name, since=int(line["step"]), text=line.get("text", ""))
+            if finding.name not in names:
+                found[finding.name, finding.since] = finding
+                names.add(finding.name)
+    marks = sorted((each for each in found.values() if each.name), key=attrgetter("since"))
+    return [(each, percent(min(max(steps.position(each.since), 0.0), 1.0))) for each in marks[:MOST_FINDINGS]]
 
 
 def _changed(record: RunRecord) -> list[Row]:

@@ -43,14 +43,13 @@ def link(path: Path, home: Path) -> str:
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """A number as text for people: `1,234`, `0.0123`, `2e−04`. Empty for None."""
+    """A number as text for people: `1,234`, `0.0123`, `2.5e−5`. Empty for None."""
     if value is None:
         return ""
     size = abs(value)
     if value and (size < 1e-3 or size >= 1e6):
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        shown = f"{mantissa}e{int(exponent)}"
+        shown = f"{float(mantissa):g}e{int(exponent)}"
     elif float(value).is_integer() or size >= 999.5:
         shown = f"{value:,.0f}"
     else:

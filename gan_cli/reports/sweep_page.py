@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gan_cli.images.animation import list_grids
 from gan_cli.reports.charts import logged_lines, metric_points
 from gan_cli.reports.curves import Chart, Scale, Series, draw_curves, fit_scale, percent, steps_scale, thin_points
-from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_grids
+from gan_cli.reports.embedded_images import EmbeddedImage, embed_image
 from gan_cli.reports.html_page import NAME, fit_page_size, render
 from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
 from gan_cli.reports.run_page import Link
@@ -35,15 +35,15 @@ class Spread(NamedTuple):
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class LeaderboardRow:
-    """A row of the leaderboard as the page shows it."""
+class LeaderboardRow(NamedTuple):
+    """A row of the leaderboard as the page shows it, with the folders of its runs."""
 
     rank: int
     entry: Entry
+    folders: list[Path]
     spread: Spread | None
-    links: tuple[Link, ...]
-    failures: tuple[tuple[Failure, Link | None], ...]
+    links: list[Link]
+    failures: list[tuple[Failure, Link | None]]
 
 
 def list_runs(sweep: Path) -> list[Path]:
@@ -55,10 +55,9 @@ def list_runs(sweep: Path) -> list[Path]:
 def build_sweep_page(sweep: Path, home: Path) -> bytes:
     """Returns the HTML page of a sweep. Its links are relative to the folder `home`."""
     board = read_board(sweep)
-    lines = {folder: logged_lines(folder) for entry in board.entries for folder in entry.folders}
     scale = none_on_error(lambda: _scale(board))
-    rows = [_row(rank, entry, scale, home) for rank, entry in enumerate(board.entries, 1)]
-    charts = empty_on_error(lambda: _charts(board, lines)) or [()] * MOST_SHOWN
+    rows = [_row(rank, entry, scale, sweep, home) for rank, entry in enumerate(board.entries, 1)]
+    charts = empty_on_error(lambda: _charts(board.metric, rows)) or [()] * MOST_SHOWN
     values = {
         "title": text(sweep.absolute().name, 100),
         "folder": text(str(sweep), 300),
@@ -74,24 +73,22 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
 
     def build(budget: int) -> str:
         shown = list(zip(rows, charts, strict=False))
-        cards = [(row, _last_grid(row.entry, budget // len(shown)), each) for row, each in shown]
+        cards = [(row, _last_grid(row.folders, budget // len(shown)), each) for row, each in shown]
         return render("sweep.html.jinja", {**values, "cards": cards})
 
     return fit_page_size(build)
 
 
-def _row(rank: int, entry: Entry, scale: Scale | None, home: Path) -> LeaderboardRow:
-    links = []
-    for folder in entry.folders:
+def _row(rank: int, entry: Entry, scale: Scale | None, sweep: Path, home: Path) -> LeaderboardRow:
+    folders, links = entry.run_folders(sweep), []
+    for folder in folders.values():
         page, seed = folder / NAME, load_record(folder).seed
         name = f"seed {seed}" if seed else f"job {text(folder.name, 30)}"
         links.append(Link(link(page if page.is_file() else folder, home), name))
-    logs = {job: folder / LOG for job, folder in entry.folders_by_job.items() if (folder / LOG).is_file()}
-    failures = [
-        (failed, Link(link(logs[failed.job], home), "log") if failed.job in logs else None) for failed in entry.failures
-    ]
+    logs = {job: Link(link(folder / LOG, home), "log") for job, folder in folders.items() if (folder / LOG).is_file()}
+    failures = [(failed, logs.get(failed.job)) for failed in entry.failures]
     spread = none_on_error(lambda: _spread(entry, scale))
-    return LeaderboardRow(rank, entry, spread, tuple(links), tuple(failures))
+    return LeaderboardRow(rank, entry, list(folders.values()), spread, links, failures)
 
 
 def _links(sweep: Path, home: Path) -> list[Link]:
@@ -122,36 +119,32 @@ def _scale(board: Board) -> Scale | None:
 def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
     if scale is None or (entry.mean is None and not entry.values):
         return None
-    bounds = [percent(min(max(scale.position(value), 0.0), 1.0)) for value in (entry.interval or ())]
-    return Spread(
-        None if entry.mean is None else percent(scale.position(entry.mean)),
-        bounds[0] if bounds else None,
-        bounds[1] if bounds else None,
-        tuple(percent(scale.position(value)) for value in entry.values),
-    )
+    low, high = [percent(min(max(scale.position(end), 0.0), 1.0)) for end in entry.interval or ()] or (None, None)
+    mean = None if entry.mean is None else percent(scale.position(entry.mean))
+    return Spread(mean, low, high, tuple(percent(scale.position(value)) for value in entry.values))
 
 
 # --- cards -------------------------------------------------------------------------------------------------------
 
 
-def _last_grid(entry: Entry, budget: int) -> EmbeddedImage | None:
-    """Returns the last sample grid of the first run of this entry that has a grid; None if no run has one."""
-    for folder in entry.folders if budget else ():
+def _last_grid(runs: Sequence[Path], budget: int) -> EmbeddedImage | None:
+    """Returns the last sample grid of the first of the runs that has a grid; None if no run has one."""
+    for folder in runs if budget else ():
         for step, path in list_grids(folder)[-1:]:
             if (image := embed_image(path, budget, THUMBNAIL, step)) is not None:
                 return image
     return None
 
 
-def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[tuple[Chart, ...]]:
+def _charts(metric: str, rows: Sequence[LeaderboardRow]) -> list[tuple[Chart, ...]]:
     """Returns the charts of each row: its losses, and the ranking metric if a run logged it more than once."""
-    entries = board.entries[:MOST_SHOWN]
-    every = [line for entry in entries for folder in entry.folders[:MOST_LINES] for line in lines[folder]]
+    lines = {row.rank: [logged_lines(folder) for folder in row.folders[:MOST_LINES]] for row in rows[:MOST_SHOWN]}
+    every = [line for runs in lines.values() for run in runs for line in run]
     if not every:
         return []
     steps = steps_scale(float(line["step"]) for line in every)
-    is_curve = any(len(metric_points(each, board.metric)) > 1 for each in lines.values())
-    plans = {board.metric: [(board.metric, board.metric, "b")]} if is_curve else {}
+    is_curve = any(len(metric_points(run, metric)) > 1 for runs in lines.values() for run in runs)
+    plans = {metric: [(metric, metric, "b")]} if is_curve else {}
     plans["losses"] = LOSSES
     scales = {}
     for title, keys in plans.items():
@@ -159,13 +152,12 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
         if values:
             scales[title] = fit_scale(_without_outliers(values))
 
-    def charts(entry: Entry) -> Iterator[Chart]:
-        runs = [lines[folder] for folder in entry.folders[:MOST_LINES]]
+    def charts(row: LeaderboardRow) -> Iterator[Chart]:
         for title, values in scales.items():
-            series = _series(runs, plans[title])
-            yield draw_curves(title, series, steps, values, f"{title} of {entry.label}", (3, 4))
+            series = _series(lines[row.rank], plans[title])
+            yield draw_curves(title, series, steps, values, f"{title} of {row.entry.label}", (3, 4))
 
-    return [tuple(charts(entry)) for entry in entries]
+    return [tuple(charts(row)) for row in rows[:MOST_SHOWN]]
 
 
 def _without_outliers(values: Sequence[float]) -> list[float]:

@@ -96,9 +96,7 @@ def _samples(
     return require_finite(generator, torch.cat(list(batches)))
 
 
-def _write_images(
-    given: Sequence[GivenImage], outputs: Sequence[Tensor], seeds: Sequence[int], folder: Path
-) -> None:
+def _write_images(given: Sequence[GivenImage], outputs: Sequence[Tensor], seeds: Sequence[int], folder: Path) -> None:
     """Writes each sample to a file such as `photo_seed_000003.png`."""
     folder.mkdir()
     same = Counter(image.name for image in given)

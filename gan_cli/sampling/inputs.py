@@ -14,7 +14,7 @@ from gan_cli.config.options.datasets import Folder
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import to_signed_unit
-from gan_cli.data.decoding.decode import inspect_image
+from gan_cli.data.decoding.decode import read_header
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import GanCliError, UsageError, count_noun, one_line
@@ -100,7 +100,7 @@ def _list_images(key: str, path: str) -> list[_Image]:
         for file in files:
             try:
                 content = reader.read_image(file)
-                sides, _ = inspect_image(content)
+                sides = read_header(content).sides
             except BadImageError as error:
                 raise UsageError(f"{key}={one_line(file.name, 100)}: {error}") from None
             digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""

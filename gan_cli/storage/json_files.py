@@ -91,9 +91,9 @@ def load_json(path: Path, most_bytes: int = LARGEST_FILE) -> Any:
         return None
 
 
-def read_as(kind: type[Content], path: Path, most_bytes: int = LARGEST_FILE, context: Any = None) -> Content | None:
-    """Returns a JSON file as `kind`, a dataclass or model; None if invalid. `context` is for its validators."""
+def read_as(kind: type[Content], path: Path, most_bytes: int = LARGEST_FILE) -> Content | None:
+    """Returns a JSON file as `kind`, a dataclass or model; None if it is invalid."""
     try:
-        return TypeAdapter(kind).validate_python(load_json(path, most_bytes), context=context)
+        return TypeAdapter(kind).validate_python(load_json(path, most_bytes))
     except (ValidationError, RecursionError):
         return None

@@ -22,7 +22,7 @@ from gan_cli.evaluation.generated_samples import (
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.classifier import Classifier, majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import Classifier, LabelledImages, majority_class_accuracy
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
@@ -135,7 +135,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     assert run.reference is not None
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
     samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
-    found = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0).metrics
+    found, _ = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0)
     return {metric.name: metric.value for metric in found}
 
 
@@ -210,8 +210,8 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
         return None
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
-        fingerprint, otherwise = run.batches.dataset.fingerprint, "it does not classify samples"
-        run.classifiers[key], _ = run.load_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
+        data = LabelledImages(images, labels, attributes, run.batches.dataset.fingerprint)
+        run.classifiers[key], _ = run.load_classifier(data, run.log.info, "it does not classify samples")
     return run.classifiers[key]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,23 +91,16 @@ def _shown(samples: Tensor) -> int:
 
 def save_progress_animation(run: Run) -> None:
     """Writes `progress.webp`, an animation of all sample grids up to the last step."""
-    last = run.state.counters.step
-    frames = [path for step, path in _grids(run) if step <= last]
+    frames = [path for _, path in animation.list_grids(run.folder, run.state.counters.step)]
     path = run.folder / PROGRESS
     _write_or_log(run, path, lambda: animation.save_progress_animation(frames, path))
 
 
 def remove_later_grids(run: Run, step: int) -> None:
     """Removes the sample grids of steps after `step`, because the run is rolled back to `step`."""
-    for number, path in _grids(run):
+    for number, path in animation.list_grids(run.folder):
         if number > step:
             path.unlink(missing_ok=True)
-
-
-def _grids(run: Run) -> list[tuple[int, Path]]:
-    """Returns the step and the path of each sample grid, in the order of the steps."""
-    numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
-    return sorted((int(match[1]), path) for match, path in numbered if match)
 
 
 def _write_or_log(run: Run, path: Path, write: Callable[[], None]) -> None:

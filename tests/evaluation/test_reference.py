@@ -15,7 +15,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import checkpoint_evaluation, real_data, reference
-from gan_cli.evaluation.callbacks import Listeners
+from gan_cli.evaluation.callbacks import ignore
 from gan_cli.evaluation.metrics import classifier, feature_extractors, inception_features
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
@@ -197,7 +197,7 @@ def test_what_is_known_of_the_data_is_said_before_anything_is_compared(here: Pat
     twice, said = Dataset(numbered(30).samples[torch.arange(60) % 30], "doubled"), []
     real = RealData(twice, twice, numbered(20, 1000), notes=("the held-out pictures have no b",))
     options = parse_evaluation_options(ckpt="any", extractor="pixels", metrics=["frechet"])
-    checkpoint_evaluation._reference(real, options, 20, Listeners(said.append))
+    checkpoint_evaluation._reference(real, options, 20, said.append, ignore)
     assert said == [
         "data: the held-out pictures have no b",
         "duplicates: 30 of 60 training images are copies of another",

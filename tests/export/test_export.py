@@ -255,7 +255,7 @@ def test_a_file_that_differs_is_not_kept(
     run = trained(*TINY_IMAGES, "steps=1", "name=run")
     before = sorted(run.rglob("*"))
 
-    def differing(folder: Path, inputs: format_writers.Inputs) -> list[Tensor]:
+    def differing(path: Path, inputs: format_writers.Inputs) -> list[Tensor]:
         loaded = load_generator(run)
         made = [loaded.network(latent, condition).detach() for latent, condition in inputs]
         made[-1][0, 0, 0, 0] += {"values": 2e-4, "nan": float("nan"), "shape": 0.0}[wrong]
@@ -280,8 +280,8 @@ def test_a_pt2_that_cannot_be_loaded_is_refused(
     run = trained(*TINY_IMAGES, "steps=1", "name=run")
     kind = format_writers.EXPORTERS["pt2"]
 
-    def write(generator: object, example: object, folder: Path) -> None:
-        (folder / PT2).write_bytes(b"nothing")
+    def write(generator: object, example: object, path: Path) -> None:
+        path.write_bytes(b"nothing")
 
     monkeypatch.setitem(format_writers.EXPORTERS, "pt2", kind._replace(write=write))
     export(f"ckpt={run}", "format=pt2", code=5)
@@ -316,8 +316,8 @@ def test_a_file_that_does_not_run_is_one_line(
     run = trained(*TINY_IMAGES, "steps=1", "name=run")
     kind = format_writers.EXPORTERS["onnx"]
 
-    def write(generator: object, example: object, folder: Path) -> None:
-        (folder / ONNX).write_bytes(b"nothing")
+    def write(generator: object, example: object, path: Path) -> None:
+        path.write_bytes(b"nothing")
 
     monkeypatch.setitem(format_writers.EXPORTERS, "onnx", kind._replace(write=write))
     capsys.readouterr()

@@ -108,3 +108,14 @@ def test_nearly_constant_is_measured_in_each_channel() -> None:
     images[2] = torch.randint(100, 104, (3, 16, 16))
     images[3, 1, ::2] = 40
     assert data_audit._nearly_constant(images).tolist() == [True, False, True, False]
+
+
+def test_linked_images_are_audited_if_the_run_reads_them(tmp_path: Path) -> None:
+    for name, count, side in (("mine", 12, 20), ("elsewhere", 3, 40)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            Image.new("RGB", (side, side), (index * 9, 0, side)).save(tmp_path / name / f"{index}.png")
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "elsewhere")
+    rows = rows_of(settings(tmp_path / "mine", "dataset.follow_links=true", "dataset.cache=none"))
+    assert (rows["images"], rows["unreadable"]) == ("15 of 3 x 16 x 16", "none")
+    assert rows["sizes"] == "20 x 20 to 40 x 40, median 20 x 20"

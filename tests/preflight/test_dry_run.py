@@ -19,7 +19,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.preflight import trial_run
-from gan_cli.preflight.dry_run import _recorded_shapes
+from gan_cli.preflight.dry_run import _layer_outputs
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training import steps
 from support.configs import TINY_IMAGES, compose, without
@@ -72,8 +72,7 @@ def test_every_parameter_is_in_a_row_and_looking_changes_nothing(normalization: 
     config = compose(*TINY_IMAGES, f"architecture.generator.normalization={normalization}")
     network = build_state(config, torch.device("cpu")).generator
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with _recorded_shapes(network) as seen, torch.no_grad():
-        network(torch.randn(4, 8), None)
+    seen = _layer_outputs(network, torch.randn(4, 8), None)
     assert sum(count_parameters(module) for _, module, _ in seen) == count_parameters(network)
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())

@@ -10,7 +10,6 @@ import pytest
 
 from gan_cli.errors import StorageError
 from gan_cli.preflight.estimate import (
-    Cost,
     Costs,
     format_bytes,
     format_seconds,
@@ -24,13 +23,8 @@ from gan_cli.training.alternation import Alternation, next_network
 from support.configs import TINY_IMAGES, compose, without
 
 COSTS = Costs(
-    update=Cost(0.5),
-    log=Cost(1, 100),
-    grid=Cost(2, 1000),
-    frame=Cost(0.25, 10),
-    checkpoint=Cost(4, 10_000),
-    evaluation=Cost(8),
-    preparation=Cost(16),
+    {"update": 0.5, "log": 1, "grid": 2, "frame": 0.25, "checkpoint": 4, "evaluation": 8, "preparation": 16},
+    {"log": 100, "grid": 1000, "frame": 10, "checkpoint": 10_000},
 )
 EVERY = [f"training.{kind}_every=10" for kind in ("log", "sample", "checkpoint", "evaluate")]
 BASE = [*without(TINY_IMAGES, "training."), *EVERY]

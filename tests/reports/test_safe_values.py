@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from gan_cli.images.animation import list_grids
 from gan_cli.reports.charts import health_charts, sample_metric_charts, sample_metric_keys, training_charts
 from gan_cli.reports.curves import MOST_POINTS, Scale, Series, draw_chart, fit_scale, steps_scale, thin_points
-from gan_cli.reports.embedded_images import embed_frames, embed_image, list_grids
+from gan_cli.reports.embedded_images import embed_frames, embed_image
 from gan_cli.reports.safe_values import format_duration, format_number, inside, link
 
 

@@ -41,7 +41,7 @@ def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str])
     options = parse_evaluation_options(
         ckpt="any", metrics=["frechet", "precision_recall"], extractor="random", n=60, resamples=0
     )
-    judged = evaluate_checkpoint(found, options, torch.device("cpu"))
+    judged, _ = evaluate_checkpoint(found, options, torch.device("cpu"))
     for figure in judged.figures:
         assert lines[4][figure.name] == pytest.approx(figure.value, rel=1e-4, abs=1e-6), figure.name
     assert {figure.name for figure in judged.figures} == {"frechet-random", "precision-random", "recall-random"}

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -168,10 +168,24 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
             raise BadImageError(describe_decode_error(error)) from None
 
 
-def inspect_image(content: Content) -> tuple[tuple[int, int], bool]:
-    """Returns (height, width) after EXIF rotation, and whether the image is grey. Raises BadImageError if unusable."""
+class Header(NamedTuple):
+    """What the start of an image file says: height and width after EXIF rotation, and the kind of its pixels."""
+
+    sides: tuple[int, int]
+    colours: str  # grey, colour, palette, CMYK, or a number of bands
+    alpha: bool
+    deep: bool  # more than 8 bits for each value
+
+
+def read_header(content: Content) -> Header:
+    """Returns the header of an encoded image or an array. Raises BadImageError if it is not a usable image."""
     if isinstance(content, np.ndarray):
-        return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
-    image = open_image(content)
-    sides = image.size if is_sideways(image) else image.size[::-1]
-    return sides, image.mode in (*GREY_MODES, *DEEP_MODES)
+        bands = 1 if content.ndim == 2 else content.shape[2]
+        colours = "grey" if bands < 3 else "colour" if bands < 5 else f"of {bands} bands"
+        return Header((content.shape[0], content.shape[1]), colours, bands in (2, 4), content.dtype.itemsize > 1)
+    kinds = {"P": "palette", "PA": "palette", "CMYK": "CMYK"} | dict.fromkeys((*GREY_MODES, *DEEP_MODES), "grey")
+    with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd metadata
+        image = open_image(content)
+        sides = image.size if is_sideways(image) else (image.height, image.width)
+        deep = image.mode in DEEP_MODES or has_16_bit_channels(image)
+        return Header(sides, kinds.get(image.mode, "colour"), image.has_transparency_data, deep)

@@ -6,7 +6,6 @@ One that is not better than chance must not be used to evaluate samples.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Binomial
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_signed_unit
@@ -42,11 +42,28 @@ MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy 
 SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
 
 
+class LabelledImages(NamedTuple):
+    """Images uint8 `[N, C, H, W]`, and labels `[N]` or `[N, attributes]` as those of a `Dataset`, with its fingerprint.
+
+    A classifier predicts the class of each of the `attributes`.
+    """
+
+    images: Tensor
+    labels: Tensor
+    attributes: Sequence[Attribute]
+    fingerprint: str = ""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of all attributes together."""
+        return sum(attribute.size for attribute in self.attributes)
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A trained network on the CPU, and its accuracy on the tenth of the data that it was not trained on."""
 
-    network: nn.Module
+    network: nn.Sequential
     accuracy: float
 
     def logits(self, images: Tensor) -> Tensor:
@@ -55,7 +72,6 @@ class Classifier:
 
     def features(self, images: Tensor) -> Tensor:
         """Inputs of the last layer, `[N, FEATURES]`, at least 0, for uint8 images `[N, C, H, W]`."""
-        assert isinstance(self.network, nn.Sequential)
         return self._apply(self.network[:-1], images)
 
     @torch.no_grad()
@@ -67,61 +83,42 @@ class Classifier:
 
 
 @torch.inference_mode(False)  # the caller may be in inference mode
-def train_classifier(
-    samples: Tensor,
-    labels: Tensor,
-    attributes: Sequence[Attribute],
-    *,
-    seed: int = 0,
-    steps: int | None = None,
-    log: LogCallback = ignore,
-) -> Classifier:
-    """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
+def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCallback = ignore) -> Classifier:
+    """Trains on nine tenths of the images. `steps` defaults to STEPS. Logs the expected time after TIMED_STEPS steps.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. Logs the expected time
-    after TIMED_STEPS steps. Raises UsageError for fewer than 2 samples.
-
-    The result depends on the arguments alone; the caller's random state does not change.
+    The result depends on the arguments alone; the caller's random state does not change. Raises UsageError for fewer
+    than 2 images.
     """
-    if len(samples) < 2:
-        raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(samples)}")
+    images, labels, attributes, _ = data
+    if len(images) < 2:
+        raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(images)}")
     steps = steps or STEPS
-    order = torch.randperm(len(samples), generator=generator_for(seed, "classifier's split"))
-    test_index, train_index = order.tensor_split([max(1, len(samples) // 10)])
+    order = torch.randperm(len(images), generator=generator_for(0, "classifier's split"))
+    test_index, train_index = order.tensor_split([max(1, len(images) // 10)])
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # of the CPU alone
-        network = _build_network(samples.shape[1], _classes(attributes))
+        torch.default_generator.manual_seed(derive_seed(0, "classifier"))  # of the CPU alone
+        network = _build_network(images.shape[1], data.classes)
         optimizer = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-        inputs_at, started = _input_function(samples, train_index, steps), time.perf_counter()
+        inputs_at, started = _input_function(images, train_index, steps), time.perf_counter()
         for step in range(steps):
             if step == TIMED_STEPS:
                 seconds = max(1, (time.perf_counter() - started) * steps / step)
                 log(f"classifier: training one for this data set, about {seconds:.0f} s; it is cached for later runs")
-            batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
+            batch = batch_indices(0, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
-            target = encode_labels(labels[train_index[batch]], _classes(attributes))
+            target = encode_labels(labels[train_index[batch]], data.classes)
             classification_loss(network(_augment(inputs_at(batch))), target, attributes).backward()
             optimizer.step()
             schedule.step()
-    network.eval()
-    return Classifier(network, _accuracy(network, samples, labels, attributes, test_index))
+    untested = Classifier(network.eval(), 0.0)
+    parts = test_index.split(PREDICTED_AT_ONCE)  # all images may not fit in memory together
+    logits = torch.cat([untested.logits(images[part]) for part in parts])
+    accuracy = classification_accuracy(logits, encode_labels(labels[test_index], data.classes), attributes)
+    return Classifier(network, accuracy)
 
 
-def _accuracy(
-    network: nn.Module, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], test_index: Tensor
-) -> float:
-    """The accuracy on the samples of `test_index`, in parts, as they may not fit in memory together."""
-    classifier = Classifier(network, 0.0)
-    logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
-    return classification_accuracy(logits, encode_labels(labels[test_index], _classes(attributes)), attributes)
-
-
-def _classes(attributes: Sequence[Attribute]) -> int:
-    return sum(attribute.size for attribute in attributes)
-
-
-def _build_network(channels: int, classes: int) -> nn.Module:
+def _build_network(channels: int, classes: int) -> nn.Sequential:
     def halved(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -169,42 +166,33 @@ def _augment(inputs: Tensor) -> Tensor:
 
 
 def load_or_train_classifier(
-    dataset_fingerprint: str,
-    samples: Tensor,
-    labels: Tensor,
-    attributes: Sequence[Attribute],
-    folder: Path,
-    log: LogCallback = ignore,
-    steps: int | None = None,
+    data: LabelledImages, folder: Path, log: LogCallback = ignore, steps: int | None = None
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
     A file that is damaged, or is not a classifier of this data set, is replaced. If the folder cannot be written, the
     classifier is returned and not saved. If several processes train at once, the file that is written last stays.
     """
-    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
+    shape = f"{data.images.shape[1]}x{data.classes}"  # stacks and single digits of the same data set differ in it
     if steps is not None:
         shape += f"-{steps}"
-    path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{dataset_fingerprint}.safetensors"
-    found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
-    if found is not None:
-        return found
-    classifier = train_classifier(samples, labels, attributes, steps=steps, log=log)
-    content = encode_checksummed(
-        classifier.network.state_dict(), {"data": dataset_fingerprint, "accuracy": classifier.accuracy}
-    )
-    with contextlib.suppress(OSError):
-        write_atomically(content, path)
+    path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{data.fingerprint}.safetensors"
+    classifier = _load(path, data)
+    if classifier is None:
+        classifier = train_classifier(data, steps, log)
+        metadata = {"data": data.fingerprint, "accuracy": classifier.accuracy}
+        with contextlib.suppress(OSError):
+            write_atomically(encode_checksummed(classifier.network.state_dict(), metadata), path)
     return classifier
 
 
-def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
+def _load(path: Path, data: LabelledImages) -> Classifier | None:
     """Returns the classifier in the file, or None if the file is missing, damaged or of other data."""
     tensors, metadata = load_cached(path, MOST_BYTES) or ({}, {})
     with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
-        network = _build_network(channels, classes)
+        network = _build_network(data.images.shape[1], data.classes)
     accuracy = metadata.get("accuracy")
-    if metadata.get("data") != fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
+    if metadata.get("data") != data.fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
         return None
     finite = all(value.isfinite().all() for value in tensors.values())
     if not finite or _layout(tensors) != _layout(network.state_dict()):
@@ -220,40 +208,24 @@ def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dty
 # --- chance level -------------------------------------------------------------------------------------------------
 
 
-class ClassifierAssessment(NamedTuple):
-    """Whether the classifier is at chance level (and must not be used), and its accuracy in one line of text."""
-
-    at_chance: bool
-    summary: str
-
-
 # As `load_assessed_classifier`.
-ClassifierLoader = Callable[[str, Tensor, Tensor, Sequence[Attribute], LogCallback, str], tuple[Classifier | None, str]]
+ClassifierLoader = Callable[[LabelledImages, LogCallback, str], tuple[Classifier | None, str]]
 
 
-def load_assessed_classifier(
-    dataset_fingerprint: str,
-    samples: Tensor,
-    labels: Tensor,
-    attributes: Sequence[Attribute],
-    log: LogCallback,
-    otherwise: str,
-) -> tuple[Classifier | None, str]:
+def load_assessed_classifier(data: LabelledImages, log: LogCallback, otherwise: str) -> tuple[Classifier | None, str]:
     """Loads the classifier of this data set from the user's cache, or trains one, and logs its accuracy.
 
     Returns it with this line of text. Returns None in its place if it is at chance level, or if the data set has fewer
     than FEWEST_IMAGES labelled images; then the logged line ends with `otherwise`, which says what is done without it.
     """
-    summary = describe_too_few(labels)
+    summary = describe_too_few(data.labels)
     if summary:
         log(f"{summary}, {otherwise}")
         return None, summary
-    found = load_or_train_classifier(
-        dataset_fingerprint, samples, labels, attributes, CLASSIFIER_CACHE.expanduser(), log
-    )
-    assessment = assess_classifier(found.accuracy, labels, attributes)
-    log(assessment.summary + (f": {otherwise}" if assessment.at_chance else ""))
-    return None if assessment.at_chance else found, assessment.summary
+    found = load_or_train_classifier(data, CLASSIFIER_CACHE.expanduser(), log)
+    at_chance, summary = assess_classifier(found.accuracy, data.labels, data.attributes)
+    log(f"{summary}: {otherwise}" if at_chance else summary)
+    return None if at_chance else found, summary
 
 
 def describe_too_few(labels: Tensor) -> str:
@@ -264,14 +236,13 @@ def describe_too_few(labels: Tensor) -> str:
     return f"classifier: {count_noun(labelled, 'labelled image')}, fewer than {FEWEST_IMAGES}: none is trained"
 
 
-def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
-    """Assesses a classifier that was trained on nine tenths of the data and has this accuracy on the last tenth."""
+def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> tuple[bool, str]:
+    """Returns whether a classifier with this accuracy on the last tenth of the data is at chance level, and a text."""
     chance, tested = majority_class_accuracy(labels, attributes), max(1, len(labels) // 10)
     text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
     if not is_at_chance(accuracy, tested, chance):
-        return ClassifierAssessment(False, text)
-    count = count_noun(tested, "sample")
-    return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
+        return False, text
+    return True, f"{text} ({count_noun(tested, 'sample')}), no better than guessing ({chance:.1%})"
 
 
 def majority_class_accuracy(labels: Tensor, attributes: Sequence[Attribute]) -> float:
@@ -292,11 +263,6 @@ def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
         return True
     if accuracy > (1 + chance) / 2:
         return False
-    return _binomial_tail(round(accuracy * tested), tested, chance) > SIGNIFICANCE_LEVEL
-
-
-def _binomial_tail(right: int, tested: int, chance: float) -> float:
-    """The probability that at least `right` of `tested` guesses are right, each with probability `chance` in (0, 1)."""
-    hits = torch.arange(right, tested + 1, dtype=torch.float64)
-    ways = math.lgamma(tested + 1) - torch.lgamma(hits + 1) - torch.lgamma(tested - hits + 1)
-    return (ways + hits * math.log(chance) + (tested - hits) * math.log1p(-chance)).exp().sum().item()
+    guesses = Binomial(tested, torch.tensor(chance, dtype=torch.float64))
+    at_least_as_many = torch.arange(round(accuracy * tested), tested + 1, dtype=torch.float64)
+    return guesses.log_prob(at_least_as_many).exp().sum().item() > SIGNIFICANCE_LEVEL

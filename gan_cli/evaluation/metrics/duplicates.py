@@ -10,10 +10,10 @@ MOST_BYTES = 1 << 30  # of images that are hashed, which takes about a second
 MAX_BYTES_AT_START = 1 << 28  # the same limit when a run starts
 
 
-def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None:
-    """Returns a hash of each image; equal images have equal hashes. Returns None for points and above `most` bytes."""
+def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes]:
+    """Returns a hash of each image; equal images have equal hashes. Returns [] for points and above `most` bytes."""
     if samples.ndim == 2 or samples.nbytes > most:
-        return None
+        return []
     return [hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).digest() for image in samples]
 
 
@@ -22,14 +22,10 @@ def describe_duplicates(train: Tensor, held_out: Tensor | None = None, most: int
 
     The list is empty if there are none. Images of more than `most` bytes are not examined.
     """
-    train_digests = image_digests(train, most)
-    lines = []
-    if train_digests is not None and len(set(train_digests)) < len(train_digests):
-        copies = len(train_digests) - len(set(train_digests))
-        lines.append(f"duplicates: {copies:,} of {len(train_digests):,} training images are copies of another")
-    others = None if held_out is None else image_digests(held_out, most)
-    shared = 0 if train_digests is None or others is None else count_shared(others, train_digests)
-    if shared and others is not None:
+    known, others = image_digests(train, most), [] if held_out is None else image_digests(held_out, most)
+    copies, shared = len(known) - len(set(known)), count_shared(others, known)
+    lines = [f"duplicates: {copies:,} of {len(known):,} training images are copies of another"] if copies else []
+    if shared:
         lines.append(f"duplicates: {shared:,} of {len(others):,} held-out images are also training images")
     return lines
 

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv2d, relu
 
 from gan_cli.evaluation.callbacks import CountCallback, ignore
@@ -130,19 +130,18 @@ def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked:
     is true, each channel is classified as one digit. The features of the digits are concatenated, and the class is the
     number that the digits form.
     """
-    network = classifier.network
-    assert isinstance(network, nn.Sequential)
 
     def extract_batch(images: Tensor) -> Features:
         count, layers = images.shape[:2]
         features = classifier.features(images.flatten(0, 1).unsqueeze(1) if stacked else images)
-        probabilities = network[-1](features).softmax(1)
+        probabilities = classifier.network[-1](features).softmax(1)
         if not stacked:
             return Features(features, probabilities if one_of else None)
         digits = probabilities.view(count, layers, -1).unbind(1)
         joint = reduce(lambda some, digit: (some.unsqueeze(2) * digit.unsqueeze(1)).flatten(1), digits)
         return Features(features.view(count, -1), joint)
 
-    digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))
+    weights = classifier.network.state_dict().values()
+    digest = hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in weights))
     key = f"classifier-v{CLASSIFIER_VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
     return Extractor("classifier", key, extract_batch, classifier.accuracy)

@@ -26,8 +26,7 @@ def build_inception_extractor() -> Extractor:
     UsageError if the package is missing, or if the weights are missing and cannot be downloaded.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from packages that it imports
+        with warnings.catch_warnings(action="ignore"):  # from packages that it imports
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise UsageError(

@@ -62,7 +62,8 @@ def find_nearest(
     best, indices = torch.full((len(queries), count), torch.inf), torch.zeros(len(queries), count, dtype=torch.int64)
     for start in range(0, len(among), ROWS_AT_ONCE):
         part = downscale(among[start : start + ROWS_AT_ONCE], MOST_VALUES)
-        squared = _squared_distances(queries, part)
+        squared = queries.square().sum(1, keepdim=True) - 2 * queries @ part.T + part.square().sum(1)
+        squared.clamp_min_(0)
         if self_index is not None:
             here = ((self_index >= start) & (self_index < start + len(part))).nonzero().squeeze(1)
             squared[here, self_index[here] - start] = torch.inf
@@ -85,10 +86,6 @@ def find_nearest(
     return Nearest(nearest, index, relative_distance.clamp_max(1.0))
 
 
-def _squared_distances(rows: Tensor, others: Tensor) -> Tensor:
-    return (rows.square().sum(1, keepdim=True) - 2 * rows @ others.T + others.square().sum(1)).clamp_min_(0)
-
-
 @dataclass(frozen=True)
 class Memorization:
     """Which of N samples are copies of training images and which repeat other samples.
@@ -96,37 +93,40 @@ class Memorization:
     `copies`, bool `[N]`, is true if the relative distance from a sample to its nearest training image is at most the
     COPY_QUANTILE of the same distances of held-out images. `repeats`, bool `[N]`, is true if the distance from a sample
     to its nearest other sample is at most the COPY_QUANTILE of the distances between a held-out image and its nearest
-    other held-out image. `distance` `[N]` is the distance from a sample to its nearest training image, and
-    `held_out_distance` the same for held-out images. Duplicates of a held-out image are ignored in `held_out_distance`
-    and in both quantiles. `duplicates` is the number of held-out images that have a duplicate in the training images.
+    other held-out image. `nearest` and `held_out_nearest` are the nearest training images of the samples and of the
+    held-out images. `held_out_distance` is the distance of the latter. Duplicates of a held-out image are ignored in
+    `held_out_distance` and in both quantiles. `duplicates` is the number of held-out images that have a duplicate in
+    the training images.
     """
 
     copies: Tensor
     repeats: Tensor
-    distance: Tensor
-    held_out_distance: Tensor
     nearest: Nearest
     held_out_nearest: Nearest
+    held_out_distance: Tensor
     duplicates: int = 0
 
     @property
     def ratio(self) -> float:
-        """The median of `distance` divided by the median of `held_out_distance`. About 1 for new images."""
-        return (self.distance.median() / self.held_out_distance.median().clamp_min(1e-12)).item()
+        """The median distance of the samples divided by that of held-out images. About 1 for new images."""
+        return (self.nearest.distance.median() / self.held_out_distance.median().clamp_min(1e-12)).item()
+
+    @property
+    def copy_share(self) -> float:
+        return self.copies.float().mean().item()
 
     @property
     def flagged(self) -> bool:
         """Whether the samples count as memorized."""
-        return self.copies.float().mean().item() > MAX_COPY_SHARE or self.ratio < MIN_DISTANCE_RATIO
+        return self.copy_share > MAX_COPY_SHARE or self.ratio < MIN_DISTANCE_RATIO
 
     @property
     def verdict(self) -> str:
         """The result in one line."""
-        share, count = self.copies.float().mean().item(), len(self.copies)
-        text = f"{share:.1%} of {count:,} samples are nearer to a training image than {1 - COPY_QUANTILE:.0%}"
-        text += " of held-out images"
-        if self.flagged:
-            text += f"; at most {MAX_COPY_SHARE:.0%} is accepted" if share > MAX_COPY_SHARE else ""
+        text = f"{self.copy_share:.1%} of {len(self.copies):,} samples are nearer to a training image than"
+        text += f" {1 - COPY_QUANTILE:.0%} of held-out images"
+        if self.copy_share > MAX_COPY_SHARE:
+            text += f"; at most {MAX_COPY_SHARE:.0%} is accepted"
         if self.ratio < MIN_DISTANCE_RATIO:
             times = format_number(self.ratio, 2)
             text += f"; the median distance to a training image is {times} times that of held-out images"
@@ -146,21 +146,15 @@ def detect_memorization(
 
     If the held-out images are part of `train`, `self_index` gives their positions in `train`.
     """
-    fake_nearest = find_nearest(fakes, train, progress=progress)
+    nearest = find_nearest(fakes, train, progress=progress)
     held_out_nearest = find_nearest(held_out, train, self_index)
     usual, duplicates = _beyond_duplicates(held_out_nearest, held_out, train, self_index)
     among_fakes = find_nearest(fakes, fakes, torch.arange(len(fakes)))
     indices = torch.arange(len(held_out))
     among_real, _ = _beyond_duplicates(find_nearest(held_out, held_out, indices), held_out, held_out, indices)
-    return Memorization(
-        copies=fake_nearest.relative_distance <= usual.relative_distance.quantile(COPY_QUANTILE),
-        repeats=among_fakes.distance <= among_real.distance.quantile(COPY_QUANTILE),
-        distance=fake_nearest.distance,
-        held_out_distance=usual.distance,
-        nearest=fake_nearest,
-        held_out_nearest=held_out_nearest,
-        duplicates=duplicates,
-    )
+    copies = nearest.relative_distance <= usual.relative_distance.quantile(COPY_QUANTILE)
+    repeats = among_fakes.distance <= among_real.distance.quantile(COPY_QUANTILE)
+    return Memorization(copies, repeats, nearest, held_out_nearest, usual.distance, duplicates)
 
 
 def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index: Tensor | None) -> tuple[Nearest, int]:
@@ -175,7 +169,5 @@ def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index
         return found, 0
     others = find_nearest(images[rows], among, None if self_index is None else self_index[rows], beyond=limit)
     exists = others.distance.isfinite()
-    values = {name: value.clone() for name, value in vars(found).items()}
-    for name, value in vars(others).items():
-        values[name][rows[exists]] = value[exists]
-    return Nearest(**values), len(rows)
+    pairs = zip(vars(found).values(), vars(others).values(), strict=True)
+    return Nearest(*(old.index_put((rows[exists],), new[exists]) for old, new in pairs)), len(rows)

@@ -16,7 +16,12 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics import classifier as classifiers
-from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier, train_classifier
+from gan_cli.evaluation.metrics.classifier import (
+    Classifier,
+    LabelledImages,
+    load_or_train_classifier,
+    train_classifier,
+)
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
 from gan_cli.training.periodic_evaluation import unstack_digits
@@ -38,7 +43,7 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module")
 def classifier(digits: Dataset) -> Classifier:
     assert digits.labels is not None
-    return train_classifier(digits.samples, digits.labels, TEN, steps=120)
+    return train_classifier(LabelledImages(digits.samples, digits.labels, TEN), steps=120)
 
 
 @pytest.fixture
@@ -47,10 +52,10 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "STEPS", 4)
 
 
-def images(count: int = 60, channels: int = 1, side: int = 28) -> tuple[Tensor, Tensor, list[Attribute]]:
+def images(count: int = 60, channels: int = 1, side: int = 28) -> LabelledImages:
     random = torch.Generator().manual_seed(0)
     samples = torch.randint(256, (count, channels, side, side), generator=random, dtype=torch.uint8)
-    return samples, torch.arange(count) % 10, TEN
+    return LabelledImages(samples, torch.arange(count) % 10, TEN, FINGERPRINT)
 
 
 def same(first: Classifier, second: Classifier) -> bool:
@@ -70,7 +75,7 @@ def test_digits_are_told_apart(classifier: Classifier, digits: Dataset) -> None:
 @pytest.mark.slow
 def test_digits_are_told_apart_well(digits: Dataset) -> None:
     assert digits.labels is not None
-    assert 0.975 <= train_classifier(digits.samples, digits.labels, TEN).accuracy < 1
+    assert 0.975 <= train_classifier(LabelledImages(digits.samples, digits.labels, TEN)).accuracy < 1
 
 
 def test_real_stacks_are_near_their_floor(classifier: Classifier) -> None:
@@ -91,53 +96,49 @@ def test_attributes_are_each_told(digits: Dataset) -> None:
     labels = torch.stack([digits.labels % 2, 2 + digits.labels // 5], 1)
     labels[::10] = -1
     classes = ("parity=even", "parity=odd", "size=small", "size=large")
-    trained = train_classifier(digits.samples, labels, attributes_of(classes), steps=60)
+    trained = train_classifier(LabelledImages(digits.samples, labels, attributes_of(classes)), steps=60)
     assert trained.accuracy > 0.94
 
 
 @pytest.mark.usefixtures("short")
 def test_training_depends_on_nothing_but_its_arguments() -> None:
     torch.manual_seed(1)
-    first = train_classifier(*images())
+    first = train_classifier(images())
     torch.manual_seed(2)
     with torch.inference_mode():
-        second = train_classifier(*images())
+        second = train_classifier(images())
     assert same(first, second)
-    assert not same(first, train_classifier(*images(), seed=1))
 
 
 @pytest.mark.usefixtures("short")
 def test_the_random_state_is_left_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     for _ in range(2):  # trained, then loaded
-        predict(load_or_train_classifier(FINGERPRINT, *images(), tmp_path), images()[0])
+        predict(load_or_train_classifier(images(), tmp_path), images()[0])
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(("channels", "side"), [(1, 16), (3, 16), (3, 32), (1, 64), (3, 64)])
 def test_other_images(channels: int, side: int, tmp_path: Path) -> None:
-    samples, labels, _ = images(30, channels, side)
-    trained = load_or_train_classifier(FINGERPRINT, samples, labels, TEN, tmp_path)
-    predicted = predict(trained, samples)
+    data = images(30, channels, side)
+    predicted = predict(load_or_train_classifier(data, tmp_path), data.images)
     assert (predicted.dtype, predicted.shape) == (torch.int64, (30,))
-    assert torch.equal(
-        predict(load_or_train_classifier(FINGERPRINT, samples, labels, TEN, tmp_path), samples), predicted
-    )
+    assert torch.equal(predict(load_or_train_classifier(data, tmp_path), data.images), predicted)
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 64), (3, 48, 64), (3, 16, 16)])
 def test_images_are_resized_once_to_the_same_bits(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    samples, labels, _ = images(60, shape[0], shape[1])
-    samples = samples.repeat(1, 1, 1, 2)[..., : shape[2]]
+    data = images(60, shape[0], shape[1])
+    data = data._replace(images=data.images.repeat(1, 1, 1, 2)[..., : shape[2]])
     resized: list[int] = []
     resize = classifiers._as_inputs
     monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
-    once = train_classifier(samples, labels, TEN)
+    once = train_classifier(data)
     assert sum(resized) == 60  # the held-out tenth too
     monkeypatch.setattr(classifiers, "_input_function", lambda some, kept, _: lambda places: resize(some[kept[places]]))
-    assert same(once, train_classifier(samples, labels, TEN))
+    assert same(once, train_classifier(data))
 
 
 @pytest.mark.usefixtures("short")
@@ -146,23 +147,23 @@ def test_of_many_images_those_that_are_seen_are_resized(monkeypatch: pytest.Monk
     resized: list[int] = []
     resize = classifiers._as_inputs
     monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
-    train_classifier(*images(1000, side=32))
+    train_classifier(images(1000, side=32))
     assert sum(resized) == 400 + 100
 
 
 def test_the_time_of_a_training_is_told_on_the_way() -> None:
     told: list[str] = []
-    train_classifier(*images(), steps=12, log=told.append)
-    train_classifier(*images(), steps=4, log=told.append)  # over before it is known
+    train_classifier(images(), steps=12, log=told.append)
+    train_classifier(images(), steps=4, log=told.append)  # over before it is known
     assert len(told) == 1
     assert re.search(r"about [1-9]\d? s; it is cached", told[0])
 
 
 @pytest.mark.usefixtures("short")
 def test_little_data() -> None:
-    assert train_classifier(*images(2)).accuracy in (0.0, 1.0)
+    assert train_classifier(images(2)).accuracy in (0.0, 1.0)
     with pytest.raises(UsageError, match="at least 2"):
-        train_classifier(*images(1))
+        train_classifier(images(1))
 
 
 def test_training_images_are_shifted_rotated_and_scaled_by_at_most_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,10 +193,10 @@ def refuse_training(*_: object) -> Classifier:
 @pytest.mark.usefixtures("short")
 def test_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "made" / "for it"
-    trained = load_or_train_classifier(FINGERPRINT, *images(), folder)
+    trained = load_or_train_classifier(images(), folder)
     assert [path.name for path in folder.iterdir()] == [f"classifier-v3-1x10-{FINGERPRINT}.safetensors"]
     monkeypatch.setattr(classifiers, "train_classifier", refuse_training)
-    loaded = load_or_train_classifier(FINGERPRINT, *images(), folder)
+    loaded = load_or_train_classifier(images(), folder)
     assert same(trained, loaded)
     assert torch.equal(predict(trained, images()[0]), predict(loaded, images()[0]))
 
@@ -240,12 +241,12 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_file_that_is_no_such_classifier_is_replaced(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    trained = load_or_train_classifier(FINGERPRINT, *images(), tmp_path)
+    trained = load_or_train_classifier(images(), tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     assert path.read_bytes() != whole
-    assert same(load_or_train_classifier(FINGERPRINT, *images(), tmp_path), trained)
+    assert same(load_or_train_classifier(images(), tmp_path), trained)
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
 
@@ -254,8 +255,8 @@ def test_a_file_that_is_no_such_classifier_is_replaced(damage: Callable[[bytes],
 def test_a_folder_that_cannot_keep_it(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("in the way")
-    trained = load_or_train_classifier(FINGERPRINT, *images(), occupied / "cache")
-    assert same(trained, load_or_train_classifier(FINGERPRINT, *images(), occupied))
+    trained = load_or_train_classifier(images(), occupied / "cache")
+    assert same(trained, load_or_train_classifier(images(), occupied))
     assert list(tmp_path.iterdir()) == [occupied]
     assert occupied.read_text() == "in the way"
 
@@ -264,7 +265,7 @@ def test_a_folder_that_cannot_keep_it(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
     folder = tmp_path / f"classifier-v3-1x10-{FINGERPRINT}.safetensors"
     (folder / "something").mkdir(parents=True)
-    assert load_or_train_classifier(FINGERPRINT, *images(), tmp_path).accuracy <= 1
+    assert load_or_train_classifier(images(), tmp_path).accuracy <= 1
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -273,11 +274,11 @@ def test_another_process_may_be_quicker(tmp_path: Path, monkeypatch: pytest.Monk
     def train_while_another_does(*arguments: object, **named: object) -> Classifier:
         monkeypatch.undo()
         monkeypatch.setattr(classifiers, "STEPS", 4)
-        load_or_train_classifier(FINGERPRINT, *images(), tmp_path)
-        return train_classifier(*images())
+        load_or_train_classifier(images(), tmp_path)
+        return train_classifier(images())
 
     monkeypatch.setattr(classifiers, "train_classifier", train_while_another_does)
-    trained = load_or_train_classifier(FINGERPRINT, *images(), tmp_path)
+    trained = load_or_train_classifier(images(), tmp_path)
     monkeypatch.setattr(classifiers, "train_classifier", refuse_training)
-    assert same(load_or_train_classifier(FINGERPRINT, *images(), tmp_path), trained)
+    assert same(load_or_train_classifier(images(), tmp_path), trained)
     assert len(list(tmp_path.iterdir())) == 1

@@ -8,7 +8,7 @@ import torch
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.labels import Attribute
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.classifier import train_classifier
+from gan_cli.evaluation.metrics.classifier import LabelledImages, train_classifier
 from gan_cli.evaluation.metrics.feature_extractors import RANDOM_FEATURES, downscale
 
 FLAT = -17.1416  # the sum of the random features of a white picture
@@ -73,7 +73,7 @@ def test_parts_are_told_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_classifier_gives_features_and_probabilities() -> None:
     digits = load_digits(MNIST, root="nowhere", download=False, fallback="bundled", image_size=(28, 28), split="train")
     assert digits.labels is not None
-    known = train_classifier(digits.samples, digits.labels, [Attribute("", 0, 10)], steps=20)
+    known = train_classifier(LabelledImages(digits.samples, digits.labels, [Attribute("", 0, 10)]), steps=20)
     seen = feature_extractors.build_classifier_extractor(known, one_of=True).extract(digits.samples[:9])
     assert torch.allclose(seen.features, known.features(digits.samples[:9]))
     assert seen.probabilities is not None
@@ -93,8 +93,8 @@ def test_a_classifier_gives_features_and_probabilities() -> None:
 
 def test_keys_tell_apart_what_sees_differently() -> None:
     one, other = (
-        train_classifier(images(count=20), torch.arange(20) % 2, [Attribute("", 0, 2)], seed=seed, steps=1)
-        for seed in (0, 1)
+        train_classifier(LabelledImages(images(count=20), torch.arange(20) % 2, [Attribute("", 0, 2)]), steps=steps)
+        for steps in (1, 2)
     )
     keys = [
         feature_extractors.build_point_extractor().key,

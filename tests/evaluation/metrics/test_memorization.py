@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -40,7 +42,7 @@ def test_a_generator_that_replays_training_pictures_is_flagged(digits: Tensor, n
     assert found.flagged
     assert "FLAGGED" in found.verdict
     assert (found.nearest.index == torch.arange(1000, 1000 + COUNT)).float().mean() > 0.99
-    assert found.distance.median() < 0.8 * found.held_out_distance.median()
+    assert found.nearest.distance.median() < 0.8 * found.held_out_distance.median()
 
 
 @pytest.mark.parametrize("noise", [0, 20, 40])
@@ -55,7 +57,7 @@ def test_a_generator_whose_new_pictures_are_blurred_passes(digits: Tensor) -> No
     """Blurred images lie near to all others: their distance to the nearest alone would look like copies."""
     blurred = torch.nn.functional.avg_pool2d(digits[4000 : 4000 + COUNT].float(), 3, 1, 1).to(torch.uint8)
     found = judged(blurred, digits)
-    assert found.distance.median() < 0.95 * found.held_out_distance.median()
+    assert found.nearest.distance.median() < 0.95 * found.held_out_distance.median()
     assert not found.flagged
 
 
@@ -165,14 +167,15 @@ def test_doubles_among_the_held_out_ones(digits: Tensor) -> None:
 
 def test_a_median_sample_far_nearer_than_held_out_ones_flags_by_itself() -> None:
     few = random_pictures(60)
-    near = torch.full((60,), 0.1)
     usual = find_nearest(few, random_pictures(60, seed=1))
+    near = dataclasses.replace(usual, distance=torch.full((60,), 0.1))
     nothing = torch.zeros(60, dtype=torch.bool)
-    found = Memorization(nothing, nothing, near, torch.ones(60), usual, usual)
+    found = Memorization(nothing, nothing, near, usual, torch.ones(60))
     assert found.flagged
     assert "FLAGGED: 0.0% of 60 samples" in found.verdict
     assert "the median distance to a training image is 0.1 times that of held-out images" in found.verdict
-    assert not Memorization(nothing, nothing, 3 * near, torch.ones(60), usual, usual).flagged
+    farther = dataclasses.replace(near, distance=3 * near.distance)
+    assert not Memorization(nothing, nothing, farther, usual, torch.ones(60)).flagged
 
 
 def test_pictures_that_are_all_the_same_have_no_other_neighbour() -> None:
