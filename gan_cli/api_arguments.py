@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
+from gan_cli.config.overrides import LITERAL_KEYS, quote_for_hydra, quote_literals
 from gan_cli.config.recipes import AUTO, NONE, USED_KEY, RecipeChoice
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
@@ -54,8 +55,6 @@ def read_overrides(overrides: Sequence[str]) -> Request:
 
 def resolve_config(config: Config) -> Request:
     """Returns the config with overrides that compose it; without them if neither resume=auto nor replay needs them."""
-    from gan_cli.config.overrides import quote_literals
-
     typed = config_to_overrides(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
     return Request(config, recipe=RecipeChoice(config.recipe_used, ""), overrides=overrides)
@@ -81,7 +80,6 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
     None chooses the recipe that suits the data as they are now.
     """
     from gan_cli.config.compose import compose_command, compose_default
-    from gan_cli.config.overrides import quote_literals
 
     target = train_config.to_dict(config)
     default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
@@ -116,15 +114,11 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
 
 def _typed(key: str, value: Any) -> str:
     """Returns one override as a word of the command line, such as `loss=hinge`."""
-    from gan_cli.config.overrides import LITERAL_KEYS
-
     return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(value)}"
 
 
 def _value(value: Any) -> str:
     """Returns a value as text in Hydra's grammar. The text is in quotes if the grammar requires quotes."""
-    from gan_cli.config.overrides import quote_for_hydra
-
     if value is None:
         return "null"
     if isinstance(value, bool):

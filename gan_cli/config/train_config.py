@@ -214,19 +214,19 @@ def adopt_data_settings(config: Config, saved: Config) -> Config:
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
 
 
-def differing_keys(one: Config, other: Config) -> list[str]:
-    """Returns `key=value (was value of other)` for each key that differs and may not change on resume."""
+def differing_keys(one: Config, other: Config) -> dict[str, str]:
+    """Returns, for each key that differs and may not change on resume, the text `key=value (was value of other)`."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
     of_data = {f"dataset.{leaf}": unset for leaf, unset in AUTO_OF_DATA.items()}
     old |= {key: unset for key, unset in of_data.items() if key in old and new.get(key) == unset}
-    return [
-        one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
+    return {
+        dotted: one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
         if not is_run_control(dotted)
         and dotted not in NOT_COMPARED
         and not is_same_value(dotted, new.get(dotted), old.get(dotted))
-    ]
+    }
 
 
 def is_same_value(dotted: str, one: Any, other: Any) -> bool:

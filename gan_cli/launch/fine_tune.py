@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from gan_cli.config import train_config
@@ -12,11 +12,8 @@ from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
 
-KEYS = (
-    "architecture",
-    "image_size",
-    "conditioning",
-)  # sections of the checkpoint; the last two unless the user set them
+# Sections and keys that come from the checkpoint; the last two unless the user set them.
+KEYS = ("architecture", "image_size", "conditioning")
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
@@ -53,9 +50,6 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     return adopted
 
 
-def set_by_init_from(difference: str, overrides: Sequence[str] | None) -> bool:
-    """Returns whether a difference `key=value (was value)` is in a section of KEYS for which there is no override."""
-    typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()}
-    return difference.startswith(KEYS) and not difference.startswith(
-        tuple(key for key in typed if key.startswith(KEYS))
-    )
+def set_by_init_from(dotted: str, typed: Collection[str]) -> bool:
+    """Returns whether a key comes from the checkpoint of `init_from`. `typed` are the keys of the command."""
+    return dotted.startswith(KEYS) and not dotted.startswith(tuple(typed))

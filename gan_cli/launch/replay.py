@@ -49,7 +49,7 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     there = dataclasses.replace(saved, dataset=resolve_data_paths(saved.dataset, start_folder(folder)))
     differing = min((typed_differences(config, each, overrides) for each in (saved, there)), key=len)
     if typed is not None and saved.budget is not None and typed != saved.budget:
-        differing.append(f"budget={typed} (was {saved.budget})")
+        differing["budget"] = f"budget={typed} (was {saved.budget})"
     if differing:
         shown = typed_keys_first(differing, overrides)
         raise UsageError(f"replay={config.replay}: differs from that run in {shown}; give the same keys")
