@@ -162,15 +162,15 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
     if command not in POSITIONAL_KEY or not words:
         return arguments
     key, rest = POSITIONAL_KEY[command], [argument for argument in arguments if argument not in words]
-    if key not in LIST_KEYS:
-        for word in words if len(words) > 1 else ():
-            if before.get(word, "").startswith("-") and before[word] not in HYDRA_FLAGS:
-                read_override(before[word])  # says that the flag, whose value `word` is meant to be, is unknown
-        if len(words) > 1:
-            raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
-        return [*rest, f"{key}={words[0]}"]
-    named = ",".join(quote_for_hydra(os.path.expanduser(word)) for word in words)
-    return [*rest, f"{key}=[{named}]"]
+    if key in LIST_KEYS:
+        named = ",".join(quote_for_hydra(os.path.expanduser(word)) for word in words)
+        return [*rest, f"{key}=[{named}]"]
+    if len(words) > 1:
+        for flag in [before[word] for word in words if word in before]:
+            if flag.startswith("-") and flag not in HYDRA_FLAGS:
+                read_override(flag)  # says that the flag, whose value the word is meant to be, is unknown
+        raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
+    return [*rest, f"{key}={words[0]}"]
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:

@@ -189,7 +189,7 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     A bundle is a recipe or an experiment. `experiment=ring regularizer=none` must not keep the weight that the
     experiment gave to its penalty; `experiment=gan2014_mnist architecture=dcgan` must not keep the MLP's layer width.
     """
-    whole = _compose(command, overrides)
+    whole = _compose(command, _lines(overrides))
     composed_values.refuse_resolvers(whole)
     folders = tuple(user_config_folders())
     if folders:
@@ -200,7 +200,7 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
         without = [bundle for bundle in bundles if section in replaced[bundle.key_or_group]]
         choices = [choice for bundle in without for choice in effective_choices(bundle, overrides)]
         rest = [override for override in overrides if override not in without]
-        plain = _compose(command, with_recipe_none([*choices, *rest]))
+        plain = _compose(command, _lines(with_recipe_none([*choices, *rest])))
         OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
 
@@ -218,7 +218,7 @@ def _replaced_sections(
         chosen = sections(keys_set_elsewhere(bundle, overrides) & options.keys())
         if not chosen & sections_set_by(bundle.key_or_group, str(bundle.value())):
             continue  # no other option was chosen in the sections that the bundle sets
-        plain = plain or _compose(command, with_recipe_none([*choices, *typed]))
+        plain = plain or _compose(command, _lines(with_recipe_none([*choices, *typed])))
         group += _sections_with_other_option(_compose_alone(command, bundle), plain)
         if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
             group.append("regularizer")  # a typed penalty keeps its own settings
@@ -267,10 +267,13 @@ def own_options() -> Iterator[None]:
         yield
 
 
-def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
-    """Returns what Hydra composes, including the section `hydra`."""
-    lines = [override.input_line or "" for override in overrides]
+def _compose(command: str, lines: Iterable[str] = ()) -> DictConfig:
+    """Returns what Hydra composes with these overrides, including the section `hydra`."""
     return compose(command, overrides=[*NOT_USED, *searchpath_overrides(), *lines], return_hydra_config=True)
+
+
+def _lines(overrides: Iterable[Override]) -> tuple[str, ...]:
+    return tuple(override.input_line or "" for override in overrides)
 
 
 def searchpath_overrides() -> list[str]:
@@ -285,21 +288,17 @@ def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictC
 
     The result is cached. `folders`, the option folders of the user and of plugins, only distinguish cache entries.
     """
-    default = _compose(command, [])
+    default = _compose(command)
     return default, _without_hydra(default)
 
 
 def _compose_alone(command: str, bundle: Override) -> DictConfig:
     """Returns the composition with one bundle and no other override. Callers must not change it: it may be cached."""
-    alone = with_recipe_none([bundle])
-    if user_config_folders():
-        return _compose(command, alone)
-    return _compose_cached(command, tuple(override.input_line or "" for override in alone))
+    composed_once = _compose if user_config_folders() else _compose_cached
+    return composed_once(command, _lines(with_recipe_none([bundle])))
 
 
-@lru_cache(maxsize=64)
-def _compose_cached(command: str, lines: tuple[str, ...]) -> DictConfig:
-    return _compose(command, list(map(read_override, lines)))
+_compose_cached = lru_cache(maxsize=64)(_compose)
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

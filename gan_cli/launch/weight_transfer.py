@@ -7,7 +7,7 @@ are repeated for each colour channel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -88,7 +88,7 @@ def _fitting_tensors(
     Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
     the checkpoint: "generator", "discriminator" or "generator_ema".
     """
-    available = dict(_renamed(under(role, base.tensors), _extra_layers(network, old) if "gen" in role else 0))
+    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else 0)
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
@@ -174,16 +174,13 @@ def _extra_layers(network: nn.Module, old: nn.Module) -> int:
     return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
 
 
-def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
-    """Yields tensors with their names in an unconditional network whose indices in `layers` are larger by `offset`."""
-    for name, value in tensors.items():
-        head, *rest = name.split(".")
-        if head == "layers" and rest[0].isdecimal():
-            number = int(rest[0]) + offset
-            if number < 0:
-                continue
-            rest[0] = str(number)
-        yield _unconditional_name(".".join([head, *rest])), value
+def _renamed(tensors: dict[str, Tensor], offset: int) -> dict[str, Tensor]:
+    """Returns tensors by their names in an unconditional network whose indices in `layers` are larger by `offset`."""
+    shifted = {
+        re.sub(r"^layers\.(\d+)", lambda match: f"layers.{int(match[1]) + offset}", name): value
+        for name, value in tensors.items()
+    }
+    return {_unconditional_name(name): value for name, value in shifted.items()}
 
 
 def _unconditional_name(name: str) -> str:
