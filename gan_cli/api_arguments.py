@@ -39,7 +39,7 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     if resumed is None:
         composed = compose_command("train", overrides)
     else:
-        composed = compose_command("train", resumed.overrides, recipe=NONE)
+        composed = compose_command("train", resumed, recipe=NONE)
     with naming_file(composed.named):
         parsed = train_config.parse_unvalidated(composed.data)
         train_config.refuse_sweep_keys(parsed)
@@ -47,8 +47,8 @@ def read_overrides(overrides: Sequence[str]) -> Request:
         if resumed is None and parsed.init_from is None:
             validate(parsed)
     if resumed is not None:
-        named = tuple(key for key in composed.named if key not in resumed.added)
-        return Request(parsed, named, overrides=tuple(resumed.overrides))
+        named = tuple(key for key in composed.named if key != "dataset")  # overrides_for_resume adds it
+        return Request(parsed, named, overrides=tuple(resumed))
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
     return Request(parsed, *origin)
 

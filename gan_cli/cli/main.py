@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import importlib
 import io
 import os
+import pkgutil
 import re
 import shlex
 import signal
@@ -29,10 +29,9 @@ LARGE = {  # what makes a command need much memory
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
 INFO_FLAGS = ("--info", "-i")
-PACKAGE_FLAGS = ("--package", "-p")
 HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *COMPLETION_FLAGS, "--hydra-help")  # the others change what these print
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
-FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
+FLAGS_WITH_VALUE = (*CONFIG_FLAGS, "--package", "-p", "--config-dir", "-cd")
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
@@ -222,9 +221,8 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
     check_command(command, parsed)
     gc.enable()
     print_used_files(command)
-    module, _, function = RUNNERS[command].partition(":")
     with exit_on_signal():
-        run = getattr(importlib.import_module(module), function)
+        run = pkgutil.resolve_name(RUNNERS[command])
     return run(parsed)
 
 

@@ -23,14 +23,13 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     taken from the data. Raises UsageError if a named key asks for another architecture, or if one config is for points
     and the other for images.
     """
-    adopted = dataclasses.replace(config, architecture=saved.architecture)
+    taken: dict[str, Any] = {"architecture": saved.architecture}
     if "image_size" not in named:
-        adopted = dataclasses.replace(adopted, image_size=saved.image_size)
+        taken["image_size"] = saved.image_size
     if not any(key.startswith("conditioning") for key in named):
-        conditioning: Any = saved.conditioning
-        if getattr(conditioning, "classes", None) is not None:
-            conditioning = dataclasses.replace(conditioning, classes=None)
-        adopted = dataclasses.replace(adopted, conditioning=conditioning)
+        open_classes = {"classes": None} if hasattr(saved.conditioning, "classes") else {}
+        taken["conditioning"] = dataclasses.replace(saved.conditioning, **open_classes)
+    adopted = dataclasses.replace(config, **taken)
     own, wanted = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, adopted))
     for key in [key for key in named if key.startswith("architecture")]:
         parts = [dotted for dotted in own.keys() | wanted.keys() if dotted == key or dotted.startswith(f"{key}.")]
