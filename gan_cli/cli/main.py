@@ -26,10 +26,9 @@ LARGE = {  # what makes a command need much memory
     "sample": "batch_size or n",
     "eval": "n, n_real or batch_size",
 }
-COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
-INFO_FLAGS = ("--info", "-i")
-HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *COMPLETION_FLAGS, "--hydra-help")  # the others change what these print
+# The others change what these print.
+HYDRA_FLAGS = (*CONFIG_FLAGS, "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, "--package", "-p", "--config-dir", "-cd")
 
@@ -263,37 +262,29 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     """Runs Hydra itself for `--info`, other forms of `--cfg`, and shell completion. Returns 0."""
     import hydra
 
-    from gan_cli.cli.hydra_flags import check_hydra_flags
+    from gan_cli.cli.hydra_flags import read_hydra_flags
     from gan_cli.config.compose import searchpath_overrides
     from gan_cli.config.search_path import config_folder, without_notices
     from gan_cli.plugins.option_sources import print_used_files
 
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        flags.append(argument)
-        if argument in (*FLAGS_WITH_VALUE, *INFO_FLAGS, "-sc"):
-            flags += [value for value in [next(rest, None)] if value is not None]
+    read = read_hydra_flags(arguments)
+    flags, overrides = [argument for argument in arguments if argument not in read.overrides], read.overrides
     printing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    completing = any(argument.partition("=")[0] in COMPLETION_FLAGS for argument in arguments)
-    if command == "train" and not completing and "--hydra-help" not in flags:
+    if command == "train" and not read.shell_completion and not read.hydra_help:
         overrides, recipe = _with_recipe(overrides)
         printing = _printing_recipe(recipe)
-    sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
-    check_hydra_flags(sys.argv[1:])
+    sys.argv = [f"gan-{command}", *flags, *([] if read.hydra_help else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing and exiting with 1
     try:
-        with without_notices() if completing else printing:  # a notice would appear in the line that the user types
+        with (
+            without_notices() if read.shell_completion else printing
+        ):  # a notice would appear in the line that the user types
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except SystemExit as error:
         return UsageError.exit_code if error.code else 0
     except Exception as error:
         raise UsageError(one_line(error)) from error
-    if not completing:
+    if not read.shell_completion:
         print_used_files(command)
     return 0
 
