@@ -33,10 +33,9 @@ from gan_cli.config.implied_choices import (
     with_recipe_none,
 )
 from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
-from gan_cli.config.options.fields import walk
+from gan_cli.config.options.fields import flatten, is_within, walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
-from gan_cli.config.train_config import flatten
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -62,8 +61,13 @@ class Composed:
         """The keys that the user did not write but that chosen options changed, each with its new value."""
         with own_options():
             default = _default(self.command, tuple(user_config_folders()))[1]
-        found = composed_values.implied_values(default, self.whole, (*self.named, recipes.GROUP))
-        return {key: value for key, value in found.items() if key not in self.dropped}
+        before = dict(flatten(composed_values.to_container(default)))
+        own = (*self.named, *self.dropped, recipes.GROUP)
+        return {
+            key: value
+            for key, value in flatten(composed_values.to_container(self.whole))
+            if before.get(key, before) != value and not any(is_within(key, each) for each in own)
+        }
 
     @cached_property
     def from_recipe(self) -> tuple[str, ...]:
@@ -237,8 +241,7 @@ def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[s
 def _has_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> bool:
     """Returns whether an override sets a key that no option has, which Hydra would tell only after composing all."""
     known = [*options, *(dotted for dotted, _, _ in walk(SCHEMAS[command]))]
-    keys = [override.key_or_group for override in overrides]
-    return any(not any(each == key or each.startswith(f"{key}.") for each in known) for key in keys)
+    return any(not any(is_within(each, override.key_or_group) for each in known) for override in overrides)
 
 
 def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:

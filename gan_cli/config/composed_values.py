@@ -1,4 +1,4 @@
-"""Extracts plain data from a config that Hydra composed: values, interpolations, and values that options implied."""
+"""Extracts plain data from a config that Hydra composed: values and interpolations. Refuses what no file may set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_cli.config.train_config import flatten
+from gan_cli.config.options.fields import flatten
 from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
@@ -38,17 +38,6 @@ def interpolations(whole: DictConfig) -> dict[str, list[str]]:
         if match:
             found.setdefault(match[1], []).append(dotted)
     return found
-
-
-def implied_values(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
-    """Returns each dotted key, with its value, that differs from `default` and is not in `named` or its sections."""
-    before = dict(flatten(to_container(default)))
-    return {
-        dotted: value
-        for dotted, value in flatten(to_container(whole))
-        if (dotted not in before or before[dotted] != value)
-        and not any(dotted == key or dotted.startswith(f"{key}.") for key in named)
-    }
 
 
 def refuse_resolvers(whole: DictConfig) -> None:

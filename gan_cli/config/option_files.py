@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import recipes
-from gan_cli.config.options.fields import walk
+from gan_cli.config.options.fields import flatten, is_within, walk
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.search_path import (
     CURRENT_CONFIGS,
@@ -22,7 +22,7 @@ from gan_cli.config.search_path import (
     used_files,
 )
 from gan_cli.config.suggestions import hint_for_key, hint_for_option
-from gan_cli.config.train_config import Config, flatten
+from gan_cli.config.train_config import Config
 from gan_cli.config.validation import SECTION, format_value
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.storage.yaml_files import read_option_file
@@ -105,7 +105,7 @@ def naming_file(named: Collection[str]) -> Iterator[None]:
         match = re.match(r"(?:unknown key )?([\w.]+)(?=[=:, ]|$)", str(error))
         key = match[1] if match else ""
         typed = {*named} - {group.replace("/", ".") for group in options_of_groups()}
-        if key and not any(key == each or key.startswith(f"{each}.") for each in typed):
+        if key and not any(is_within(key, each) for each in typed):
             for path, group in used_files():
                 if _sets_key(path, group, key):
                     raise UsageError(f"{path}: {error}") from error
@@ -117,7 +117,7 @@ def _sets_key(path: Path, group: str, dotted: str) -> bool:
     package, content = read_option_file(path)
     section = "" if package == "_global_" else group.replace("/", ".")
     keys = [section, *(key for key, _ in flatten(content, section))]
-    return any(key == dotted or key.startswith(f"{dotted}.") for key in keys)
+    return any(is_within(key, dotted) for key in keys)
 
 
 def _count_values(content: Any, depth: int = 0) -> int:

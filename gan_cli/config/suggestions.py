@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 
-from gan_cli.config.options.fields import walk
+from gan_cli.config.options.fields import is_within, walk
 from gan_cli.config.validation import alternatives
 from gan_cli.errors import closest_match, first_few, suggestion
 
@@ -103,7 +103,7 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     `config` is the class of the command's config. `leaves` are the dotted keys that can be set with the chosen
     options. `groups` are the groups of the command.
     """
-    if key in groups or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
+    if key in groups or any(is_within(dotted, key) for dotted in leaves):
         return None
     section = key.rpartition(".")[0]
     siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
@@ -205,8 +205,7 @@ def hint_for_argument(word: str) -> str:
 
 def options_with_key(config: type, dotted: str) -> list[str]:
     """Returns the options that have a key, sorted, as `dataset=folder` for `dataset.path`; none if no option has it."""
-    found = [option for key, option, _ in walk(config) if option and (key == dotted or key.startswith(f"{dotted}."))]
-    return sorted(set(found))
+    return sorted({option for key, option, _ in walk(config) if option and is_within(key, dotted)})
 
 
 def describe_choices(options: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
+from gan_cli.config.options.fields import is_within
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
@@ -32,9 +33,8 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     adopted = dataclasses.replace(config, **taken)
     own, wanted = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, adopted))
     for key in [key for key in named if key.startswith("architecture")]:
-        parts = [dotted for dotted in own.keys() | wanted.keys() if dotted == key or dotted.startswith(f"{key}.")]
-        for dotted in sorted(parts):
-            if own.get(dotted) != wanted.get(dotted):
+        for dotted in sorted(own.keys() | wanted.keys()):
+            if is_within(dotted, key) and own.get(dotted) != wanted.get(dotted):
                 raise UsageError(
                     f"{dotted}={format_value(own.get(dotted))}: the networks of init_from={config.init_from} have"
                     f" {format_value(wanted.get(dotted))}; leave {key} out"
