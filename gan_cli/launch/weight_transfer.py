@@ -21,7 +21,7 @@ from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import ROLES, TrainState, build_state, load_network_tensors
+from gan_cli.state.train_state import ROLES, TrainState, build_state
 
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
 CLASS_DIMENSIONS = {
@@ -62,11 +62,6 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
     if not any(each.taken for each in transfers.values()):
         raise UsageError(f"init_from={config.init_from}: none of its layers fits the networks of this run")
     _check_frozen(state.discriminator, transfers["discriminator"], config)
-    if config.classes == base.config.classes and all(
-        _shapes(getattr(state, role)) == _shapes(getattr(old, role)) for role in ROLES
-    ):
-        load_network_tensors(state, base.tensors)
-        return transfers
     state.counters.new_layers = any(each.new for each in transfers.values())
     if state.generator_ema is not None:
         average = _fitting_tensors(state.generator, old.generator, "generator_ema", config, base)
@@ -74,10 +69,6 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
     for role in ROLES:
         getattr(state, role).load_state_dict(fitting[role], strict=False)
     return transfers
-
-
-def _shapes(network: nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _fitting_tensors(
