@@ -22,7 +22,6 @@ from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import resolve_path
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
-Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
 Side = Annotated[Integer, Field(ge=1, le=1024)]  # in pixels
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
@@ -88,7 +87,7 @@ class Config:
     deterministic: Bool = Field(
         False, description="use operations that repeat to the last bit, where they exist, and measure no time"
     )
-    logger: Several[Logger] = Field(
+    logger: Several[Literal["tensorboard", "wandb", "csv", "mlflow"]] = Field(
         (), description="where metrics and grids are also logged, as [tensorboard,wandb]; csv: metrics as a table"
     )
     compile: Bool = Field(
