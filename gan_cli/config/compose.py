@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +52,6 @@ class Composed:
     data: dict[str, Any]  # the whole config
     named: tuple[str, ...]  # the dotted keys that the user wrote
     whole: DictConfig  # what Hydra composed
-    interpolations: dict[str, list[str]]  # `optimizer.lr` -> keys with its value unless set, `optimizer.generator.lr`
     recipe: recipes.RecipeChoice = recipes.NO_RECIPE
     bare: Mapping[str, Any] = field(default_factory=dict)  # the data without the recipe
     dropped: Sequence[str] = ()  # keys that the recipe set and that were reset
@@ -68,6 +68,15 @@ class Composed:
             for key, value in flatten(composed_values.to_container(self.whole))
             if before.get(key, before) != value and not any(is_within(key, each) for each in own)
         }
+
+    @cached_property
+    def interpolations(self) -> dict[str, list[str]]:
+        """The keys whose values are `${key}`, by that key: `optimizer.lr` -> [`optimizer.generator.lr`, ...]."""
+        found: dict[str, list[str]] = {}
+        for dotted, value in flatten(composed_values.to_container(self.whole)):
+            if match := re.fullmatch(r"\$\{([\w.]+)\}", str(value)):
+                found.setdefault(match[1], []).append(dotted)
+        return found
 
     @cached_property
     def from_recipe(self) -> tuple[str, ...]:
@@ -184,7 +193,7 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
             reason = one_line(str(error).split("Config search path")[0])
             raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
         data = composed_values.resolve(whole)
-    return Composed(command, data, named, whole, composed_values.interpolations(whole))
+    return Composed(command, data, named, whole)
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:

@@ -1,4 +1,4 @@
-"""Extracts plain data from a config that Hydra composed: values and interpolations. Refuses what no file may set."""
+"""Extracts plain data from a config that Hydra composed, and refuses what neither files nor users may set."""
 
 from __future__ import annotations
 
@@ -28,16 +28,6 @@ def resolve(config: DictConfig) -> dict[str, Any]:
             f"no key {absent[1]}{did_you_mean(absent[1], values)}" if absent else "refers to itself, or to no value"
         )
         raise UsageError(f"{error.full_key}={one_line(values.get(str(error.full_key)), 80)}: {reason}") from error
-
-
-def interpolations(whole: DictConfig) -> dict[str, list[str]]:
-    """Returns, for each key that values refer to as `${key}`, as `optimizer.lr`, the keys with these values."""
-    found: dict[str, list[str]] = {}
-    for dotted, value in flatten(to_container(whole)):
-        match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
-        if match:
-            found.setdefault(match[1], []).append(dotted)
-    return found
 
 
 def refuse_resolvers(whole: DictConfig) -> None:

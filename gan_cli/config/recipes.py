@@ -130,6 +130,5 @@ def _recipe_for(shape: tuple[int, ...], count: int | None, loss: str) -> str:
 
 def describe_choice(choice: RecipeChoice) -> str:
     """Returns the line that is printed about a recipe that was chosen by the data."""
-    if choice.name == NONE:
-        return f"recipe: {NONE}, for {choice.reason}"
-    return f"recipe: {choice.name}, for {choice.reason}; recipe={NONE} leaves it out"
+    way_out = "" if choice.name == NONE else f"; recipe={NONE} leaves it out"
+    return f"recipe: {choice.name}, for {choice.reason}{way_out}"

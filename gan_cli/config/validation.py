@@ -143,7 +143,7 @@ def choices_of(field: FieldInfo) -> list[str]:
     kinds = [kind for kind, _ in alternatives(field.annotation) if kind is not types.NoneType]
     if len(kinds) == 1 and typing.get_origin(kinds[0]) is tuple:
         kinds = [kind for kind, _ in alternatives(typing.get_args(kinds[0])[0])]
-    if any(typing.get_origin(kind) is not Literal and kind in KINDS for kind in kinds):
+    if any(kind in KINDS for kind in kinds):
         return []
     return sorted(word for kind in kinds for word in typing.get_args(kind) if isinstance(word, str))
 
