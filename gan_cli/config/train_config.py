@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -150,10 +151,15 @@ def require_plugins(data: Any) -> None:
         raise UsageError(f"needs plugins that are not enabled: add plugins=[{listed}] if you trust them")
 
 
+def wrong_value(config: Config, key: str, reason: str) -> UsageError:
+    """Returns the error `key=value: reason` about the value that a dotted key has in the config."""
+    return UsageError(f"{key}={format_value(attrgetter(key)(config))}: {reason}")
+
+
 def refuse_sweep_keys(config: Config) -> None:
     """Raises UsageError if keys of sweeps are set for a single run."""
     if config.jobs > 1:
-        raise UsageError(f"jobs={config.jobs}: runs of a sweep at a time, which needs -m")
+        raise wrong_value(config, "jobs", "runs of a sweep at a time, which needs -m")
     if config.fresh:
         raise UsageError("fresh=true: is for sweeps, which need -m; a run is new unless resume= is given")
 
@@ -167,7 +173,7 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
     if len(ends) > 1:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
-        raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
+        raise wrong_value(config, "extra_steps", "adds to a run, which needs resume=; else use steps=")
     by_steps = bool(ends) and ends != ["budget"]
     if by_steps and config.replay is not None:
         raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")

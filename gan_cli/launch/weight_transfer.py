@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config.image_sizes import downsampling_levels, padded_size
-from gan_cli.config.train_config import Config
+from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
 from gan_cli.models.layers import Discriminator
@@ -207,10 +207,8 @@ def _check_frozen(discriminator: nn.Module, transfer: Transfer, config: Config) 
     frozen = {_layer(name) for name, parameter in discriminator.named_parameters() if not parameter.requires_grad}
     new = [layer for layer in transfer.new if layer in frozen]
     if new:
-        raise UsageError(
-            f"training.freeze_discriminator_layers={config.training.freeze_discriminator_layers}:"
-            f" {one_line(new[0], 60)} is new here and would stay at its random weights; leave it out"
-        )
+        reason = f"{one_line(new[0], 60)} is new here and would stay at its random weights; leave it out"
+        raise wrong_value(config, "training.freeze_discriminator_layers", reason)
 
 
 def describe_transfers(transfers: dict[str, Transfer]) -> str:
