@@ -81,20 +81,20 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
     """
     from gan_cli.config.compose import compose_command, compose_default
 
-    target = train_config.to_dict(config)
-    default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
-    defaults = dict(train_config.flatten(default))
+    default = train_config.parse_unvalidated(compose_default("train"))
+    target, defaults = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, default))
     chosen = {
         key.removesuffix(".name").replace(".", "/"): value
-        for key, value in train_config.flatten(target)
+        for key, value in target.items()
         if key.endswith(".name") and defaults.get(key) != value
     }
-    if target["regularizer"].keys() != default["regularizer"].keys():
-        chosen["regularizer"] = list(target["regularizer"]) or "none"
-    if target["recipe"] != AUTO:
-        chosen["recipe"] = target["recipe"]
+    if config.regularizer.keys() != default.regularizer.keys():
+        chosen["regularizer"] = list(config.regularizer) or "none"
+    if config.recipe != AUTO:
+        chosen["recipe"] = config.recipe
     left_out = {train_config.RECORDED_KEY, USED_KEY}
     left_out |= set() if config.budget is None else {"steps"}  # a command sets either budget or steps
+    leaves = {key: value for key, value in target.items() if key not in left_out}
     changed: dict[str, Any] = {}
     for _ in range(3):  # setting a key may change the defaults of other keys
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
@@ -104,8 +104,7 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
         except UsageError:
             return None  # the config names an option whose file or plugin is missing
         found = dict(train_config.flatten(train_config.to_dict(composed)))
-        leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
-        differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
+        differing = {key: value for key, value in leaves.items() if found.get(key, found) != value}
         if not differing:
             return typed if found.keys() - left_out == leaves.keys() else None
         changed |= differing
