@@ -270,15 +270,15 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     read = read_hydra_flags(arguments)
     flags, overrides = [argument for argument in arguments if argument not in read.overrides], read.overrides
     printing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if command == "train" and not read.shell_completion and not read.hydra_help:
+    if read.shell_completion:
+        printing = without_notices()  # which would appear in the line that the user types
+    elif command == "train" and not read.hydra_help:
         overrides, recipe = _with_recipe(overrides)
         printing = _printing_recipe(recipe)
     sys.argv = [f"gan-{command}", *flags, *([] if read.hydra_help else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing and exiting with 1
     try:
-        with (
-            without_notices() if read.shell_completion else printing
-        ):  # a notice would appear in the line that the user types
+        with printing:
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except SystemExit as error:
         return UsageError.exit_code if error.code else 0

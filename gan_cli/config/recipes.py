@@ -84,7 +84,7 @@ def reset_unused_target(data: dict[str, Any], bare: Mapping[str, Any], named: Co
     Returns whether it had another value. One of the keys `named`, which the user set, is kept.
     """
     training = data["training"]
-    if not isinstance(training, dict) or training["augment"] or ADA_TARGET in named:  # parsing refuses no section
+    if not isinstance(training, dict) or training["augment"] or ADA_TARGET in named:  # if no dict, parsing refuses it
         return False
     before, training["ada_target"] = training["ada_target"], bare["training"]["ada_target"]
     return bool(before != training["ada_target"])

@@ -99,9 +99,8 @@ def _way_to_change(folder: Path, differing: dict[str, str]) -> str:
 def typed_keys_first(differing: dict[str, str], overrides: Sequence[str] | None) -> str:
     """Returns a line with the first few of `train_config.differing_keys`; keys that the user typed come first."""
     typed = _typed_keys(overrides) | {recipes.GROUP}
-    return first_few(
-        [differing[key] for key in sorted(differing, key=lambda key: key.removesuffix(".name") not in typed)]
-    )
+    keys = sorted(differing, key=lambda key: key.removesuffix(".name") not in typed)
+    return first_few([differing[key] for key in keys])
 
 
 def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
