@@ -24,6 +24,9 @@ URL_HINT = "URLs are not read or written: download what is there, and give its p
 
 # For each command, the words of other tools for a key, and what to write in gan-cli.
 LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
+OF_A_CHECKPOINT = {  # of the commands that read a checkpoint
+    "checkpoint model network weights run path": "ckpt=RUN", "outdir out_dir output output_dir save_dir": "out=...",
+}  # fmt: skip
 KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
     "train": {
         "epoch epochs n_epochs num_epochs nepoch max_epochs niter n_iter iter iters iterations max_steps num_steps"
@@ -57,29 +60,21 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
         "snap snapshot save_every save_interval": "training.checkpoint_every=...",
         "gamma": "regularizer.r1.weight=...",
     },
-    "sample": {
-        "checkpoint model network weights run path": "ckpt=RUN",
+    "sample": OF_A_CHECKPOINT | {
         "count num number num_samples n_samples num_images samples": "n=...",
         "class classes y": "label=...",
-        "outdir out_dir output output_dir save_dir": "out=...",
         "trunc psi truncation_psi": "truncation=...",
         "gpu gpus cuda": "device=cuda",
         "random_seed": "seed=...",
     },
-    "eval": {
-        "checkpoint model network weights run path": "ckpt=RUN",
+    "eval": OF_A_CHECKPOINT | {
         "metric": "metrics=[...]",
         "fid kid": "extractor=inception metrics=[frechet,kernel]",
         "num num_samples n_samples num_images samples": "n=...",
-        "outdir out_dir output output_dir": "out=...",
         "features": "extractor=...",
         "gpu gpus cuda": "device=cuda",
     },
-    "export": {
-        "checkpoint model network weights run path": "ckpt=RUN",
-        "outdir out_dir output output_dir": "out=...",
-        "type to": "format=...",
-    },
+    "export": OF_A_CHECKPOINT | {"type to": "format=..."},
     "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip
