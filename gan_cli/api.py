@@ -107,6 +107,8 @@ def sample(
     seeds: Sequence[int],
     labels: Labels = None,
     *,
+    images: Tensor | None = None,
+    masks: Tensor | None = None,
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
@@ -121,12 +123,19 @@ def sample(
     `labels` is None, the seeds are divided evenly among all classes. `truncation` is the largest absolute value of a
     latent, in standard deviations if the latents are normal; None draws them from the whole distribution.
 
+    A generator of task=translation, inpainting or super_resolution needs `images`, float32 `[len(seeds), C, H, W]` in
+    [-1, 1], or `[1, C, H, W]` for all seeds: the source images, the images to paint in, or the small images. `masks` of
+    task=inpainting are `[len(seeds), 1, H, W]` or `[1, 1, H, W]`, 1 where the generator paints; without them, masks are
+    drawn as in training.
+
     Raises UsageError if the generator does not have the requested classes, or if a seed or another value is invalid.
     Raises CheckpointError if a sample has NaN or infinite values.
     """
     from gan_cli.sampling import load_generator as loading
 
-    return loading.sample(generator, seeds, labels, truncation=truncation, batch_size=batch_size)
+    return loading.sample(
+        generator, seeds, labels, images=images, masks=masks, truncation=truncation, batch_size=batch_size
+    )
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
+from gan_cli.config.overrides import LITERAL_KEYS, quote_for_hydra, quote_literals
 from gan_cli.config.recipes import AUTO, NONE, USED_KEY, RecipeChoice
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
@@ -38,7 +39,7 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     if resumed is None:
         composed = compose_command("train", overrides)
     else:
-        composed = compose_command("train", resumed.overrides, recipe=NONE)
+        composed = compose_command("train", resumed, recipe=NONE)
     with naming_file(composed.named):
         parsed = train_config.parse_unvalidated(composed.data)
         train_config.refuse_sweep_keys(parsed)
@@ -46,16 +47,14 @@ def read_overrides(overrides: Sequence[str]) -> Request:
         if resumed is None and parsed.init_from is None:
             validate(parsed)
     if resumed is not None:
-        named = tuple(key for key in composed.named if key not in resumed.added)
-        return Request(parsed, named, overrides=tuple(resumed.overrides))
+        named = tuple(key for key in composed.named if key != "dataset")  # overrides_for_resume adds it
+        return Request(parsed, named, overrides=tuple(resumed))
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
     return Request(parsed, *origin)
 
 
 def resolve_config(config: Config) -> Request:
     """Returns the config with overrides that compose it; without them if neither resume=auto nor replay needs them."""
-    from gan_cli.config.overrides import quote_literals
-
     typed = config_to_overrides(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
     return Request(config, recipe=RecipeChoice(config.recipe_used, ""), overrides=overrides)
@@ -81,23 +80,23 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
     None chooses the recipe that suits the data as they are now.
     """
     from gan_cli.config.compose import compose_command, compose_default
-    from gan_cli.config.overrides import quote_literals
 
-    target = train_config.to_dict(config)
-    default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
-    defaults = dict(train_config.flatten(default))
+    default = train_config.parse_unvalidated(compose_default("train"))
+    target, defaults = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, default))
     chosen = {
         key.removesuffix(".name").replace(".", "/"): value
-        for key, value in train_config.flatten(target)
+        for key, value in target.items()
         if key.endswith(".name") and defaults.get(key) != value
     }
     for group in train_config.LIST_GROUPS:
-        if target[group].keys() != default[group].keys():
-            chosen[group] = list(target[group]) or "none"
-    if target["recipe"] != AUTO:
-        chosen["recipe"] = target["recipe"]
+        options = getattr(config, group)
+        if options.keys() != getattr(default, group).keys():
+            chosen[group] = list(options) or "none"
+    if config.recipe != AUTO:
+        chosen["recipe"] = config.recipe
     left_out = {train_config.RECORDED_KEY, USED_KEY}
     left_out |= set() if config.budget is None else {"steps"}  # a command sets either budget or steps
+    leaves = {key: value for key, value in target.items() if key not in left_out}
     changed: dict[str, Any] = {}
     for _ in range(3):  # setting a key may change the defaults of other keys
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
@@ -107,8 +106,7 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
         except UsageError:
             return None  # the config names an option whose file or plugin is missing
         found = dict(train_config.flatten(train_config.to_dict(composed)))
-        leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
-        differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
+        differing = {key: value for key, value in leaves.items() if found.get(key, found) != value}
         if not differing:
             return typed if found.keys() - left_out == leaves.keys() else None
         changed |= differing
@@ -117,15 +115,11 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
 
 def _typed(key: str, value: Any) -> str:
     """Returns one override as a word of the command line, such as `loss=hinge`."""
-    from gan_cli.config.overrides import LITERAL_KEYS
-
     return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(value)}"
 
 
 def _value(value: Any) -> str:
     """Returns a value as text in Hydra's grammar. The text is in quotes if the grammar requires quotes."""
-    from gan_cli.config.overrides import quote_for_hydra
-
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,11 +1,8 @@
-"""Runs a command by `python -m gan_cli.cli COMMAND ...`, for use where the console scripts are not on the path."""
+"""`python -m gan_cli.cli COMMAND ...`: the same as `python -m gan_cli`."""
 
 import sys
 
-from gan_cli.stop_signals import exit_from_now_on_signal
+from gan_cli.cli import run_process
 
 if __name__ == "__main__":
-    exit_from_now_on_signal()
-    from gan_cli.cli.main import main
-
-    sys.exit(main())
+    sys.exit(run_process())

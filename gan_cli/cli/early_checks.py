@@ -17,27 +17,24 @@ from gan_cli.launch.request import Request
 from gan_cli.storage.locate import find_checkpoint, find_run, locate
 from gan_cli.storage.run_folder import require_writable
 
-MISSING_CKPT = {
-    "sample": "ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file",
-    "eval": "ckpt is missing: gan-eval RUN, by its folder or name, or a .safetensors file; or real=FOLDER fake=FOLDER",
-    "export": "ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file",
-}
-
 
 def check_command(command: str, options: Any) -> None:
     """Raises an error if the options of a command other than `gan-train` name nothing, or what is not there."""
+    if not hasattr(options, "ckpt"):
+        return
+    missing = f"ckpt is missing: gan-{command} RUN, by its folder or name, or a .safetensors file"
     if command == "eval":
-        check_evaluation_source(options, MISSING_CKPT[command])
-    elif command in MISSING_CKPT and options.ckpt is None:
-        raise UsageError(MISSING_CKPT[command])
-    if command == "eval" and options.ckpt is None:
+        check_evaluation_source(options, f"{missing}; or real=FOLDER fake=FOLDER")
+    elif options.ckpt is None:
+        raise UsageError(missing)
+    if options.ckpt is None:
         for key in ("real", "fake"):
             existing_mode(getattr(options, key), key)
-    elif command in MISSING_CKPT:
-        with contextlib.suppress(OSError):  # of a text that cannot be a path; the command tells it
-            location = None if command == "eval" else locate(options.ckpt, log=_ignore_line)
-            if location is None or location.kind != "export":
-                find_checkpoint(options.ckpt, "eval" if command == "eval" else "ckpt", log=_ignore_line)
+        return
+    with contextlib.suppress(OSError):  # of a text that cannot be a path; the command tells it
+        location = None if command == "eval" else locate(options.ckpt, log=_ignore_line)
+        if location is None or location.kind != "export":
+            find_checkpoint(options.ckpt, "eval" if command == "eval" else "ckpt", log=_ignore_line)
 
 
 def check_training(request: Request) -> None:

@@ -1,7 +1,8 @@
-"""Checks the flags that Hydra itself handles, such as `--cfg`."""
+"""Reads the flags that Hydra itself handles, such as `--cfg`."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
@@ -9,17 +10,24 @@ from collections.abc import Sequence
 
 from gan_cli.errors import UsageError, did_you_mean, one_line
 
+END = "="  # an override that a last flag without its value takes, so that its choices are named
 
-def check_hydra_flags(arguments: Sequence[str]) -> None:
-    """Raises UsageError if a flag lacks its value or has an unknown one. Hydra would print its usage and exit."""
+
+def read_hydra_flags(arguments: Sequence[str]) -> argparse.Namespace:
+    """Returns Hydra's flags and the `overrides` among the arguments, in any order.
+
+    Raises UsageError if a flag lacks its value or has an unknown one. Hydra would print its usage and exit.
+    """
     from hydra._internal.utils import get_args_parser
 
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            get_args_parser().parse_args(arguments)
+            read = get_args_parser().parse_intermixed_args([*arguments, END])
     except SystemExit as error:
         raise UsageError(_in_own_words(one_line(printed.getvalue().rpartition("error: ")[2]))) from error
+    read.overrides = [override for override in read.overrides if override != END]
+    return read
 
 
 def _in_own_words(message: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from gan_cli.cli.default_values import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.options.fields import walk
-from gan_cli.config.validation import BOUNDS, alternatives, format_value, limits_of
+from gan_cli.config.validation import BOUNDS, alternatives, format_value
 from gan_cli.errors import format_number
 
 NUMBERS = {int: "whole number", float: "number"}
@@ -88,8 +88,7 @@ def _names(options: Sequence[str]) -> str:
 
 def accepted_values(annotation: Any, *marks: Any) -> Iterator[str]:
     """Yields the values that a type accepts, as `auto` and `whole number 1 to 64`. `marks` are pydantic's limits."""
-    for kind, of_kind in alternatives(annotation, *marks):
-        limits = limits_of(of_kind)
+    for kind, limits in alternatives(annotation, *marks):
         if typing.get_origin(kind) is Literal:
             yield from sorted(typing.get_args(kind))
         elif typing.get_origin(kind) is tuple:

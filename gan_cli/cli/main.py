@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import importlib
 import io
 import os
+import pkgutil
 import re
 import shlex
 import signal
@@ -26,13 +26,11 @@ LARGE = {  # what makes a command need much memory
     "sample": "batch_size or n",
     "eval": "n, n_real or batch_size",
 }
-COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
-INFO_FLAGS = ("--info", "-i")
-PACKAGE_FLAGS = ("--package", "-p")
-HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *COMPLETION_FLAGS, "--hydra-help")  # the others change what these print
+# The others change what these print.
+HYDRA_FLAGS = (*CONFIG_FLAGS, "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
-FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
+FLAGS_WITH_VALUE = (*CONFIG_FLAGS, "--package", "-p", "--config-dir", "-cd")
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
@@ -162,15 +160,15 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
     if command not in POSITIONAL_KEY or not words:
         return arguments
     key, rest = POSITIONAL_KEY[command], [argument for argument in arguments if argument not in words]
-    if key not in LIST_KEYS:
-        for word in words if len(words) > 1 else ():
-            if before.get(word, "").startswith("-") and before[word] not in HYDRA_FLAGS:
-                read_override(before[word])  # says that the flag, whose value `word` is meant to be, is unknown
-        if len(words) > 1:
-            raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
-        return [*rest, f"{key}={words[0]}"]
-    named = ",".join(quote_for_hydra(os.path.expanduser(word)) for word in words)
-    return [*rest, f"{key}=[{named}]"]
+    if key in LIST_KEYS:
+        named = ",".join(quote_for_hydra(os.path.expanduser(word)) for word in words)
+        return [*rest, f"{key}=[{named}]"]
+    if len(words) > 1:
+        for flag in [before[word] for word in words if word in before]:
+            if flag.startswith("-") and flag not in HYDRA_FLAGS:
+                read_override(flag)  # says that the flag, whose value the word is meant to be, is unknown
+        raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
+    return [*rest, f"{key}={words[0]}"]
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
@@ -222,9 +220,8 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
     check_command(command, parsed)
     gc.enable()
     print_used_files(command)
-    module, _, function = RUNNERS[command].partition(":")
     with exit_on_signal():
-        run = getattr(importlib.import_module(module), function)
+        run = pkgutil.resolve_name(RUNNERS[command])
     return run(parsed)
 
 
@@ -265,37 +262,29 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     """Runs Hydra itself for `--info`, other forms of `--cfg`, and shell completion. Returns 0."""
     import hydra
 
-    from gan_cli.cli.hydra_flags import check_hydra_flags
+    from gan_cli.cli.hydra_flags import read_hydra_flags
     from gan_cli.config.compose import searchpath_overrides
     from gan_cli.config.search_path import config_folder, without_notices
     from gan_cli.plugins.option_sources import print_used_files
 
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        flags.append(argument)
-        if argument in (*FLAGS_WITH_VALUE, *INFO_FLAGS, "-sc"):
-            flags += [value for value in [next(rest, None)] if value is not None]
+    read = read_hydra_flags(arguments)
+    flags, overrides = [argument for argument in arguments if argument not in read.overrides], read.overrides
     printing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    completing = any(argument.partition("=")[0] in COMPLETION_FLAGS for argument in arguments)
-    if command == "train" and not completing and "--hydra-help" not in flags:
+    if read.shell_completion:
+        printing = without_notices()  # which would appear in the line that the user types
+    elif command == "train" and not read.hydra_help:
         overrides, recipe = _with_recipe(overrides)
         printing = _printing_recipe(recipe)
-    sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
-    check_hydra_flags(sys.argv[1:])
+    sys.argv = [f"gan-{command}", *flags, *([] if read.hydra_help else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing and exiting with 1
     try:
-        with without_notices() if completing else printing:  # a notice would appear in the line that the user types
+        with printing:
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except SystemExit as error:
         return UsageError.exit_code if error.code else 0
     except Exception as error:
         raise UsageError(one_line(error)) from error
-    if not completing:
+    if not read.shell_completion:
         print_used_files(command)
     return 0
 

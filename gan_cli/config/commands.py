@@ -163,12 +163,11 @@ def check_evaluation_source(options: EvalConfig, missing: str) -> None:
 
     `missing` is the message if they name neither.
     """
-    for_folders = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
-    for_folders += ["fit"] if options.fit != "crop" else []
-    if options.ckpt is not None and for_folders:
-        given = f"{for_folders[0]}={format_value(getattr(options, for_folders[0]))}"
-        raise UsageError(f"{given}: is for two folders, without ckpt; give one or the other")
     if options.ckpt is not None:
+        for name, unset in (("real", None), ("fake", None), ("image_size", None), ("fit", "crop")):
+            if (value := getattr(options, name)) != unset:
+                given = f"{name}={format_value(value)}"
+                raise UsageError(f"{given}: is for two folders, without ckpt; give one or the other")
         return
     if options.real is None and options.fake is None:
         raise UsageError(missing)

@@ -10,7 +10,7 @@ from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metr
 from gan_cli.config.options.networks import CONVOLUTIONAL, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import WITH_IMAGE
-from gan_cli.config.train_config import Config, parse_unvalidated
+from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
@@ -41,9 +41,7 @@ def _validate_shapes(config: Config) -> None:
         raise UsageError("dataset.classes=[]: name at least one class, or leave it out")
     shape = config.sample_shape
     if len(shape) == 1 and config.image_size is not None:
-        raise UsageError(
-            f"image_size={config.image_size}: dataset={config.dataset.name} has points, leave image_size out"
-        )
+        raise wrong_value(config, "image_size", f"dataset={config.dataset.name} has points, leave image_size out")
     for role in ("generator", "discriminator"):
         network = getattr(config.architecture, role)
         if network.name not in CONVOLUTIONAL:
@@ -61,17 +59,16 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
     if min(height, width) < MIN_IMAGE_SIDE:
         nearest = [[max(side, least) for side in (height, width)] for least in (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE + 1)]
         first, second = (format_value(sides[0] if sides[0] == sides[1] else sides) for sides in nearest)
-        raise UsageError(
-            f"image_size={format_value(config.image_size)}: architecture.{role}={network.name} makes sides from"
-            f" {MIN_IMAGE_SIDE} on, the nearest are {first} and {second}; architecture=mlp makes any"
-        )
+        reason = f"architecture.{role}={network.name} makes sides from {MIN_IMAGE_SIDE} on"
+        nearest_sides = f"the nearest are {first} and {second}; architecture=mlp makes any"
+        raise wrong_value(config, "image_size", f"{reason}, {nearest_sides}")
     base, _, levels = downsampling_levels(*padded_size(height, width))
     attention = getattr(network, "attention", None)
     used = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
     heights = [base << level for level in used]
     if attention is not None and attention not in heights:
-        listed = ", ".join(map(str, heights))
-        raise UsageError(f"architecture.{role}.attention={attention}: expected the height of one of its maps, {listed}")
+        expected = f"expected the height of one of its maps, {', '.join(map(str, heights))}"
+        raise wrong_value(config, f"architecture.{role}.attention", expected)
 
 
 def _validate_task(config: Config) -> None:
@@ -91,7 +88,7 @@ def _validate_task(config: Config) -> None:
                 " which task=generation does not have"
             )
         if getattr(config.loss, "weight", 1.0) == 0:
-            raise UsageError("loss.weight=0: leaves the generator nothing to learn without auxiliary losses")
+            raise wrong_value(config, "loss.weight", "leaves the generator nothing to learn")
         return
     if len(config.sample_shape) == 1:
         raise UsageError(f"task={name}: works on images, dataset={config.dataset.name} has points")
@@ -107,7 +104,7 @@ def _validate_task(config: Config) -> None:
             f"conditioning={config.conditioning.name}: architecture.generator={network.name} takes no labels, use none"
         )
     if getattr(config.loss, "weight", 1.0) == 0 and not config.auxiliary:
-        raise UsageError("loss.weight=0: leaves the generator nothing to learn, set auxiliary=l1 or another")
+        raise wrong_value(config, "loss.weight", "leaves the generator nothing to learn, set auxiliary=l1 or another")
     if "feature_matching" in config.auxiliary and not config.architecture.discriminator.feature_maps:
         raise UsageError(
             f"auxiliary=feature_matching: architecture.discriminator={config.architecture.discriminator.name} has no"
@@ -122,14 +119,14 @@ def _either(names: list[str]) -> str:
 
 def _validate_techniques_with_image(config: Config, name: str) -> None:
     """Checks that what changes D's input or the batch also works with an image in the condition."""
-    training, sides = config.training, config.sample_shape[1:]
-    if training.pack > 1:
-        raise UsageError(f"training.pack={training.pack}: packs samples alone, not the images of task={name}; use 1")
+    sides = config.sample_shape[1:]
+    if config.training.pack > 1:
+        raise wrong_value(config, "training.pack", f"packs samples alone, not the images of task={name}; use 1")
     if "consistency" in config.regularizer:
         raise UsageError(f"regularizer=consistency: mirrors samples alone, not the images of task={name}")
     if name == "super_resolution" and any(side % config.task.factor for side in sides):
         size = "x".join(map(str, sides))
-        raise UsageError(f"task.factor={config.task.factor}: the sides of {size} images cannot be divided by it")
+        raise wrong_value(config, "task.factor", f"the sides of {size} images cannot be divided by it")
 
 
 def _validate_training_techniques(config: Config) -> None:
@@ -137,28 +134,20 @@ def _validate_training_techniques(config: Config) -> None:
     training, points = config.training, len(config.sample_shape) == 1
     penalties = [name for name in config.regularizer if name != "weight_clip"]
     if training.unroll_steps and penalties:
-        raise UsageError(
-            f"training.unroll_steps={training.unroll_steps}: unrolls D's loss only, use regularizer=none,"
-            f" not {penalties[0]}"
-        )
+        reason = f"unrolls D's loss only, use regularizer=none, not {penalties[0]}"
+        raise wrong_value(config, "training.unroll_steps", reason)
     if training.label_smoothing and config.loss.name not in CROSS_ENTROPIES:
-        raise UsageError(
-            f"training.label_smoothing={format_value(training.label_smoothing)}: loss={config.loss.name} has no"
-            f" targets, use {' or '.join(CROSS_ENTROPIES)}"
-        )
+        reason = f"loss={config.loss.name} has no targets, use {' or '.join(CROSS_ENTROPIES)}"
+        raise wrong_value(config, "training.label_smoothing", reason)
     if points and (training.augment or "consistency" in config.regularizer):
         key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
         raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
     if training.unroll_steps and config.conditioning.name == "acgan":
-        raise UsageError(
-            f"training.unroll_steps={training.unroll_steps}: unrolls D's adversarial loss only, use"
-            " conditioning=projection or concat, not acgan"
-        )
+        reason = "unrolls D's adversarial loss only, use conditioning=projection or concat, not acgan"
+        raise wrong_value(config, "training.unroll_steps", reason)
     if training.ada_target is not None and not training.augment:
-        raise UsageError(
-            f"training.ada_target={format_value(training.ada_target)}: sets how often to augment, which needs"
-            " training.augment=[color,translation,cutout]"
-        )
+        reason = "sets how often to augment, which needs training.augment=[color,translation,cutout]"
+        raise wrong_value(config, "training.ada_target", reason)
 
 
 def _validate_training(config: Config) -> None:
@@ -171,45 +160,35 @@ def _validate_training(config: Config) -> None:
         )
     _validate_parts(config)
     if training.critic_warmup and (training.alternate == "epoch" or training.critic_warmup < training.n_critic):
-        raise UsageError(
-            f"training.critic_warmup={training.critic_warmup}: expected at least n_critic={training.n_critic} updates,"
-            " and training.alternate=step"
-        )
+        expected = f"expected at least n_critic={training.n_critic} updates, and training.alternate=step"
+        raise wrong_value(config, "training.critic_warmup", expected)
     _validate_training_techniques(config)
     if config.compile and config.conditioning.name == "acgan":
         raise UsageError("compile=true: D's classification is not compiled, use conditioning=projection or concat")
     if training.alternate == "epoch" and config.budget is not None:
         raise UsageError("training.alternate=epoch: its speed is unknown before a whole turn, give steps, no budget")
     if training.generator_updates > MAX_UPDATES_WITH_BUDGET and config.budget is not None:
-        raise UsageError(
-            f"training.generator_updates={training.generator_updates}: the speed of turns this long cannot be measured,"
-            " give steps, no budget"
-        )
+        reason = "the speed of turns this long cannot be measured, give steps, no budget"
+        raise wrong_value(config, "training.generator_updates", reason)
     if training.freeze_discriminator_layers and config.init_from is None:
-        raise UsageError(
-            f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps weights that were"
-            " trained before, which needs init_from="
-        )
+        reason = "keeps weights that were trained before, which needs init_from="
+        raise wrong_value(config, "training.freeze_discriminator_layers", reason)
 
 
 def _validate_evaluation(config: Config) -> None:
     """Checks the metrics, the metric that selects the best checkpoint, and the patience."""
     evaluation, points = config.evaluation, len(config.sample_shape) == 1
     if evaluation.best is not None and not better_direction(evaluation.best):
-        raise UsageError(
-            f"evaluation.best={evaluation.best}: expected one of {', '.join(sorted(BETTER_DIRECTION))}"
-            f"{did_you_mean(evaluation.best, BETTER_DIRECTION)}"
-        )
+        expected = f"expected one of {', '.join(sorted(BETTER_DIRECTION))}"
+        raise wrong_value(config, "evaluation.best", expected + did_you_mean(evaluation.best, BETTER_DIRECTION))
     if config.resume is not None:  # the config of the resumed run is not merged in yet
         return
     _validate_best(config)
     if evaluation.patience is not None and not config.training.evaluate_every:
-        raise UsageError(f"evaluation.patience={evaluation.patience}: counts evaluations, set training.evaluate_every")
+        raise wrong_value(config, "evaluation.patience", "counts evaluations, set training.evaluate_every")
     if evaluation.patience is not None and config.selection_metric is None:
-        raise UsageError(
-            f"evaluation.patience={evaluation.patience}: needs a metric, set evaluation.metrics=[frechet]"
-            + (" or evaluation.best=modes/covered" if points else "")
-        )
+        other = " or evaluation.best=modes/covered" if points else ""
+        raise wrong_value(config, "evaluation.patience", f"needs a metric, set evaluation.metrics=[frechet]{other}")
     if points and "inception_score" in evaluation.metrics:
         raise UsageError(
             "evaluation.metrics=[inception_score]: is for images, whose classes a classifier predicts, not for points"
@@ -221,11 +200,11 @@ def _validate_best(config: Config) -> None:
     best, metrics = config.evaluation.best, config.evaluation.metrics
     maker = metric_option(best)
     if maker is not None and maker not in metrics:
-        raise UsageError(f"evaluation.best={best}: is computed by evaluation.metrics=[{maker}], set that too")
+        raise wrong_value(config, "evaluation.best", f"is computed by evaluation.metrics=[{maker}], set that too")
     if best == "accuracy/class" and config.conditioning.name == "none":
-        raise UsageError("evaluation.best=accuracy/class: is for conditional runs, set conditioning=projection")
+        raise wrong_value(config, "evaluation.best", "is for conditional runs, set conditioning=projection")
     if best is not None and best.startswith("modes/") and config.dataset.name not in DATASETS_WITH_MODES:
-        raise UsageError(f"evaluation.best={best}: the modes of dataset={config.dataset.name} are not known")
+        raise wrong_value(config, "evaluation.best", f"the modes of dataset={config.dataset.name} are not known")
 
 
 def _validate_parts(config: Config) -> None:
@@ -234,10 +213,9 @@ def _validate_parts(config: Config) -> None:
     for role, samples in (("generator", part), ("discriminator", part // config.training.pack)):
         network = getattr(config.architecture, role)
         if network.name == "mlp" and network.normalization == "batch" and samples == 1:
-            raise UsageError(
-                f"architecture.{role}.normalization=batch: batch_size={config.batch_size} leaves one sample at a time,"
-                " which has no statistics; use a larger batch_size, or normalization=none"
-            )
+            reason = f"batch_size={config.batch_size} leaves one sample at a time, which has no statistics"
+            way_out = "use a larger batch_size, or normalization=none"
+            raise wrong_value(config, f"architecture.{role}.normalization", f"{reason}; {way_out}")
 
 
 def _validate_regularizers(config: Config) -> None:

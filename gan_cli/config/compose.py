@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,10 +34,10 @@ from gan_cli.config.implied_choices import (
     with_recipe_none,
 )
 from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
-from gan_cli.config.options.fields import walk
+from gan_cli.config.options.fields import flatten, is_within, walk
 from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
-from gan_cli.config.train_config import LIST_GROUPS, flatten
+from gan_cli.config.train_config import LIST_GROUPS
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -52,7 +53,6 @@ class Composed:
     data: dict[str, Any]  # the whole config
     named: tuple[str, ...]  # the dotted keys that the user wrote
     whole: DictConfig  # what Hydra composed
-    interpolations: dict[str, list[str]]  # `optimizer.lr` -> keys with its value unless set, `optimizer.generator.lr`
     recipe: recipes.RecipeChoice = recipes.NO_RECIPE
     bare: Mapping[str, Any] = field(default_factory=dict)  # the data without the recipe
     dropped: Sequence[str] = ()  # keys that the recipe set and that were reset
@@ -62,8 +62,22 @@ class Composed:
         """The keys that the user did not write but that chosen options changed, each with its new value."""
         with own_options():
             default = _default(self.command, tuple(user_config_folders()))[1]
-        found = composed_values.implied_values(default, self.whole, (*self.named, recipes.GROUP))
-        return {key: value for key, value in found.items() if key not in self.dropped}
+        before = dict(flatten(composed_values.to_container(default)))
+        own = (*self.named, *self.dropped, recipes.GROUP)
+        return {
+            key: value
+            for key, value in flatten(composed_values.to_container(self.whole))
+            if before.get(key, before) != value and not any(is_within(key, each) for each in own)
+        }
+
+    @cached_property
+    def interpolations(self) -> dict[str, list[str]]:
+        """The keys whose values are `${key}`, by that key: `optimizer.lr` -> [`optimizer.generator.lr`, ...]."""
+        found: dict[str, list[str]] = {}
+        for dotted, value in flatten(composed_values.to_container(self.whole)):
+            if match := re.fullmatch(r"\$\{([\w.]+)\}", str(value)):
+                found.setdefault(match[1], []).append(dotted)
+        return found
 
     @cached_property
     def from_recipe(self) -> tuple[str, ...]:
@@ -130,7 +144,7 @@ def _compose_with_recipe(overrides: Sequence[Override], options: dict[str, list[
         composed = _compose_settled("train", [*others, recipe_override(choice.name)], options)
     data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    dropped = recipes.reset_unusable_keys(data, bare.data, named)
+    dropped = [recipes.ADA_TARGET] if recipes.reset_unused_target(data, bare.data, named) else []
     return dataclasses.replace(composed, data=data, named=named, recipe=choice, bare=bare.data, dropped=dropped)
 
 
@@ -180,7 +194,7 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
             reason = one_line(str(error).split("Config search path")[0])
             raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
         data = composed_values.resolve(whole)
-    return Composed(command, data, named, whole, composed_values.interpolations(whole))
+    return Composed(command, data, named, whole)
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:
@@ -189,7 +203,7 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     A bundle is a recipe or an experiment. `experiment=ring regularizer=none` must not keep the weight that the
     experiment gave to its penalty; `experiment=gan2014_mnist architecture=dcgan` must not keep the MLP's layer width.
     """
-    whole = _compose(command, overrides)
+    whole = _compose(command, _lines(overrides))
     composed_values.refuse_resolvers(whole)
     folders = tuple(user_config_folders())
     if folders:
@@ -200,7 +214,7 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
         without = [bundle for bundle in bundles if section in replaced[bundle.key_or_group]]
         choices = [choice for bundle in without for choice in effective_choices(bundle, overrides)]
         rest = [override for override in overrides if override not in without]
-        plain = _compose(command, with_recipe_none([*choices, *rest]))
+        plain = _compose(command, _lines(with_recipe_none([*choices, *rest])))
         OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
 
@@ -218,7 +232,7 @@ def _replaced_sections(
         chosen = sections(keys_set_elsewhere(bundle, overrides) & options.keys())
         if not chosen & sections_set_by(bundle.key_or_group, str(bundle.value())):
             continue  # no other option was chosen in the sections that the bundle sets
-        plain = plain or _compose(command, with_recipe_none([*choices, *typed]))
+        plain = plain or _compose(command, _lines(with_recipe_none([*choices, *typed])))
         group += _sections_with_other_option(_compose_alone(command, bundle), plain)
         if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
             group.append("regularizer")  # a typed penalty keeps its own settings
@@ -236,8 +250,7 @@ def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[s
 def _has_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> bool:
     """Returns whether an override sets a key that no option has, which Hydra would tell only after composing all."""
     known = [*options, *(dotted for dotted, _, _ in walk(SCHEMAS[command]))]
-    keys = [override.key_or_group for override in overrides]
-    return any(not any(each == key or each.startswith(f"{key}.") for each in known) for key in keys)
+    return any(not any(is_within(each, override.key_or_group) for each in known) for override in overrides)
 
 
 def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
@@ -266,10 +279,13 @@ def own_options() -> Iterator[None]:
         yield
 
 
-def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
-    """Returns what Hydra composes, including the section `hydra`."""
-    lines = [override.input_line or "" for override in overrides]
+def _compose(command: str, lines: Iterable[str] = ()) -> DictConfig:
+    """Returns what Hydra composes with these overrides, including the section `hydra`."""
     return compose(command, overrides=[*NOT_USED, *searchpath_overrides(), *lines], return_hydra_config=True)
+
+
+def _lines(overrides: Iterable[Override]) -> tuple[str, ...]:
+    return tuple(override.input_line or "" for override in overrides)
 
 
 def searchpath_overrides() -> list[str]:
@@ -284,21 +300,17 @@ def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictC
 
     The result is cached. `folders`, the option folders of the user and of plugins, only distinguish cache entries.
     """
-    default = _compose(command, [])
+    default = _compose(command)
     return default, _without_hydra(default)
 
 
 def _compose_alone(command: str, bundle: Override) -> DictConfig:
     """Returns the composition with one bundle and no other override. Callers must not change it: it may be cached."""
-    alone = with_recipe_none([bundle])
-    if user_config_folders():
-        return _compose(command, alone)
-    return _compose_cached(command, tuple(override.input_line or "" for override in alone))
+    composed_once = _compose if user_config_folders() else _compose_cached
+    return composed_once(command, _lines(with_recipe_none([bundle])))
 
 
-@lru_cache(maxsize=64)
-def _compose_cached(command: str, lines: tuple[str, ...]) -> DictConfig:
-    return _compose(command, list(map(read_override, lines)))
+_compose_cached = lru_cache(maxsize=64)(_compose)
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

@@ -1,4 +1,4 @@
-"""Extracts plain data from a config that Hydra composed: values, interpolations, and values that options implied."""
+"""Extracts plain data from a config that Hydra composed, and refuses what neither files nor users may set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_cli.config.train_config import flatten
+from gan_cli.config.options.fields import flatten
 from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
@@ -28,27 +28,6 @@ def resolve(config: DictConfig) -> dict[str, Any]:
             f"no key {absent[1]}{did_you_mean(absent[1], values)}" if absent else "refers to itself, or to no value"
         )
         raise UsageError(f"{error.full_key}={one_line(values.get(str(error.full_key)), 80)}: {reason}") from error
-
-
-def interpolations(whole: DictConfig) -> dict[str, list[str]]:
-    """Returns, for each key that values refer to as `${key}`, as `optimizer.lr`, the keys with these values."""
-    found: dict[str, list[str]] = {}
-    for dotted, value in flatten(to_container(whole)):
-        match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
-        if match:
-            found.setdefault(match[1], []).append(dotted)
-    return found
-
-
-def implied_values(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
-    """Returns each dotted key, with its value, that differs from `default` and is not in `named` or its sections."""
-    before = dict(flatten(to_container(default)))
-    return {
-        dotted: value
-        for dotted, value in flatten(to_container(whole))
-        if (dotted not in before or before[dotted] != value)
-        and not any(dotted == key or dotted.startswith(f"{key}.") for key in named)
-    }
 
 
 def refuse_resolvers(whole: DictConfig) -> None:

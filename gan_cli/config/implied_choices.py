@@ -6,7 +6,7 @@ In its `defaults` list, such a file may name base files, files of its own group 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -26,15 +26,8 @@ def sections(keys: Iterable[str]) -> set[str]:
 
 def sections_set_by(group: str, option: str) -> set[str]:
     """Returns the top-level sections in which a bundle's file, or a base file, sets a key or chooses an option."""
-    content = _content(group, option)
-    bases = [entry for entry in content.get("defaults", []) if _is_base(group, entry)]
-    found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))]) - {"defaults"}
-    return found.union(*(sections_set_by(group, base) for base in bases))
-
-
-def _is_base(group: str, entry: Any) -> bool:
-    """Returns whether an entry of a `defaults` list names a base file."""
-    return isinstance(entry, str) and entry != "_self_" and bool(find_option_files(group, entry))
+    keys = [key for content in _contents(group, option) for key in (*content, *_overridden(content))]
+    return sections(keys) - {"defaults"}
 
 
 def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
@@ -56,29 +49,19 @@ def requested_recipe_of(group: str, option: str) -> str | None:
 
     A request is `override /recipe:` in the `defaults` list, or the key `recipe`, which takes precedence.
     """
-    found, content = None, _content(group, option)
-    for entry in content.get("defaults", []):
-        if _is_base(group, entry):
-            found = requested_recipe_of(group, entry) or found
-        elif isinstance(entry, dict):
-            found = entry.get(f"override /{recipes.GROUP}", found)
-    found = content.get(recipes.GROUP, found)
+    found = None
+    for content in _contents(group, option):
+        found = content.get(recipes.GROUP, _overridden(content).get(recipes.GROUP, found))
     return None if found is None else str(found)
 
 
 def choices_of(group: str, option: str) -> list[Override]:
     """Returns, as overrides, the options that an option's file and its base files choose."""
-    defaults = _content(group, option).get("defaults", [])
-    chosen: dict[str, Override] = {}
-    for entry in defaults:
-        if _is_base(group, entry):
-            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}
-        for key, value in entry.items() if isinstance(entry, dict) else ():
-            other = str(key).removeprefix("override /")
-            if other != key:
-                text = f"[{','.join(value)}]" if isinstance(value, list) else value
-                chosen[other] = read_override(f"{other}={text}")
-    return list(chosen.values())
+    chosen: dict[str, Any] = {}
+    for content in _contents(group, option):
+        chosen |= _overridden(content)
+    texts = {other: f"[{','.join(value)}]" if isinstance(value, list) else value for other, value in chosen.items()}
+    return [read_override(f"{other}={text}") for other, text in texts.items()]
 
 
 def keys_set_elsewhere(bundle: Override, overrides: Sequence[Override]) -> set[str]:
@@ -116,6 +99,17 @@ def recipe_override(recipe: str) -> Override:
     return read_override(f"{recipes.GROUP}={recipe}")
 
 
-def _content(group: str, option: str) -> dict[str, Any]:
-    """Returns the content of an option's file, which was checked with the choice of the option."""
-    return read_option_file(find_option_files(group, option)[0])[1]
+def _contents(group: str, option: str) -> Iterator[dict[str, Any]]:
+    """Yields the content of each base file of an option's file, then its own. The choice of the option checked them."""
+    content = read_option_file(find_option_files(group, option)[0])[1]
+    for entry in content.get("defaults", []):
+        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
+            yield from _contents(group, entry)
+    yield content
+
+
+def _overridden(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns, by group, the options that the entries `override /group: option` of a file choose."""
+    entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
+    pairs = [pair for entry in entries for pair in entry.items()]
+    return {key.removeprefix("override /"): value for key, value in pairs if key.startswith("override /")}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import recipes
-from gan_cli.config.options.fields import walk
+from gan_cli.config.options.fields import flatten, is_within, walk
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.search_path import (
     CURRENT_CONFIGS,
@@ -22,7 +22,7 @@ from gan_cli.config.search_path import (
     used_files,
 )
 from gan_cli.config.suggestions import hint_for_key, hint_for_option
-from gan_cli.config.train_config import LIST_GROUPS, Config, flatten
+from gan_cli.config.train_config import LIST_GROUPS, Config
 from gan_cli.config.validation import SECTION, format_value
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.storage.yaml_files import read_option_file
@@ -30,7 +30,6 @@ from gan_cli.storage.yaml_files import read_option_file
 MAX_VALUES = 10_000  # in one file
 MAX_DEPTH = 20  # of nested lists and mappings
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")  # need no option
-RECORDED = "recipe_used"  # a run records this key; users and files must not set it
 HYDRAS = re.compile(r"(?<![\w-])hydra(?![\w-])", re.IGNORECASE)  # matches Hydra's name as a part of a path or a package
 CHOICE = "override /loss: hinge"
 
@@ -106,7 +105,7 @@ def naming_file(named: Collection[str]) -> Iterator[None]:
         match = re.match(r"(?:unknown key )?([\w.]+)(?=[=:, ]|$)", str(error))
         key = match[1] if match else ""
         typed = {*named} - {group.replace("/", ".") for group in options_of_groups()}
-        if key and not any(key == each or key.startswith(f"{each}.") for each in typed):
+        if key and not any(is_within(key, each) for each in typed):
             for path, group in used_files():
                 if _sets_key(path, group, key):
                     raise UsageError(f"{path}: {error}") from error
@@ -118,7 +117,7 @@ def _sets_key(path: Path, group: str, dotted: str) -> bool:
     package, content = read_option_file(path)
     section = "" if package == "_global_" else group.replace("/", ".")
     keys = [section, *(key for key, _ in flatten(content, section))]
-    return any(key == dotted or key.startswith(f"{dotted}.") for key in keys)
+    return any(is_within(key, dotted) for key in keys)
 
 
 def _count_values(content: Any, depth: int = 0) -> int:
@@ -137,8 +136,8 @@ def _count_values(content: Any, depth: int = 0) -> int:
 
 def _refuse_foreign(package: str, content: Mapping[Any, Any]) -> None:
     """Raises UsageError if a file sets `recipe_used`, or a key of Hydra: directly, by its package or its defaults."""
-    if RECORDED in content:
-        raise UsageError(f"{RECORDED}: is recorded by a run, not set; choose one by recipe:")
+    if recipes.USED_KEY in content:
+        raise UsageError(f"{recipes.USED_KEY}: is recorded by a run, not set; choose one by recipe:")
     if "hydra" in content:
         key = next(iter(content["hydra"]), "*") if isinstance(content["hydra"], dict) else "*"
         raise UsageError(f"hydra.{key}: no file of options may set it; use the keys that --help lists")
@@ -154,14 +153,16 @@ def _check_defaults(group: str, package: str, entries: Any, using: tuple[Path, .
     """Raises UsageError if an entry of the list `defaults` is not of a kind that Hydra knows, or names nothing."""
     if not isinstance(entries, list):
         raise UsageError(f"defaults={format_value(entries)}: must be a list, of lines such as - {CHOICE}")
-    keys = [next(iter(entry)) if isinstance(entry, dict) and entry else entry for entry in entries]
-    for index, entry in enumerate(entries):
-        if keys[index] in keys[:index]:
-            raise UsageError(f"defaults: {one_line(keys[index], 100)} is given twice")
+    seen: list[Any] = []
+    for entry in entries:
+        key = next(iter(entry)) if isinstance(entry, dict) and entry else entry
+        if key in seen:
+            raise UsageError(f"defaults: {one_line(key, 100)} is given twice")
+        seen.append(key)
         if isinstance(entry, str):
             _check_base(group, entry, using)
         elif isinstance(entry, dict) and len(entry) == 1:
-            _check_choice(group, package, keys[index], entry[keys[index]], using)
+            _check_choice(group, package, key, entry[key], using)
         else:
             raise UsageError(f"defaults: {format_value(entry)}: expected a name, or one choice, as {CHOICE}")
 

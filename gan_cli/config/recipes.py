@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS, PUBLISHED
+from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
 
@@ -14,7 +15,7 @@ GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
 AUTO, NONE = "auto", "none"
 WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
-REQUIRED_KEYS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
+ADA_TARGET, AUGMENT = "training.ada_target", "training.augment"  # recipes set the first, which needs the second
 FOR_FEW = "_few"
 FEW = 1_000  # below this number of samples, D's input is augmented
 GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # largest side in pixels of each recipe
@@ -30,23 +31,38 @@ class RecipeChoice(NamedTuple):
 NO_RECIPE = RecipeChoice(NONE, "")
 
 
-class Facts(NamedTuple):
-    """The facts that decide the recipe."""
-
-    shape: tuple[int, ...]
-    samples: int | None  # None if unknown
-    loss: str
-
-
 def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
-    """Returns the recipe for a composed config; "none" if `dataset` is invalid, for which parsing raises the error."""
-    facts = _facts(data)
-    return NO_RECIPE if facts is None else RecipeChoice(_recipe_for(facts), _describe(facts))
+    """Returns the recipe for a composed config.
+
+    That is "none" if `dataset` or `image_size` is invalid, for which parsing raises the error.
+    """
+    table = DATASET_OPTIONS.get(data["dataset"].get("name"))
+    if table is None:
+        return NO_RECIPE
+    try:
+        options = parse(table, data["dataset"])
+        size = data["image_size"]
+        shape = options.sample_shape(tuple(size) if isinstance(size, list) else size)
+    except (UsageError, TypeError, ValueError):
+        return NO_RECIPE
+    if not all(isinstance(side, int) for side in shape):
+        return NO_RECIPE
+    count, loss = count_samples(options), _loss_of(data)
+    samples = "" if count is None else f"{count:,} "
+    kind = "points" if len(shape) == 1 else f"images of {'x'.join(map(str, shape))}"
+    task = (data.get("task") or {}).get("name")
+    if task in WITH_IMAGE:  # the recipes are those of generators from noise; the task's file has its own settings
+        return RecipeChoice(NONE, f"{samples}{kind} and task={task}")
+    return RecipeChoice(_recipe_for(shape, count, loss), f"{samples}{kind} and loss={loss}")
+
+
+def _loss_of(data: Mapping[str, Any]) -> str:
+    return str((data.get("loss") or {}).get("name"))
 
 
 def recipe_variant(requested: str, data: Mapping[str, Any], known: Collection[str]) -> RecipeChoice:
     """Returns the recipe `requested`, or its variant, with another penalty, for the loss in `data` if it is `known`."""
-    loss = str((data.get("loss") or {}).get("name"))
+    loss = _loss_of(data)
     name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
     return RecipeChoice(name, f"loss={loss} in place of {requested}") if name in known else RecipeChoice(requested, "")
 
@@ -66,38 +82,16 @@ def check_recorded_recipe(data: Mapping[str, Any], known: Collection[str]) -> No
         )
 
 
-def reset_unusable_keys(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
-    """Gives each key of `data` that a recipe set without use the value in `bare`, and returns these dotted keys.
+def reset_unused_target(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> bool:
+    """Gives ADA_TARGET the value in `bare`, the config without a recipe, if nothing is augmented.
 
-    `bare` is the config without a recipe. `named` are the keys that the user set; these keys are kept.
+    Returns whether it had another value. One of the keys `named`, which the user set, is kept.
     """
-    dropped = []
-    for dependent, needed in REQUIRED_KEYS.items():
-        section, leaf = dependent.split(".")
-        if not isinstance(data[section], dict):  # parsing will refuse it
-            continue
-        used = data[section].get(needed.partition(".")[2])
-        if not used and dependent not in named and data[section].get(leaf) != bare[section].get(leaf):
-            data[section][leaf] = bare[section].get(leaf)
-            dropped.append(dependent)
-    return dropped
-
-
-def _facts(data: Mapping[str, Any]) -> Facts | None:
-    """Returns the facts of a composed config; None if its section `dataset` or its `image_size` is invalid."""
-    section = data["dataset"]
-    table = DATASET_OPTIONS.get(section.get("name"))
-    if table is None:
-        return None
-    try:
-        options = parse(table, section)
-        size = data["image_size"]
-        shape = options.sample_shape(tuple(size) if isinstance(size, list) else size)
-    except (UsageError, TypeError, ValueError):
-        return None
-    if not all(isinstance(side, int) for side in shape):
-        return None
-    return Facts(shape, count_samples(options), str((data.get("loss") or {}).get("name")))
+    training = data["training"]
+    if not isinstance(training, dict) or training["augment"] or ADA_TARGET in named:  # if no dict, parsing refuses it
+        return False
+    before, training["ada_target"] = training["ada_target"], bare["training"]["ada_target"]
+    return bool(before != training["ada_target"])
 
 
 def count_samples(options: Any) -> int | None:
@@ -126,29 +120,19 @@ def _count_in_folder(path: Any, split: str, how: Any, classes: tuple[str, ...] |
     return count_images(path, split, how, classes, follow_links=links)
 
 
-def _recipe_for(facts: Facts) -> str:
-    """Returns the name of the recipe for these facts."""
-    if len(facts.shape) == 1:
+def _recipe_for(shape: tuple[int, ...], count: int | None, loss: str) -> str:
+    """Returns the name of the recipe for samples of this shape. `count` is their number if it is known."""
+    if len(shape) == 1:
         return NONE
-    channels, *sides = facts.shape
-    side = max(sides)
-    if channels == 1 and side <= GREY_SIDE:
-        return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
+    side = max(shape[1:])
+    if shape[0] == 1 and side <= GREY_SIDE:
+        return "grey_least_squares" if loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
-    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # this loss needs another penalty
-    return f"{name}{loss}{FOR_FEW if facts.samples is not None and facts.samples < FEW else ''}"
-
-
-def _describe(facts: Facts) -> str:
-    """Returns the facts in words."""
-    samples = "" if facts.samples is None else f"{facts.samples:,} "
-    if len(facts.shape) == 1:
-        return f"{samples}points and loss={facts.loss}"
-    return f"{samples}images of {'x'.join(map(str, facts.shape))} and loss={facts.loss}"
+    penalty = f"_{WASSERSTEIN}" if loss == WASSERSTEIN else ""  # this loss needs another penalty
+    return f"{name}{penalty}{FOR_FEW if count is not None and count < FEW else ''}"
 
 
 def describe_choice(choice: RecipeChoice) -> str:
     """Returns the line that is printed about a recipe that was chosen by the data."""
-    if choice.name == NONE:
-        return f"recipe: {NONE}, for {choice.reason}"
-    return f"recipe: {choice.name}, for {choice.reason}; recipe={NONE} leaves it out"
+    way_out = "" if choice.name == NONE else f"; recipe={NONE} leaves it out"
+    return f"recipe: {choice.name}, for {choice.reason}{way_out}"

@@ -22,7 +22,6 @@ MOST_ENTRIES = 10_000  # of a group's folder; it may be a link to a large one
 CURRENT_CONFIGS = "configs"  # used if the current folder contains a folder of this name
 _explicit: list[Path] = []  # the folder of --config-dir, for this process
 _used: dict[tuple[str, str], None] = {}  # (folder, file) read by this command
-_hidden: set[tuple[str, str]] = set()  # (folder, file) that a warning was printed for
 _quiet: list[bool] = []  # not empty while notices are off
 
 
@@ -105,7 +104,7 @@ def note_used(folder: str, name: str) -> None:
 def forget_used_files() -> None:
     """Forgets which files were read and warned about. Called when a new command begins."""
     _used.clear()
-    _hidden.clear()
+    warn_hidden.cache_clear()
 
 
 @contextmanager
@@ -134,9 +133,9 @@ def group_of(name: str) -> str:
     return EXPERIMENTS if group.split("/")[0] == EXPERIMENTS else group
 
 
+@cache
 def warn_hidden(folder: str, name: str) -> None:
     """Warns once per command about an ignored file. No error, because another Hydra project may own the folder."""
-    if not _quiet and (folder, name) not in _hidden:
-        _hidden.add((folder, name))
+    if not _quiet:
         where = one_line(Path(folder) / name, 300)
         print(f"warning: {where} is not used: Hydra's own options come from installed packages", file=sys.stderr)

@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 
-from gan_cli.config.options.fields import walk
+from gan_cli.config.options.fields import is_within, walk
 from gan_cli.config.validation import alternatives
 from gan_cli.errors import closest_match, first_few, suggestion
 
@@ -24,6 +24,9 @@ URL_HINT = "URLs are not read or written: download what is there, and give its p
 
 # For each command, the words of other tools for a key, and what to write in gan-cli.
 LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
+OF_A_CHECKPOINT = {  # of the commands that read a checkpoint
+    "checkpoint model network weights run path": "ckpt=RUN", "outdir out_dir output output_dir save_dir": "out=...",
+}  # fmt: skip
 KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
     "train": {
         "epoch epochs n_epochs num_epochs nepoch max_epochs niter n_iter iter iters iterations max_steps num_steps"
@@ -57,29 +60,21 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
         "snap snapshot save_every save_interval": "training.checkpoint_every=...",
         "gamma": "regularizer.r1.weight=...",
     },
-    "sample": {
-        "checkpoint model network weights run path": "ckpt=RUN",
+    "sample": OF_A_CHECKPOINT | {
         "count num number num_samples n_samples num_images samples": "n=...",
         "class classes y": "label=...",
-        "outdir out_dir output output_dir save_dir": "out=...",
         "trunc psi truncation_psi": "truncation=...",
         "gpu gpus cuda": "device=cuda",
         "random_seed": "seed=...",
     },
-    "eval": {
-        "checkpoint model network weights run path": "ckpt=RUN",
+    "eval": OF_A_CHECKPOINT | {
         "metric": "metrics=[...]",
         "fid kid": "extractor=inception metrics=[frechet,kernel]",
         "num num_samples n_samples num_images samples": "n=...",
-        "outdir out_dir output output_dir": "out=...",
         "features": "extractor=...",
         "gpu gpus cuda": "device=cuda",
     },
-    "export": {
-        "checkpoint model network weights run path": "ckpt=RUN",
-        "outdir out_dir output output_dir": "out=...",
-        "type to": "format=...",
-    },
+    "export": OF_A_CHECKPOINT | {"type to": "format=..."},
     "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip
@@ -103,7 +98,7 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     `config` is the class of the command's config. `leaves` are the dotted keys that can be set with the chosen
     options. `groups` are the groups of the command.
     """
-    if key in groups or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
+    if key in groups or any(is_within(dotted, key) for dotted in leaves):
         return None
     section = key.rpartition(".")[0]
     siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
@@ -205,8 +200,7 @@ def hint_for_argument(word: str) -> str:
 
 def options_with_key(config: type, dotted: str) -> list[str]:
     """Returns the options that have a key, sorted, as `dataset=folder` for `dataset.path`; none if no option has it."""
-    found = [option for key, option, _ in walk(config) if option and (key == dotted or key.startswith(f"{dotted}."))]
-    return sorted(set(found))
+    return sorted({option for key, option, _ in walk(config) if option and is_within(key, dotted)})
 
 
 def describe_choices(options: list[str]) -> str:

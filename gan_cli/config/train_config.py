@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,7 +24,6 @@ from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import resolve_path
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
-Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
 Side = Annotated[Integer, Field(ge=1, le=1024)]  # in pixels
 LIST_GROUPS = ("regularizer", "auxiliary")  # groups of which a run can have several options
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
@@ -90,7 +90,7 @@ class Config:
     deterministic: Bool = Field(
         False, description="use operations that repeat to the last bit, where they exist, and measure no time"
     )
-    logger: Several[Logger] = Field(
+    logger: Several[Literal["tensorboard", "wandb", "csv", "mlflow"]] = Field(
         (), description="where metrics and grids are also logged, as [tensorboard,wandb]; csv: metrics as a table"
     )
     compile: Bool = Field(
@@ -159,10 +159,15 @@ def require_plugins(data: Any) -> None:
         raise UsageError(f"needs plugins that are not enabled: add plugins=[{listed}] if you trust them")
 
 
+def wrong_value(config: Config, key: str, reason: str) -> UsageError:
+    """Returns the error `key=value: reason` about the value that a dotted key has in the config."""
+    return UsageError(f"{key}={format_value(attrgetter(key)(config))}: {reason}")
+
+
 def refuse_sweep_keys(config: Config) -> None:
     """Raises UsageError if keys of sweeps are set for a single run."""
     if config.jobs > 1:
-        raise UsageError(f"jobs={config.jobs}: runs of a sweep at a time, which needs -m")
+        raise wrong_value(config, "jobs", "runs of a sweep at a time, which needs -m")
     if config.fresh:
         raise UsageError("fresh=true: is for sweeps, which need -m; a run is new unless resume= is given")
 
@@ -176,7 +181,7 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
     if len(ends) > 1:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
-        raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
+        raise wrong_value(config, "extra_steps", "adds to a run, which needs resume=; else use steps=")
     by_steps = bool(ends) and ends != ["budget"]
     if by_steps and config.replay is not None:
         raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
@@ -222,19 +227,19 @@ def adopt_data_settings(config: Config, saved: Config) -> Config:
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
 
 
-def differing_keys(one: Config, other: Config) -> list[str]:
-    """Returns `key=value (was value of other)` for each key that differs and may not change on resume."""
+def differing_keys(one: Config, other: Config) -> dict[str, str]:
+    """Returns, for each key that differs and may not change on resume, the text `key=value (was value of other)`."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
     of_data = {f"dataset.{leaf}": unset for leaf, unset in AUTO_OF_DATA.items()}
     old |= {key: unset for key, unset in of_data.items() if key in old and new.get(key) == unset}
-    return [
-        one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
+    return {
+        dotted: one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
         if not is_run_control(dotted)
         and dotted not in NOT_COMPARED
         and not is_same_value(dotted, new.get(dotted), old.get(dotted))
-    ]
+    }
 
 
 def is_same_value(dotted: str, one: Any, other: Any) -> bool:

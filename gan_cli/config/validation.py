@@ -111,7 +111,7 @@ def format_value(value: Any) -> str:
 
 def describe(annotation: Any, *marks: Any) -> str:
     """Returns a text that says which values a type accepts. `marks` are pydantic's, for limits such as `Ge(1)`."""
-    kinds = [(kind, limits_of(of_kind)) for kind, of_kind in alternatives(annotation, *marks)]
+    kinds = list(alternatives(annotation, *marks))
     words = sorted(word for kind, _ in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind))
     ways = [_scalar(kind, limits) for kind, limits in kinds if kind in KINDS]
     if words:
@@ -126,8 +126,8 @@ def describe(annotation: Any, *marks: Any) -> str:
     return f"{text}{',' if ',' in text else ''} or null" if or_null else text
 
 
-def alternatives(annotation: Any, *marks: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Yields each type of a union with its marks: plain types, `Literal[...]`, `tuple[item, ...]` and NoneType."""
+def alternatives(annotation: Any, *marks: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yields each type of a union with its limits: plain types, `Literal[...]`, `tuple[item, ...]` and NoneType."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         yield from alternatives(arguments[0], *arguments[1:], *marks)
@@ -135,7 +135,7 @@ def alternatives(annotation: Any, *marks: Any) -> Iterator[tuple[Any, tuple[Any,
         for each in arguments:
             yield from alternatives(each, *marks)
     else:
-        yield annotation, marks
+        yield annotation, _limits(marks)
 
 
 def choices_of(field: FieldInfo) -> list[str]:
@@ -143,17 +143,17 @@ def choices_of(field: FieldInfo) -> list[str]:
     kinds = [kind for kind, _ in alternatives(field.annotation) if kind is not types.NoneType]
     if len(kinds) == 1 and typing.get_origin(kinds[0]) is tuple:
         kinds = [kind for kind, _ in alternatives(typing.get_args(kinds[0])[0])]
-    if any(typing.get_origin(kind) is not Literal and kind in KINDS for kind in kinds):
+    if any(kind in KINDS for kind in kinds):
         return []
     return sorted(word for kind in kinds for word in typing.get_args(kind) if isinstance(word, str))
 
 
-def limits_of(marks: Sequence[Any]) -> dict[str, Any]:
+def _limits(marks: Sequence[Any]) -> dict[str, Any]:
     """Returns the limits in pydantic's marks by their names in `Field`, with the title of the key if it has one."""
     found: dict[str, Any] = {}
     for mark in marks:
         if isinstance(mark, FieldInfo):
-            found |= limits_of(mark.metadata) | ({"title": mark.title} if mark.title else {})
+            found |= _limits(mark.metadata) | ({"title": mark.title} if mark.title else {})
         names = (*BOUNDS, "min_length")
         found |= {name: getattr(mark, name) for name in names if getattr(mark, name, None) is not None}
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gan_cli.config.commands import ExportConfig
@@ -19,11 +20,13 @@ from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested, distribute_evenly, encode_requested
 from gan_cli.device import limit_threads
 from gan_cli.errors import StorageError, UsageError, format_number
-from gan_cli.export.format_writers import EXPORTERS, write_and_run
+from gan_cli.export.format_writers import EXPORTERS, NamedInputs, write_and_run
 from gan_cli.export.model_card import README, SAMPLE_IMAGE, model_card_text, model_config_json
 from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
-from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
+from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds
+from gan_cli.sampling.input_samples import draw_rows, samples_of_input
+from gan_cli.sampling.inputs import GivenImage, held_out_inputs
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
 from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.download import create_folder_or_undo
@@ -31,6 +34,8 @@ from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import write_json
+from gan_cli.tasks.tasks import condition_of_samples
+from gan_cli.training.inputs import SHOWN
 
 BATCH_SIZES = (1, 2, 5)  # the exported file is compared with the checkpoint once for each of these batch sizes
 MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level
@@ -89,7 +94,7 @@ def _keep_file(part: Path, file: str, named: Path, *, overwrite: bool) -> None:
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
     """Writes all files of the folder. Returns the content of `parity.json`, the result of the comparison."""
     inputs = [example_inputs(generator, range(batch_size)) for batch_size in BATCH_SIZES]
-    expected = [run_generator(generator.network, *pair) for pair in inputs]
+    expected = [NamedInputs(generator.network, [*each]).run(each) for each in inputs]
     example = example_inputs(generator, range(3))  # exporters treat a batch of 1 as a special case
     (folder / CARD).write_text(model_config_json(generator.card, format), encoding="utf-8")
     (folder / README).write_text(model_card_text(generator.card, format, name), encoding="utf-8")
@@ -107,16 +112,37 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
     return parity
 
 
-def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Returns the latents `[len(seeds), latent_dim]` of these seeds, and a condition `[len(seeds), K]`.
+def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> dict[str, Tensor]:
+    """Returns an input of each name for these seeds: the latents, labels of the classes in turn, and random images.
 
-    The condition takes the classes in turn: a seed requests the class number `seed % len(classes)`. It is None for an
-    unconditional generator.
+    Parts that the generator does not take are left out. A seed requests the class number `seed % len(classes)`.
     """
-    classes = all_classes_requested(generator.classes)
-    requested = [classes[seed % len(classes)] for seed in seeds] if classes else []
-    condition = encode_requested(generator.classes, requested, seeds) if classes else None
-    return latents_from_seeds(seeds, generator.latent), condition
+    inputs = {}
+    if generator.latent.dim:
+        inputs["latent"] = latents_from_seeds(seeds, generator.latent)
+    if classes := all_classes_requested(generator.classes):
+        requested = [classes[seed % len(classes)] for seed in seeds]
+        inputs["condition"] = encode_requested(generator.classes, requested, seeds)
+    if generator.takes_images:
+        samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in seeds])
+        condition = condition_of_samples(generator.card.task, samples)
+        inputs |= {name: part for name in ("image", "mask") if (part := getattr(condition, name)) is not None}
+    return inputs
+
+
+def _draw_inputs(generator: LoadedGenerator) -> Image.Image:
+    try:
+        given = held_out_inputs(generator, SHOWN)
+    except UsageError:
+        samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in range(SHOWN)])
+        condition = condition_of_samples(generator.card.task, samples)
+        given = [GivenImage(str(row), condition.rows(slice(row, row + 1))) for row in range(SHOWN)]
+    return draw_rows(given, [samples_of_input(generator, image, [0]) for image in given])
+
+
+def _random_image(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Returns an image of random values in [-1, 1]."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
@@ -141,7 +167,12 @@ def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], forma
 
 
 def _save_samples(generator: LoadedGenerator, path: Path) -> None:
-    """Draws samples of the seeds from 0 on, as in the sample grids of a run; images have a row for each class."""
+    """Draws samples of the seeds from 0 on, as in the sample grids of a run; images have a row for each class.
+
+    A generator that takes images is shown on held-out images, or on random values if the run's data are not at hand.
+    """
+    if generator.takes_images:
+        return save_png(_draw_inputs(generator), path)
     images = len(generator.sample_shape) == 3
     rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)
     count = SAMPLES_PER_CLASS * len(rows) if rows and images else IMAGES_SHOWN if images else POINTS_SHOWN

@@ -17,14 +17,13 @@ from torch.nn.utils import parametrize
 
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.export.isolated_pt2 import run_in_subprocess
-from gan_cli.models.generate import run_generator
 from gan_cli.sampling.load_generator import GENERATOR_FORMAT, LoadedGenerator, load_generator
 from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import EXPORTED
+from gan_cli.tasks.condition import Condition
 
-Pair = tuple[Tensor, Tensor | None]  # latents `[N, latent_dim]` and condition `[N, K]`
-Inputs = Sequence[Pair]
-INPUT_NAMES = ("latent", "condition")
+Inputs = dict[str, Tensor]  # by name, in the order of INPUT_NAMES: the inputs of one run of the generator
+INPUT_NAMES = ("latent", "condition", "image", "mask")  # the condition is the labels `[N, K]`
 MAX_ONE_FILE_BYTES = 1 << 30  # larger weights are written to a second file: an ONNX file holds at most 2 GB
 
 
@@ -34,21 +33,42 @@ class Exporter(NamedTuple):
     `run` returns the samples `[N, *sample_shape]` for each of the inputs. `runtime` names what runs it, for messages.
     """
 
-    write: Callable[[LoadedGenerator, Pair, Path], None]
-    run: Callable[[Path, Inputs], list[Tensor]]
+    write: Callable[[LoadedGenerator, Inputs, Path], None]
+    run: Callable[[Path, Sequence[Inputs]], list[Tensor]]
     runtime: str
 
 
-def _write_safetensors(generator: LoadedGenerator, example: Pair, path: Path) -> None:
+class NamedInputs(nn.Module):
+    """A generator as a function of the tensors with these names, without those that it does not take."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        given = dict(zip(self.names, tensors, strict=True))
+        latent = given.pop("latent") if "latent" in given else tensors[0].new_zeros(tensors[0].shape[0], 0)
+        if "condition" in given:
+            given["labels"] = given.pop("condition")
+        return self.network(latent, Condition(**given) if given else None)
+
+    def run(self, inputs: Inputs) -> Tensor:
+        """Returns the samples, float32 on the CPU, without gradient."""
+        device = next(self.parameters()).device
+        with torch.no_grad():
+            return self(*(tensor.to(device) for tensor in inputs.values())).float().cpu()
+
+
+def _write_safetensors(generator: LoadedGenerator, example: Inputs, path: Path) -> None:
     layout = torch.contiguous_format
     state = generator.network.state_dict()
     tensors = {name: tensor.detach().cpu().clone(memory_format=layout) for name, tensor in state.items()}
     path.write_bytes(encode_checksummed(tensors, {"generator": GENERATOR_FORMAT}))
 
 
-def _run_safetensors(path: Path, inputs: Inputs) -> list[Tensor]:
+def _run_safetensors(path: Path, inputs: Sequence[Inputs]) -> list[Tensor]:
     network = load_generator(path.parent).network
-    return [run_generator(network, *pair) for pair in inputs]
+    return [NamedInputs(network, [*each]).run(each) for each in inputs]
 
 
 def _plain_network(network: nn.Module) -> nn.Module:
@@ -64,11 +84,10 @@ def _plain_network(network: nn.Module) -> nn.Module:
     return plain.requires_grad_(False).eval()
 
 
-def _arguments(generator: LoadedGenerator, example: Pair) -> tuple[nn.Module, tuple[Tensor, ...], Any]:
-    """Returns the network, its inputs without None, and `dynamic_shapes` of `torch.export` for any batch size."""
-    inputs = tuple(tensor for tensor in example if tensor is not None)
-    batch = torch.export.Dim("batch")
-    return _plain_network(generator.network), inputs, tuple({0: batch} for _ in inputs)
+def _arguments(generator: LoadedGenerator, example: Inputs) -> tuple[nn.Module, tuple[Tensor, ...], Any]:
+    """Returns the network, its inputs, and `dynamic_shapes` of `torch.export` for any batch size."""
+    network, batch = NamedInputs(_plain_network(generator.network), [*example]), torch.export.Dim("batch")
+    return network.eval(), tuple(example.values()), (tuple({0: batch} for _ in example),)
 
 
 @contextmanager
@@ -83,7 +102,7 @@ def _suppress_output() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _write_onnx(generator: LoadedGenerator, example: Pair, path: Path) -> None:
+def _write_onnx(generator: LoadedGenerator, example: Inputs, path: Path) -> None:
     network, inputs, dynamic_shapes = _arguments(generator, example)
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     with _suppress_output():
@@ -91,7 +110,7 @@ def _write_onnx(generator: LoadedGenerator, example: Pair, path: Path) -> None:
             network,
             inputs,
             str(path),
-            input_names=INPUT_NAMES[: len(inputs)],
+            input_names=[*example],
             output_names=["sample"],
             dynamic_shapes=dynamic_shapes,
             dynamo=True,
@@ -100,21 +119,18 @@ def _write_onnx(generator: LoadedGenerator, example: Pair, path: Path) -> None:
         )
 
 
-def _run_onnx(path: Path, inputs: Inputs) -> list[Tensor]:
+def _run_onnx(path: Path, inputs: Sequence[Inputs]) -> list[Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    outputs = []
-    for pair in inputs:
-        arrays = {name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, pair, strict=True) if tensor is not None}
-        outputs.append(torch.from_numpy(session.run(None, arrays)[0]))
-    return outputs
+    arrays = [{name: tensor.numpy() for name, tensor in each.items()} for each in inputs]
+    return [torch.from_numpy(session.run(None, each)[0]) for each in arrays]
 
 
-def _write_pt2(generator: LoadedGenerator, example: Pair, path: Path) -> None:
+def _write_pt2(generator: LoadedGenerator, example: Inputs, path: Path) -> None:
     network, inputs, dynamic_shapes = _arguments(generator, example)
     with _suppress_output():
         program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes)
@@ -128,7 +144,9 @@ EXPORTERS = {
 }
 
 
-def write_and_run(format: str, generator: LoadedGenerator, example: Pair, folder: Path, inputs: Inputs) -> list[Tensor]:
+def write_and_run(
+    format: str, generator: LoadedGenerator, example: Inputs, folder: Path, inputs: Sequence[Inputs]
+) -> list[Tensor]:
     """Writes the exported file, runs the file, and returns the samples for each entry of `inputs`.
 
     Raises UsageError if the format cannot hold this generator. Raises StorageError if the written file does not run.

@@ -18,8 +18,8 @@ from gan_cli.isolated_process import child_command
 TIMEOUT_SECONDS = 600
 
 
-def run_in_subprocess(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-    """Runs the file on each pair of latents and condition, and returns the samples for each pair.
+def run_in_subprocess(path: Path, inputs: Sequence[dict[str, Tensor]]) -> list[Tensor]:
+    """Runs the file on each of the inputs, tensors in the order of its arguments, and returns the samples.
 
     Raises StorageError if the subprocess fails or takes longer than `TIMEOUT_SECONDS`.
     """
@@ -27,9 +27,8 @@ def run_in_subprocess(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]
         inputs_file, outputs_file = Path(folder) / "inputs.safetensors", Path(folder) / "outputs.safetensors"
         tensors = {
             f"{index}.{position}": tensor.contiguous()
-            for index, pair in enumerate(inputs)
-            for position, tensor in enumerate(pair)
-            if tensor is not None
+            for index, tensors in enumerate(inputs)
+            for position, tensor in enumerate(tensors.values())
         }
         save_file(tensors, inputs_file)
         command = child_command("gan_cli.export.isolated_pt2", str(path), str(inputs_file), str(outputs_file))

@@ -17,9 +17,14 @@ from gan_cli.config.train_config import to_dict
 from gan_cli.errors import first_few, one_line
 from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
+from gan_cli.tasks.tasks import example_condition
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+IMAGE_INPUTS = {  # the smallest value and the meaning of each
+    "image": (-1, "the source image; the image whose hidden pixels are 0; or the small image"),
+    "mask": (0, "1 where the generator paints, 0 where the image is known"),
+}
 FOLDER_TERMS = "They are a person's own images: who passes these weights on should have the right to."
 
 
@@ -27,7 +32,9 @@ def model_config_json(card: Card, format: str) -> str:
     """Returns the text of `config.json`: the fields of `card`, and the shapes and ranges of inputs and outputs."""
     distribution = card.generator.latent
     latent = {"dtype": "float32", "shape": ["batch", card.generator.latent_dim], "distribution": distribution}
-    inputs = {"latent": latent | ({"range": [-1, 1]} if distribution == "uniform" else {})}
+    inputs: dict[str, Any] = {}
+    if card.generator.latent_dim:
+        inputs["latent"] = latent | ({"range": [-1, 1]} if distribution == "uniform" else {})
     if card.classes:
         inputs["condition"] = {
             "dtype": "float32",
@@ -35,11 +42,21 @@ def model_config_json(card: Card, format: str) -> str:
             "range": [0, 1],
             "meaning": "1 in the columns of the requested classes, else 0; in the order of conditioning.classes",
         }
+    for name, shape in image_inputs(card).items():
+        low, meaning = IMAGE_INPUTS[name]
+        inputs[name] = {"dtype": "float32", "shape": ["batch", *shape], "range": [low, 1], "meaning": meaning}
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:
         output |= {"layout": "NCHW", "range": [-1, 1], "pixels": "round((x + 1) * 127.5)"}
     shown = {"library_name": "gan-cli", "file": EXPORTED[format], **to_dict(card)}
     return json.dumps({**shown, "inputs": inputs, "outputs": {"sample": output}}, indent=2) + "\n"
+
+
+def image_inputs(card: Card) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each image that the generator takes, by the name of the input."""
+    example = example_condition(card.task, card.sample_shape)
+    parts = {} if example is None else {name: getattr(example, name) for name in IMAGE_INPUTS}
+    return {name: tuple(part.shape[1:]) for name, part in parts.items() if part is not None}
 
 
 def model_card_text(card: Card, format: str, folder: str) -> str:
@@ -52,6 +69,7 @@ def model_card_text(card: Card, format: str, folder: str) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["code"] = _code
+    images = image_inputs(card)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         card=card,
@@ -61,6 +79,9 @@ def model_card_text(card: Card, format: str, folder: str) -> str:
         is_normal=card.generator.latent == "normal",
         shape=" x ".join(map(str, card.sample_shape)),
         size=card.generator.latent_dim,
+        images=images,
+        given=images.get("image", ()) if card.task.name == "super_resolution" else card.sample_shape,
+        names=[*(["latent"] if card.generator.latent_dim else []), *(["condition"] if card.classes else []), *images],
         classes=len(card.classes),
         class_names=first_few([_code(name) for name in card.classes], 50),
         label=repr(card.classes[0]) if card.classes else "",

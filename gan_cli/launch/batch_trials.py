@@ -1,8 +1,8 @@
 """A program that finds a batch size for which there is enough memory, by trying training steps.
 
-It reads a config and the shapes of a data set from standard input, and writes the settings that work to standard
-output, as JSON. Each trial is a process of its own: too little memory can also end a process, and a failed trial leaves
-memory in use that a new run has.
+It reads a config, the shape of a data set and its labels from standard input, and writes the settings that work to
+standard output, both as JSON. Each trial is a process of its own: too little memory can also end a process, and a
+failed trial leaves memory in use that a new run has.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import multiprocessing
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -39,14 +39,10 @@ MOST_PARTS = 10_000
 
 def main() -> None:
     """Reads the request and writes the settings that work: `batch_size`, and `accumulate` if that is a way too."""
-    request = json.loads(sys.stdin.buffer.readline())
+    request = json.load(sys.stdin)
     load_plugins(request["config"].get("plugins") or [])
     config = dataclasses.replace(parse_config(request["config"]), compile=False)  # which would take minutes
-    labels = None
-    if request["labels"] is not None:
-        labels = torch.from_numpy(
-            np.frombuffer(bytearray(sys.stdin.buffer.read()), np.int64).reshape(request["labels"])
-        )
+    labels = None if request["labels"] is None else torch.tensor(request["labels"])
     dtype = np.uint8 if len(request["samples"]) > 2 else np.float32
     samples = torch.from_numpy(np.zeros(request["samples"], dtype))
     print(json.dumps(find_batch(config, Dataset(samples, "", labels, tuple(request["classes"])))))
@@ -93,23 +89,12 @@ def _is_valid(config: Config) -> bool:
 
 def _works(config: Config, dataset: Dataset) -> bool:
     """Returns whether a forked process can do training steps in time. It must not have computed anything before."""
-    child = os.fork()
-    if child == 0:
-        try:
-            _train(config, dataset)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    ends = time.monotonic() + TRIAL_SECONDS
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return status == 0
-        if time.monotonic() > ends:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return False
-        time.sleep(0.02)
+    child = multiprocessing.get_context("fork").Process(target=_train, args=(config, dataset))
+    child.start()
+    child.join(TRIAL_SECONDS)
+    child.kill()  # has no effect on a process that has ended
+    child.join()
+    return child.exitcode == 0
 
 
 def _train(config: Config, dataset: Dataset) -> None:

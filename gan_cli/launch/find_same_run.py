@@ -29,25 +29,24 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
     first or its last value. `overrides` are the words that gave `config`. Raises UsageError if all runs differ.
     """
     moved: Path | None = None
-    first_difference: tuple[Path, list[str]] | None = None
+    different: dict[Path, dict[str, str]] = {}
     for folder in runs_in(Path(config.output) / config.run_name):
         try:
             saved, _ = checkpoint.load_newest(folder / CHECKPOINTS)
         except CheckpointError as error:
             print(f"warning: resume=auto skips {error}", flush=True)
             continue
-        differing = typed_differences(with_recipe_of_run(saved.config, config, overrides), saved.config, overrides)
+        differing = typed_differences(config, saved.config, overrides)
         differing = _without_changes(differing, config, load_record(folder))
         if not differing:
             return folder
-        if all(text.startswith(tuple(f"{key}=" for key in DATA_LOCATION_KEYS)) for text in differing):
+        if differing.keys() <= {*DATA_LOCATION_KEYS}:
             moved = moved or folder
-        first_difference = first_difference or (folder, differing)
-    if moved is None and first_difference is not None:
-        folder, differing = first_difference
-        shown = typed_keys_first(differing, overrides)
+        different[folder] = differing
+    if moved is None and different:
+        folder, differing = next(iter(different.items()))
         raise UsageError(
-            f"resume=auto: {folder} differs in {shown}; give the same keys,"
+            f"resume=auto: {folder} differs in {typed_keys_first(differing, overrides)}; give the same keys,"
             f" another name=, or leave out resume{_way_to_change(folder, differing)}"
         )
     return moved
@@ -66,35 +65,42 @@ def refuse_begun_run(config: Config, overrides: Sequence[str] | None) -> None:
             pass
         with contextlib.suppress(UsageError):  # its record is not complete, or it needs a plugin
             saved = train_config.parse_unvalidated(load_record(folder).config)
-            if not typed_differences(with_recipe_of_run(saved, config, overrides), saved, overrides):
+            if not typed_differences(config, saved, overrides):
                 raise StorageError(f"resume=auto: {folder} is being trained by another command")
 
 
-def typed_differences(config: Config, saved: Config, overrides: Sequence[str] | None) -> list[str]:
-    """Returns `train_config.differing_keys` without those that `saved` took from the checkpoint of `init_from`."""
-    differing = train_config.differing_keys(config, saved)
-    return [text for text in differing if config.init_from is None or not set_by_init_from(text, overrides)]
+def typed_differences(config: Config, saved: Config, overrides: Sequence[str] | None) -> dict[str, str]:
+    """Returns `train_config.differing_keys` with the recipe of `saved`, without what its run took by `init_from`."""
+    differing = train_config.differing_keys(with_recipe_of_run(saved, config, overrides), saved)
+    if config.init_from is None:
+        return differing
+    return {key: text for key, text in differing.items() if not set_by_init_from(key, _typed_keys(overrides))}
 
 
-def _without_changes(differing: list[str], config: Config, record: RunRecord) -> list[str]:
+def _typed_keys(overrides: Sequence[str] | None) -> set[str]:
+    return {override.partition("=")[0].replace("/", ".") for override in overrides or ()}
+
+
+def _without_changes(differing: dict[str, str], config: Config, record: RunRecord) -> dict[str, str]:
     """Returns `differing` without keys that a resume changed and whose first value equals that in `config`."""
     first, current = initial_values(record), dict(train_config.flatten(train_config.to_dict(config)))
-    same = tuple(f"{key}=" for key, value in first.items() if key in current and current[key] == value)
-    return [text for text in differing if not text.startswith(same)]
+    same = {key for key, value in first.items() if key in current and current[key] == value}
+    return {key: text for key, text in differing.items() if key not in same}
 
 
-def _way_to_change(folder: Path, differing: list[str]) -> str:
+def _way_to_change(folder: Path, differing: dict[str, str]) -> str:
     """Returns text that suggests a command to change these settings of the run, if all of them may change."""
-    typed = [text.partition(" (was")[0] for text in differing]
-    if any(text.partition("=")[0] not in CHANGEABLE_SETTINGS for text in typed):
+    if not differing.keys() <= {*CHANGEABLE_SETTINGS}:
         return ""
+    typed = [text.partition(" (was")[0] for text in differing.values()]
     return f"; or change them in that run: {shlex.join([f'resume={folder}', *typed])}"
 
 
-def typed_keys_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
+def typed_keys_first(differing: dict[str, str], overrides: Sequence[str] | None) -> str:
     """Returns a line with the first few of `train_config.differing_keys`; keys that the user typed come first."""
-    typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
-    return first_few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
+    typed = _typed_keys(overrides) | {recipes.GROUP}
+    keys = sorted(differing, key=lambda key: key.removesuffix(".name") not in typed)
+    return first_few([differing[key] for key in keys])
 
 
 def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:

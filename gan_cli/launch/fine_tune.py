@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
+from gan_cli.config.options.fields import is_within
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
 
-KEYS = (
-    "architecture",
-    "image_size",
-    "conditioning",
-)  # sections of the checkpoint; the last two unless the user set them
+# Sections and keys that come from the checkpoint; the last two unless the user set them.
+KEYS = ("architecture", "image_size", "conditioning")
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
@@ -26,19 +24,17 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     taken from the data. Raises UsageError if a named key asks for another architecture, or if one config is for points
     and the other for images.
     """
-    adopted = dataclasses.replace(config, architecture=saved.architecture)
+    taken: dict[str, Any] = {"architecture": saved.architecture}
     if "image_size" not in named:
-        adopted = dataclasses.replace(adopted, image_size=saved.image_size)
+        taken["image_size"] = saved.image_size
     if not any(key.startswith("conditioning") for key in named):
-        conditioning: Any = saved.conditioning
-        if getattr(conditioning, "classes", None) is not None:
-            conditioning = dataclasses.replace(conditioning, classes=None)
-        adopted = dataclasses.replace(adopted, conditioning=conditioning)
+        open_classes = {"classes": None} if hasattr(saved.conditioning, "classes") else {}
+        taken["conditioning"] = dataclasses.replace(saved.conditioning, **open_classes)
+    adopted = dataclasses.replace(config, **taken)
     own, wanted = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, adopted))
     for key in [key for key in named if key.startswith("architecture")]:
-        parts = [dotted for dotted in own.keys() | wanted.keys() if dotted == key or dotted.startswith(f"{key}.")]
-        for dotted in sorted(parts):
-            if own.get(dotted) != wanted.get(dotted):
+        for dotted in sorted(own.keys() | wanted.keys()):
+            if is_within(dotted, key) and own.get(dotted) != wanted.get(dotted):
                 raise UsageError(
                     f"{dotted}={format_value(own.get(dotted))}: the networks of init_from={config.init_from} have"
                     f" {format_value(wanted.get(dotted))}; leave {key} out"
@@ -53,9 +49,6 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     return adopted
 
 
-def set_by_init_from(difference: str, overrides: Sequence[str] | None) -> bool:
-    """Returns whether a difference `key=value (was value)` is in a section of KEYS for which there is no override."""
-    typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()}
-    return difference.startswith(KEYS) and not difference.startswith(
-        tuple(key for key in typed if key.startswith(KEYS))
-    )
+def set_by_init_from(dotted: str, typed: Collection[str]) -> bool:
+    """Returns whether a key comes from the checkpoint of `init_from`. `typed` are the keys of the command."""
+    return dotted.startswith(KEYS) and not dotted.startswith(tuple(typed))

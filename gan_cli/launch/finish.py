@@ -31,8 +31,8 @@ def finish(run: Run, status: str) -> None:
 
     Until the report is written, the record lists it among the files that are missing.
     """
-    missing = [str(path.relative_to(run.folder)) for path in (grid_path(run), run.folder / PROGRESS)
-               if path in run.unwritten]  # fmt: skip
+    images = (grid_path(run), run.folder / PROGRESS)
+    missing = [str(path.relative_to(run.folder)) for path in images if path in run.unwritten]
     try:
         _record_end(run, status, [*missing, REPORT])
     finally:

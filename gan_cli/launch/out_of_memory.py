@@ -70,18 +70,15 @@ def _advice(found: dict[str, int] | None, add: str) -> str:
 
 def _find_batch(config: Config, dataset: Dataset) -> dict[str, int] | None:
     """Returns the settings that a process of `batch_trials.py` found to work; empty if none do, None if it failed."""
-    labels = None if dataset.labels is None else dataset.labels.contiguous().numpy()
     request = {
         "config": train_config.to_dict(config),
         "samples": list(dataset.samples.shape),
-        "labels": None if labels is None else list(labels.shape),
+        "labels": None if dataset.labels is None else dataset.labels.tolist(),
         "classes": dataset.classes,
     }
-    content = json.dumps(request).encode() + b"\n" + (b"" if labels is None else labels.tobytes())
     print("out of memory: trying smaller batches ...", flush=True)
     with contextlib.suppress(ValueError, OSError, subprocess.TimeoutExpired):
-        found = json.loads(_output_of(child_command("gan_cli.launch.batch_trials"), content))
-        return found if isinstance(found, dict) else None
+        return json.loads(_output_of(child_command("gan_cli.launch.batch_trials"), json.dumps(request).encode()))
     return None
 
 

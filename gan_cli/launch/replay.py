@@ -29,12 +29,10 @@ ENDS_COPY = "replay.jsonl"  # a copy of the ends, so that a replay can be resume
 def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
     """Returns the config of a replay with the settings that the original run chose by itself.
 
-    These are the recipe, the precision, the number of threads and some settings of the data. Returns the config
-    unchanged if it is no replay. `named` are the keys that the user gave. Raises UsageError if the original run cannot
-    be replayed, because it recorded no end or was changed on resume, or if a key has another value in that run.
+    These are the recipe, the precision, the number of threads and some settings of the data. `named` are the keys that
+    the user gave. Raises UsageError if the original run cannot be replayed, because it recorded no end or was changed
+    on resume, or if a key has another value in that run.
     """
-    if config.replay is None:
-        return config
     folder = _ends_file(config).parent
     record = load_record(folder)
     if any(resume.changed for resume in record.resumed):
@@ -49,7 +47,7 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     there = dataclasses.replace(saved, dataset=resolve_data_paths(saved.dataset, start_folder(folder)))
     differing = min((typed_differences(config, each, overrides) for each in (saved, there)), key=len)
     if typed is not None and saved.budget is not None and typed != saved.budget:
-        differing.append(f"budget={typed} (was {saved.budget})")
+        differing["budget"] = f"budget={typed} (was {saved.budget})"
     if differing:
         shown = typed_keys_first(differing, overrides)
         raise UsageError(f"replay={config.replay}: differs from that run in {shown}; give the same keys")

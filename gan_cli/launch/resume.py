@@ -22,6 +22,7 @@ from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
+from gan_cli.launch.request import Request
 from gan_cli.launch.saved_settings import environment_changes, restrict_saved, use_saved_threads
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
@@ -34,12 +35,13 @@ AUTO, GO_ON = "auto", "go_on"
 NOT_MERGED = ("data", "plugins")  # keys of RUN_CONTROL whose values in the command do not replace the saved ones
 
 
-def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder: Path) -> Config:
-    """Returns the saved config, in which those `named` keys that may change on resume have the command's values.
+def merge_configs(saved: Config, request: Request, folder: Path) -> Config:
+    """Returns the saved config, in which named keys that may change on resume have the command's values.
 
     With `resume=auto`, the keys of CHANGEABLE_SETTINGS keep their saved values: the user repeats the first command, and
     an earlier resume may have changed these keys since. `folder` is the run's folder.
     """
+    command, named = request.config, request.named
     data, new = train_config.to_dict(saved), train_config.to_dict(command)
     for key in named:
         head, _, leaf = key.partition(".")
@@ -49,7 +51,7 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
             data[head] = new[head]
         elif key in resume_changes.DATA_LOCATION_KEYS and leaf in new["dataset"]:
             data["dataset"][leaf] = new["dataset"][leaf]
-        elif key in resume_changes.CHANGEABLE_SETTINGS and command.resume != "auto":
+        elif key in resume_changes.CHANGEABLE_SETTINGS and command.resume != AUTO:
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
     data["resume_strict"] = False  # as go_on below, it is valid only for the command in which the user wrote it
@@ -90,14 +92,14 @@ def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, 
             section[role]["lr"] = inner[leaf]
 
 
-def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | None:
+def last_step(saved: Checkpoint, request: Request) -> int | None:
     """Returns the last step of the resumed run: the command's if the command names one, else the saved one.
 
     Returns None if a time budget determines the last step and has not been converted to steps yet. Raises UsageError if
     the command names a step that is already done, too many steps, or no end at all.
     """
     done, end = saved.counters.step, saved.counters.total_steps
-    auto = config.resume == "auto"
+    config, named, auto = request.config, request.named, request.config.resume == AUTO
     if config.extra_steps is not None:
         if done + config.extra_steps > MOST_STEPS:
             raise UsageError(f"extra_steps={config.extra_steps}: a run has at most {MOST_STEPS:,} steps")
@@ -114,18 +116,18 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
     return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
 
 
-def load_data(config: Config, folder: Path, named: tuple[str, ...], *, auto: bool) -> Dataset:
-    """Loads the data. Unless the command names the place (with `auto`, its keys do), nothing is written elsewhere.
+def load_data(config: Config, folder: Path, request: Request) -> Dataset:
+    """Loads the data. Unless the command names the place (`resume=auto` does), nothing is written elsewhere.
 
     The UsageError without the data says how to name their place, unless the command already does.
     """
-    names_location = {"data", "dataset.path", "dataset.root"} & {*named}
     section = resolve_data_paths(config.dataset, start_folder(folder))
-    if not auto:
-        section = without_untrusted_folders(section, named)
+    if request.config.resume != AUTO:
+        section = without_untrusted_folders(section, request.named)
     try:
         return build_dataset(section, config.image_size)
     except UsageError as error:
+        names_location = {"data", "dataset.path", "dataset.root"} & {*request.named}
         if names_location or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
             raise
         raise UsageError(f"{error}; if the data of {folder} were moved, data=... says where to") from None
@@ -227,24 +229,21 @@ class Resumed(NamedTuple):
     warnings: list[str]
 
 
-def restore_run(
-    folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], command: Config
-) -> Resumed:
+def restore_run(folder: Path, saved: Checkpoint, config: Config, end: int | None, request: Request) -> Resumed:
     """Sets up device and threads, loads the data and restores the state. `config` is the merged one.
 
     Raises UsageError as `check_data` does, and with `resume_strict` if the environment has changed.
     """
-    auto = command.resume == "auto"
-    config, warnings = restrict_saved(config, command, named, folder)
-    typed = config.threads if "threads" in named and isinstance(config.threads, int) else 0
+    config, warnings = restrict_saved(config, request, folder)
+    typed = config.threads if "threads" in request.named and isinstance(config.threads, int) else 0
     use_saved_threads(saved.provenance.threads, typed)
     device = build_device(config.device)
     configure_process(config, device)
     now = numeric_environment(device) | ({"threads": saved.provenance.threads} if typed else {})
-    changes = environment_changes(saved.provenance, now, strict=command.resume_strict)
+    changes = environment_changes(saved.provenance, now, strict=request.config.resume_strict)
     warnings += [f"warning: {change}: results may differ in their last bits" for change in changes]
-    dataset = load_data(config, folder, named, auto=auto)
-    new_data = check_data(dataset, saved, config, folder, auto=auto)
+    dataset = load_data(config, folder, request)
+    new_data = check_data(dataset, saved, config, folder, auto=request.config.resume == AUTO)
     with_classes(config, dataset)
     check_batch_size(dataset, config.batch_size)
     if typed or config.threads != saved.config.threads:
@@ -257,15 +256,12 @@ def restore_run(
 def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str, log: RunLog) -> None:
     """Records this resume in the run's folder, and logs the step at which the run continues and what changed."""
     config, state, end = resumed.config, resumed.state, resumed.state.counters.total_steps
-    note = note_on_recipe(saved.config, load_record(folder))
-    if note is not None:
+    if (note := note_on_recipe(saved.config, load_record(folder))) is not None:
         log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
     record_resume(folder, config, state.counters.step, command, resumed.changed)
-    for warning in resumed.warnings:
-        log.info(warning)
-    log.info(f"resuming {folder} at step {state.counters.step:,}")
-    for line in describe_changes(resumed.changed, state.counters.step):
+    resuming = f"resuming {folder} at step {state.counters.step:,}"
+    for line in (*resumed.warnings, resuming, *describe_changes(resumed.changed, state.counters.step)):
         log.info(line)
     if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
         log.info(f"learning rates now follow training.lr_schedule={config.training.lr_schedule} to the new end")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 
@@ -27,14 +27,7 @@ LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discr
 CHANGEABLE_SETTINGS = ("batch_size", "training.accumulate", "threads", *LEARNING_RATE_KEYS)
 
 
-class ResumeOverrides(NamedTuple):
-    """The overrides of a command that resumes a run. `added` are the keys in `overrides` that the user did not type."""
-
-    overrides: list[str]
-    added: tuple[str, ...] = ()
-
-
-def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
+def overrides_for_resume(overrides: Sequence[str]) -> list[str] | None:
     """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
 
     Returns None without `resume`, with `resume=auto` or `dry_run=true`. Raises UsageError if there is no such run or a
@@ -49,7 +42,7 @@ def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
     return changed_overrides(overrides, folder, load_record(folder))
 
 
-def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord) -> ResumeOverrides:
+def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord) -> list[str]:
     """Returns the overrides for resuming the run in `folder`: those of keys that may change on resume.
 
     An override of another key is left out if the run already has its value. If not, raises UsageError, whose message
@@ -68,8 +61,8 @@ def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord)
             raise _cannot_change(dotted, override, has, folder)
     name = has.get("dataset.name")
     if name is None or not any(line.startswith("dataset.") for line in changed):
-        return ResumeOverrides(changed)
-    return ResumeOverrides([quote_literals(f"dataset={name}"), *changed], ("dataset",))
+        return changed
+    return [quote_literals(f"dataset={name}"), *changed]
 
 
 def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
@@ -131,8 +124,5 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 def initial_values(record: RunRecord) -> dict[str, Any]:
     """Returns the values that a run had at its start, for the keys that were changed on a later resume."""
-    begun: dict[str, Any] = {}
-    for resume in record.resumed:  # the oldest comes first
-        for key, change in resume.changed.items():
-            begun.setdefault(key, change.get("from"))
-    return begun
+    newest_first = [change for resume in reversed(record.resumed) for change in resume.changed.items()]
+    return {key: change.get("from") for key, change in newest_first}

@@ -27,6 +27,7 @@ from gan_cli.stop_signals import STOP_CODES
 from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison
 from gan_cli.training.run import Run
+from gan_cli.training.sample_grids import grid_path
 
 SMALL_GROUP = 4  # samples; the standard deviation of fewer samples is hardly useful
 STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
@@ -68,7 +69,7 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
     """Returns lines about the data set: its own notes, then one about classes of unequal size."""
     unequal = class_balance_note(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    return [*dataset.notes, *([] if unequal is None else [unequal])]
+    return [*dataset.notes, *filter(None, [unequal])]
 
 
 def _padding_note(config: Config) -> str:
@@ -122,7 +123,7 @@ def run_training(run: Run) -> RunResult:
         )
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
-    run.log.info(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
+    run.log.info(f"samples: {grid_path(run)}")
     finish(run, "done")
     _log_next_commands(run)
     return RunResult(run.folder, 0)
@@ -130,12 +131,11 @@ def run_training(run: Run) -> RunResult:
 
 def _log_next_commands(run: Run) -> None:
     """Logs the best step of a finished run, and the commands that generate samples with it and evaluate it."""
-    classes = run.config.classes
-    options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
-    ckpt = shlex.quote(f"ckpt={run.folder}")
+    classes, ckpt = run.config.classes, shlex.quote(f"ckpt={run.folder}")
+    options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
     run.log.info(f"evaluate: gan-eval {ckpt}")
 

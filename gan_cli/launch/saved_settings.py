@@ -13,21 +13,23 @@ from gan_cli.config.options.untrusted_files import REMOTE_LOGGERS
 from gan_cli.config.train_config import Config
 from gan_cli.device import count_cores
 from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.launch.request import Request
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.storage.locate import resolve_path
 
 MOST_THREADS = 16  # of a checkpoint that are used on any machine; one with more than 4 cores uses 4 for each core
 
 
-def restrict_saved(config: Config, command: Config, named: tuple[str, ...], folder: Path) -> tuple[Config, list[str]]:
+def restrict_saved(config: Config, request: Request, folder: Path) -> tuple[Config, list[str]]:
     """Returns the config of a resumed run without settings that the command must name, and a line on each.
 
     These are trackers that may send data elsewhere, and an output folder that does not hold the run in `folder`.
     """
+    command = request.config
     sent = [name for name in config.logger if name in REMOTE_LOGGERS and name not in command.logger]
     logger = tuple(name for name in config.logger if name not in sent)
     holds_run = folder.resolve().is_relative_to(resolve_path(config.output))
-    output = config.output if holds_run or "output" in named else command.output
+    output = config.output if holds_run or "output" in request.named else command.output
     lines = [
         f"warning: logger={name} of the run is not used, since a tracker may send data elsewhere; type"
         f" logger=[{','.join([*logger, *sent])}] to use it"

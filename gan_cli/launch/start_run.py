@@ -74,9 +74,8 @@ def launch(request: Request) -> RunResult:
     config = train_config.resolve_run_length(request.config, request.named)
     if config.resume_strict and config.resume is None:
         raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
-    if config.resume in (None, "auto"):
-        replayed = replay.apply_replay(request.config, request.named, request.overrides)
-        config = config if config.replay is None else replayed
+    if config.replay is not None and config.resume in (None, "auto"):
+        config = replay.apply_replay(request.config, request.named, request.overrides)
     request = dataclasses.replace(request, config=config)
     if config.dry_run:
         return _preview(_with_base(request))
@@ -252,8 +251,8 @@ def _resume(request: Request, folder: Path) -> RunResult:
     with lock(folder):
         clear_leftovers(folder)
         saved, refused = checkpoint.load_newest(folder / CHECKPOINTS)
-        config = resume.merge_configs(saved.config, request.config, request.named, folder)
-        end = resume.last_step(saved, request.config, request.named)
+        config = resume.merge_configs(saved.config, request, folder)
+        end = resume.last_step(saved, request)
         at_end = end is not None and saved.counters.step >= end
         missing = missing_parts(folder, saved) if at_end else []
         done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
@@ -261,7 +260,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return RunResult(folder, 0)
         due = due_work(folder, saved, at_end=at_end)
-        resumed = resume.restore_run(folder, saved, config, end, request.named, request.config)
+        resumed = resume.restore_run(folder, saved, config, end, request)
         config, dataset, state, changed = resumed[:4]
         reference = reference_for(config, dataset, print)
         damaged = checkpoint.set_aside(saved, refused)

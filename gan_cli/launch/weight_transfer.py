@@ -7,21 +7,21 @@ are repeated for each colour channel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gan_cli.config.image_sizes import downsampling_levels, padded_size
-from gan_cli.config.train_config import Config
+from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import ROLES, TrainState, build_state, load_network_tensors
+from gan_cli.state.train_state import ROLES, TrainState, build_state
 
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
 CLASS_DIMENSIONS = {
@@ -62,11 +62,6 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
     if not any(each.taken for each in transfers.values()):
         raise UsageError(f"init_from={config.init_from}: none of its layers fits the networks of this run")
     _check_frozen(state.discriminator, transfers["discriminator"], config)
-    if config.classes == base.config.classes and all(
-        _shapes(getattr(state, role)) == _shapes(getattr(old, role)) for role in ROLES
-    ):
-        load_network_tensors(state, base.tensors)
-        return transfers
     state.counters.new_layers = any(each.new for each in transfers.values())
     if state.generator_ema is not None:
         average = _fitting_tensors(state.generator, old.generator, "generator_ema", config, base)
@@ -74,10 +69,6 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
     for role in ROLES:
         getattr(state, role).load_state_dict(fitting[role], strict=False)
     return transfers
-
-
-def _shapes(network: nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _fitting_tensors(
@@ -88,7 +79,7 @@ def _fitting_tensors(
     Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
     the checkpoint: "generator", "discriminator" or "generator_ema".
     """
-    available = dict(_renamed(under(role, base.tensors), _extra_layers(network, old) if "gen" in role else 0))
+    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else 0)
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
@@ -174,16 +165,13 @@ def _extra_layers(network: nn.Module, old: nn.Module) -> int:
     return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
 
 
-def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
-    """Yields tensors with their names in an unconditional network whose indices in `layers` are larger by `offset`."""
-    for name, value in tensors.items():
-        head, *rest = name.split(".")
-        if head == "layers" and rest[0].isdecimal():
-            number = int(rest[0]) + offset
-            if number < 0:
-                continue
-            rest[0] = str(number)
-        yield _unconditional_name(".".join([head, *rest])), value
+def _renamed(tensors: dict[str, Tensor], offset: int) -> dict[str, Tensor]:
+    """Returns tensors by their names in an unconditional network whose indices in `layers` are larger by `offset`."""
+    shifted = {
+        re.sub(r"^layers\.(\d+)", lambda match: f"layers.{int(match[1]) + offset}", name): value
+        for name, value in tensors.items()
+    }
+    return {_unconditional_name(name): value for name, value in shifted.items()}
 
 
 def _unconditional_name(name: str) -> str:
@@ -219,10 +207,8 @@ def _check_frozen(discriminator: nn.Module, transfer: Transfer, config: Config) 
     frozen = {_layer(name) for name, parameter in discriminator.named_parameters() if not parameter.requires_grad}
     new = [layer for layer in transfer.new if layer in frozen]
     if new:
-        raise UsageError(
-            f"training.freeze_discriminator_layers={config.training.freeze_discriminator_layers}:"
-            f" {one_line(new[0], 60)} is new here and would stay at its random weights; leave it out"
-        )
+        reason = f"{one_line(new[0], 60)} is new here and would stay at its random weights; leave it out"
+        raise wrong_value(config, "training.freeze_discriminator_layers", reason)
 
 
 def describe_transfers(transfers: dict[str, Transfer]) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, encode_requested
+from gan_cli.data.labels import RequestedCondition, all_classes_requested, encode_requested
 from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
@@ -61,7 +62,10 @@ def write(
     target: Path,
 ) -> None:
     """Writes a sample of each seed for each input to `target`. `rows` are the requested classes, if there are any."""
-    outputs = [_samples(config, generator, image, rows, seeds) for image in given]
+    outputs = [
+        samples_of_input(generator, image, seeds, rows, truncation=config.truncation, batch_size=config.batch_size)
+        for image in given
+    ]
     if config.format == "images":
         _write_images(given, outputs, seeds, target)
         return
@@ -72,27 +76,35 @@ def write(
         images = to_uint8(torch.cat(outputs)).permute(0, 2, 3, 1).numpy()
         np.savez(target, images=images, names=np.array([image.name for image in given]))
         return
+    grid.save_png(draw_rows(given, outputs), target)
+
+
+def draw_rows(given: Sequence[GivenImage], outputs: Sequence[Tensor]) -> Image.Image:
+    """Returns a grid with a row for each input: the input, its outputs `[n, C, H, W]`, and the true image if known."""
     parts = zip(*(image.condition for image in given), strict=True)
     condition = Condition(*(None if part[0] is None else torch.cat(part) for part in parts))
     known = [image.truth for image in given if image.truth is not None]
     truth = torch.stack(known) if len(known) == len(given) else None
-    pixels, lengths = draw_input_rows(condition, torch.stack(outputs), truth)
-    grid.save_png(grid.draw_grid(pixels, lengths), target)
+    pixels, lengths = draw_input_rows(condition, torch.stack([*outputs]), truth)
+    return grid.draw_grid(pixels, lengths)
 
 
-def _samples(
-    config: SampleConfig,
+def samples_of_input(
     generator: LoadedGenerator,
     image: GivenImage,
-    rows: Sequence[RequestedCondition],
     seeds: Sequence[int],
+    rows: Sequence[RequestedCondition] = (),
+    *,
+    truncation: float | None = None,
+    batch_size: int = 64,
 ) -> Tensor:
-    """Returns the samples of one input, float32 `[len(seeds), C, H, W]`."""
+    """Returns the samples of one input, float32 `[len(seeds), C, H, W]`. `rows` are requested classes, in turn."""
     condition = image.condition.map(lambda part: part.expand(len(seeds), *part.shape[1:]))
     if generator.classes and condition.labels is None:
+        rows = rows or all_classes_requested(generator.classes)
         requested = [rows[number % len(rows)] for number in range(len(seeds))]
         condition = condition._replace(labels=encode_requested(generator.classes, requested, seeds))
-    batches = generate(generator.network, generator.latent, seeds, config.batch_size, config.truncation, condition)
+    batches = generate(generator.network, generator.latent, seeds, batch_size, truncation, condition)
     return require_finite(generator, torch.cat(list(batches)))
 
 

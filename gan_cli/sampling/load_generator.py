@@ -42,6 +42,7 @@ from gan_cli.models.build_networks import (
 )
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
+from gan_cli.randomness import generator_for
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
@@ -50,7 +51,7 @@ from gan_cli.storage.run_files import read_bytes
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 from gan_cli.tasks.condition import Condition
-from gan_cli.tasks.tasks import task_of
+from gan_cli.tasks.tasks import condition_of_input, task_of
 
 Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
@@ -226,6 +227,8 @@ def sample(
     seeds: Sequence[int],
     labels: Labels = None,
     *,
+    images: Tensor | None = None,
+    masks: Tensor | None = None,
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
@@ -242,8 +245,30 @@ def sample(
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
     requested = requested_classes(generator.classes, labels, len(seeds))
-    batches = list(sample_in_batches(generator, seeds, requested, truncation, batch_size))
+    given = _condition_of_images(generator, images, masks, len(seeds))
+    batches = list(sample_in_batches(generator, seeds, requested, truncation, batch_size, given))
     return batches[0] if len(batches) == 1 else torch.cat(batches)
+
+
+def _condition_of_images(
+    generator: LoadedGenerator, images: Tensor | None, masks: Tensor | None, count: int
+) -> Condition | None:
+    """Returns the condition of `count` images and masks, as `gan_cli.api.sample` gets them; None without a task."""
+    if not generator.takes_images:
+        if images is not None or masks is not None:
+            raise UsageError("images: this generator makes samples from noise and takes no image, leave them out")
+        return None
+    if images is None:
+        raise UsageError(f"images: task={generator.card.task.name} needs an image for each seed")
+    if masks is not None and generator.card.task.name != "inpainting":
+        raise UsageError(f"masks: are for task=inpainting, this generator has task={generator.card.task.name}")
+    for key, tensor, channels in (("images", images, generator.sample_shape[0]), ("masks", masks, 1)):
+        if tensor is not None and (tensor.ndim != 4 or len(tensor) not in (1, count) or tensor.shape[1] != channels):
+            expected = f"[{count}, {channels}, H, W], or one for all seeds"
+            raise UsageError(f"{key}: expected a tensor {expected}, not {list(tensor.shape)}")
+    mask = None if masks is None else masks.float().expand(count, -1, -1, -1)
+    random = generator_for(0, "task")
+    return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)
 
 
 def sample_in_batches(
@@ -252,12 +277,14 @@ def sample_in_batches(
     requested: Sequence[RequestedCondition],
     truncation: float | None,
     batch_size: int,
+    given: Condition | None = None,
 ) -> Iterator[Tensor]:
     """Yields batches of samples, smaller ones if there is too little memory. `requested` has a class for each seed.
 
-    Raises CheckpointError if a value is NaN or infinite.
+    `given` has the images of the condition. Raises CheckpointError if a value is NaN or infinite.
     """
-    condition = Condition(encode_requested(generator.classes, requested, seeds)) if requested else None
+    labels = encode_requested(generator.classes, requested, seeds) if requested else None
+    condition = given if labels is None else (given or Condition())._replace(labels=labels)
     for samples in generate(generator.network, generator.latent, seeds, batch_size, truncation, condition):
         yield require_finite(generator, samples)
 

@@ -105,7 +105,7 @@ def _compose_all(command: str, combinations: list[list[Override]], varied: tuple
     of all other keys are set in a copy of an earlier composition, also in the keys that interpolate them.
     """
     options = groups(command)
-    composing = {*options, *recipes.REQUIRED_KEYS, *recipes.REQUIRED_KEYS.values()}
+    composing = {*options, recipes.ADA_TARGET, recipes.AUGMENT}
     composed: dict[tuple[str, ...], Composed] = {}
 
     def compose(combination: Sequence[Override], recipe: str) -> dict[str, Any]:

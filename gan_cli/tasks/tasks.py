@@ -98,12 +98,16 @@ def condition_of_input(settings: Any, images: Tensor, mask: Tensor | None, rando
     return task.make_condition(images, Condition(image=images), settings=settings, random=random)
 
 
+def condition_of_samples(settings: Any, samples: Tensor) -> Condition:
+    """Returns the condition of samples in [-1, 1] that are their own source images, without labels."""
+    make_condition = task_of(settings).make_condition
+    assert make_condition is not None
+    return make_condition(samples, Condition(image=samples), settings=settings, random=torch.Generator().manual_seed(0))
+
+
 def example_condition(settings: Any, sample_shape: tuple[int, ...]) -> Condition | None:
     """Returns a condition of one black sample, without labels, whose parts have the shapes of the task's."""
-    make_condition = task_of(settings).make_condition
-    if make_condition is None:
+    if task_of(settings).make_condition is None:
         return None
     with torch.device("cpu"):  # also where networks are built on the meta device
-        black = torch.full((1, *sample_shape), -1.0)
-        random = torch.Generator().manual_seed(0)
-        return make_condition(black, Condition(image=black), settings=settings, random=random)
+        return condition_of_samples(settings, torch.full((1, *sample_shape), -1.0))

@@ -408,24 +408,24 @@ def test_no_experiment_is_the_default() -> None:
 
 def test_differences_name_what_makes_another_run() -> None:
     one = compose("steps=5", "training.log_every=3", "device=cpu", "keep=9", "output=elsewhere")
-    assert train_config.differing_keys(one, compose()) == []
-    assert train_config.differing_keys(compose("seed=1", "optimizer.beta1=0.25"), compose()) == [
-        "optimizer.beta1=0.25 (was 0.0)",
-        "seed=1 (was 0)",
-    ]
+    assert train_config.differing_keys(one, compose()) == {}
+    assert train_config.differing_keys(compose("seed=1", "optimizer.beta1=0.25"), compose()) == {
+        "optimizer.beta1": "optimizer.beta1=0.25 (was 0.0)",
+        "seed": "seed=1 (was 0)",
+    }
 
 
 def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first, same, other = (compose("dataset=folder", f"dataset.path={path}") for path in ("x", tmp_path / "x", "y"))
-    assert train_config.differing_keys(first, same) == []
-    assert train_config.differing_keys(first, other) == ["dataset.path=x (was y)"]
+    assert train_config.differing_keys(first, same) == {}
+    assert train_config.differing_keys(first, other)["dataset.path"] == "dataset.path=x (was y)"
     several = [
         compose("dataset=folder", f"dataset.path={paths}") for paths in ("[x,y]", f"[./x,{tmp_path}/y]", "[y,x]")
     ]
-    assert train_config.differing_keys(several[0], several[1]) == []
-    assert train_config.differing_keys(several[0], several[2]) == ["dataset.path=[x,y] (was [y,x])"]
-    assert train_config.differing_keys(first, several[0]) == ["dataset.path=x (was [x,y])"]
+    assert train_config.differing_keys(several[0], several[1]) == {}
+    assert train_config.differing_keys(several[0], several[2])["dataset.path"] == "dataset.path=[x,y] (was [y,x])"
+    assert train_config.differing_keys(first, several[0])["dataset.path"] == "dataset.path=x (was [x,y])"
 
 
 def test_every_key_has_a_line_of_help() -> None:

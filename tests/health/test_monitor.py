@@ -400,7 +400,7 @@ def test_what_is_done_may_change_on_resume(train: Callable[..., Path]) -> None:
     train(f"resume={run}", "extra_steps=1", "health.on_collapse=stop")
     health = last_checkpoint(run).config.health
     assert (health.on_collapse, health.on_nonfinite, health.retries) == ("stop", "stop", 5)
-    assert train_config.differing_keys(compose("health.on_collapse=stop"), compose()) == []
+    assert train_config.differing_keys(compose("health.on_collapse=stop"), compose()) == {}
 
 
 def test_a_checkpoint_from_before_the_watch_loads() -> None:

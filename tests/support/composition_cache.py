@@ -24,8 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from gan_cli.config import implied_choices
-from gan_cli.config.search_path import config_folder, user_config_folders
+from gan_cli.config.search_path import config_folder
 
 MERGED_BEFORE = ResultDefault(config_path="what was merged before")
 
@@ -34,7 +33,6 @@ def keep_compositions() -> None:
     """Replaces functions of Hydra, OmegaConf and gan-cli with cached ones."""
     OverridesParser.parse_rule = _keep_parsed(OverridesParser.parse_rule)  # type: ignore[method-assign]
     OmegaConf.load = staticmethod(_keep_files(OmegaConf.load))  # type: ignore[method-assign]
-    implied_choices._content = _keep_contents(implied_choices._content)
     CachingConfigRepository.__init__ = _share_folders  # type: ignore[method-assign]
     ConfigRepository.load_config = _keep_loaded(ConfigRepository.load_config)  # type: ignore[method-assign]
     defaults_list._create_interpolation_map = _only_if_used(defaults_list._create_interpolation_map)
@@ -72,20 +70,6 @@ def _keep_files(load: Any) -> Any:
         return pickle.loads(kept[path])  # noqa: S301
 
     return loaded
-
-
-def _keep_contents(read: Any) -> Any:
-    kept: dict[tuple[str, str], dict[str, Any]] = {}
-
-    @wraps(read)
-    def content(group: str, option: str) -> dict[str, Any]:
-        if user_config_folders():
-            return read(group, option)
-        if (group, option) not in kept:
-            kept[group, option] = read(group, option)
-        return copy.deepcopy(kept[group, option])
-
-    return content
 
 
 def _share_folders(self: CachingConfigRepository, delegate: Any) -> None:

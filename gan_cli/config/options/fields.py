@@ -170,6 +170,11 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
             yield dotted, value
 
 
+def is_within(dotted: str, section: str) -> bool:
+    """Returns whether a dotted key is the key `section`, or one below it."""
+    return f"{dotted}.".startswith(f"{section}.")
+
+
 def walk(cls: type, path: str = "", option: str = "") -> Iterator[tuple[str, str, FieldInfo]]:
     """Yields for each key, except an option's `name`, its dotted key, the option that has it, and its declaration.
 

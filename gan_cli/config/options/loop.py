@@ -35,7 +35,6 @@ class Cuda:
     )
 
 
-Augmentation = Literal["color", "translation", "cutout", "turn"]
 DEVICE_OPTIONS: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
 
 
@@ -79,7 +78,7 @@ class TrainingOptions:
         le=10,
         description="standard deviation of noise on D's inputs, falling to 0 over the run (1610.04490)",
     )
-    augment: Several[Augmentation] = Field(
+    augment: Several[Literal["color", "translation", "cutout", "turn"]] = Field(
         (),
         description="differentiable augmentation of D's inputs, as [color,translation,cutout] (2006.10738); turn: by"
         " quarters",

@@ -16,15 +16,6 @@ Initialization = Annotated[
         " orthogonal"
     ),
 ]
-Minibatch = Annotated[
-    Literal["none", "stddev", "deviations", "discrimination"],
-    Field(
-        description="batch statistics that D gets as features: standard deviation (stddev, 1710.10196), that of learned"
-        " projections (deviations), or distances of learned projections (discrimination, 1606.03498)"
-    ),
-]
-Width = Annotated[Integer, Field(ge=1, le=8192, description="units of a hidden layer")]
-Depth = Annotated[Integer, Field(ge=1, le=32, description="number of hidden layers")]
 Dropout = Annotated[Number, Field(ge=0, lt=1, description="share of a hidden layer's outputs set to zero in training")]
 Channels = Annotated[Integer, Field(ge=1, le=512)]
 DoubledChannels = Annotated[
@@ -37,14 +28,6 @@ MaxMultiplier = Annotated[
         ge=1,
         le=64,
         description="channels double at coarser resolutions, up to this many times base_channels; 1: constant",
-    ),
-]
-Attention = Annotated[
-    Integer | None,
-    Field(
-        ge=1,
-        le=256,
-        description="height in pixels of the feature maps with self-attention (1805.08318); none unless set",
     ),
 ]
 CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks need images; points have no sides to halve
@@ -78,7 +61,11 @@ class DiscriminatorOptions:
 class BatchStatistics(DiscriminatorOptions):
     """The key of every discriminator of this package."""
 
-    minibatch: Minibatch = "none"
+    minibatch: Literal["none", "stddev", "deviations", "discrimination"] = Field(
+        "none",
+        description="batch statistics that D gets as features: standard deviation (stddev, 1710.10196), that of learned"
+        " projections (deviations), or distances of learned projections (discrimination, 1606.03498)",
+    )
 
 
 @section
@@ -86,8 +73,8 @@ class MLPOptions:
     """The keys of both MLPs."""
 
     initialization: Initialization = "default"
-    width: Width
-    depth: Depth
+    width: Integer = Field(ge=1, le=8192, description="units of a hidden layer")
+    depth: Integer = Field(ge=1, le=32, description="number of hidden layers")
     normalization: VectorNormalization = Field(description="normalization after each hidden layer")
     dropout: Dropout = 0.0
 
@@ -142,7 +129,11 @@ class ResNetOptions:
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
     normalization: ImageNormalization = Field(description="normalization before each convolution of a block")
-    attention: Attention
+    attention: Integer | None = Field(
+        ge=1,
+        le=256,
+        description="height in pixels of the feature maps with self-attention (1805.08318); none unless set",
+    )
 
 
 @section

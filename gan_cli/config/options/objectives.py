@@ -22,19 +22,15 @@ LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
 )
 
 
-Interval = Annotated[
-    Literal["auto"] | Annotated[Integer, Field(ge=1, le=1000)],
-    Field(description="D updates between penalties; the weight is multiplied by it; auto: 8 for images, 1 for points"),
-]
-
-
 def _gradient_penalty(formula: str) -> type:
     """Returns the class of the keys of a penalty on D's gradient. `formula` says what the weight is."""
 
     @section
     class GradientPenalty:
         weight: Number = Field(ge=0, description=formula)
-        every: Interval
+        every: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1000)] = Field(
+            description="D updates between penalties; the weight is multiplied by it; auto: 8 for images, 1 for points"
+        )
 
     return GradientPenalty
 

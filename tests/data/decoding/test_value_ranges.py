@@ -209,10 +209,12 @@ def test_a_run_of_before_goes_on_as_it_was_and_is_found_by_the_same_command(tmp_
     saved = train_config.parse_unvalidated(old)
     section = saved.dataset
     assert (section.fit, section.value_range, section.bands, section.profiles) == ("crop", "full", "colour", "ignore")
-    assert train_config.differing_keys(config, saved) == []
+    assert train_config.differing_keys(config, saved) == {}
     assert train_config.adopt_data_settings(config, saved).dataset == section
     asked = config_of(tmp_path / "a", "dataset.value_range=[0,4095]")
-    assert train_config.differing_keys(asked, saved) == ["dataset.value_range=[0.0,4095.0] (was full)"]
+    assert train_config.differing_keys(asked, saved) == {
+        "dataset.value_range": "dataset.value_range=[0.0,4095.0] (was full)"
+    }
 
 
 @pytest.mark.parametrize(
