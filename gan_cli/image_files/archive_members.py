@@ -11,14 +11,14 @@ from gan_cli.image_files.own_outputs import OwnOutput
 
 
 class Member(NamedTuple):
-    """A member of an archive. `bad` says why it cannot be read, or is None."""
+    """A member of an archive."""
 
     parts: tuple[str, ...]
     is_dir: bool
     location: Any
     size: int
     read_start: ReadStart
-    bad: str | None
+    bad: str | None  # why it cannot be read
 
 
 def member_path(name: str) -> tuple[str, ...]:

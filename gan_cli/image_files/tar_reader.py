@@ -19,11 +19,12 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.image_files import arrays, formats, own_outputs
+from gan_cli.image_files import formats, own_outputs
 from gan_cli.image_files.archive_members import Member, list_archive, member_path, size_problem
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Reader
-from gan_cli.storage.archive_errors import DAMAGED
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import EXPECTED, ListedFile, Reader
+from gan_cli.storage.archive_errors import DAMAGED, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ CHUNK = 1 << 20
 
 
 class ByteSpan(NamedTuple):
-    """Where the bytes of a member are in the uncompressed tar: the index of the first byte, and the number of bytes."""
+    """Where the bytes of a member are in the uncompressed tar."""
 
     start: int
     size: int
@@ -45,7 +46,7 @@ class TarReader:
     def __init__(self, path: str, shown: str) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._held = ArrayCache()
+        self._cache = ArrayCache()
         self._plain: IO[bytes] | None = None
         self._heads: dict[tuple[str, ...], bytes] = {}
         self.listing = list_archive(shown, "tar", self._members, lambda parts: self._heads.get(parts, b""))
@@ -61,7 +62,6 @@ class TarReader:
                 yield Member(parts, info.isdir(), span, info.size, read_start, _refused(info))
 
     def close(self) -> None:
-        """Closes the tar."""
         if self._plain is not None:
             self._plain.close()
 
@@ -72,20 +72,17 @@ class TarReader:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
         span: ByteSpan = file.location.container
-        return arrays.image_in_array(
-            self._held.get(span, span.size, lambda: io.BytesIO(self._bytes(span))), file.location
-        )
+        return self._cache.image(file.location, span.size, lambda: io.BytesIO(self._bytes(span)))
 
     def _bytes(self, span: ByteSpan) -> bytes:
         try:
-            with self._lock:
-                if self._plain is None:
-                    self._plain = _unpacked(self._path)
-            content = os.pread(self._plain.fileno(), span.size, span.start)
+            with reading(self.listing.shown):
+                with self._lock:
+                    if self._plain is None:
+                        self._plain = _unpacked(self._path)
+                content = os.pread(self._plain.fileno(), span.size, span.start)
         except DAMAGED:
             raise BadImageError("damaged in the tar") from None
-        except OSError as error:
-            raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
         if len(content) < span.size:
             raise BadImageError("truncated")
         return content
