@@ -28,12 +28,6 @@ from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import UsageError, one_line
 
-
-def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
-    """Returns a function that calls `build` without `image_size`, because points have no image size."""
-    return lambda image_size, **settings: build(**settings)
-
-
 BUILDERS: dict[str, Callable[..., Dataset]] = {
     **{name: partial(load_digits, source) for name, source in SOURCES.items()},
     "emnist": lambda subset, **settings: load_digits(emnist(subset), **settings),
@@ -45,9 +39,9 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "lsun": load_lsun,
     "folder": build_folder,
     "shapes": build_shapes,
-    "ring": _drawn(build_ring),
-    "grid": _drawn(build_grid),
-    "swiss_roll": _drawn(build_swiss_roll),
+    "ring": build_ring,
+    "grid": build_grid,
+    "swiss_roll": build_swiss_roll,
     **{name: partial(load_torchvision_set, name) for name in TABLE},
 }
 MOST_CLASSES = 5000
@@ -94,9 +88,8 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         raise UsageError(f"{typed}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
     if config.classes not in ((), dataset.classes):
         given, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
-        raise UsageError(
-            f"conditioning.classes={given} are recorded from the data, not to be set: the data have {have}"
-        )
+        why = "are recorded from the data, not to be set"
+        raise UsageError(f"conditioning.classes={given} {why}: the data have {have}")
     return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
 
 

@@ -16,7 +16,8 @@ from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.selection import Selection
 from gan_cli.errors import one_line
 from gan_cli.extras import require_extra
-from gan_cli.image_files.listing import BadImageError, ListedFile
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.folder_classes import Layout, class_indices
 
 SCENES: list[str] = PUBLISHED["lsun"]["source"]["classes"]
@@ -33,12 +34,12 @@ def load_lsun(
     require_extra("lsun", "dataset=lsun")
     folder = root_folder(root)
     names = {scene: f"{scene}_{SPLITS[split]}_lmdb" for scene in SCENES}
-    scenes = selection.classes or tuple(scene for scene in SCENES if (folder / names[scene]).is_dir())
+    there = [scene for scene in SCENES if (folder / names[scene]).is_dir()]
+    scenes = selection.classes or tuple(there)
     class_indices(scenes or SCENES, (), SCENES)  # raises UsageError for a scene that there is not
-    missing = [names[scene] for scene in scenes or SCENES[:1] if not (folder / names[scene]).is_dir()]
-    if missing:
-        missing = [f"{name} (the folder in {name}.zip)" for name in missing]
-        raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", missing, folder)
+    if missing := [names[scene] for scene in scenes or SCENES[:1] if scene not in there]:
+        wanted = [f"{name} (the folder in {name}.zip)" for name in missing]
+        raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", wanted, folder)
     paths = [str(folder / names[scene]) for scene in scenes]
     with contextlib.ExitStack() as stack:
         databases = [stack.enter_context(_opened(path)) for path in paths]
@@ -82,7 +83,7 @@ def _list_images(scenes: Sequence[str], databases: Sequence[Any]) -> Layout:
         with database.begin() as transaction:
             keys.append(list(transaction.cursor().iternext(keys=True, values=False)))
     labels = [scene for scene, found in enumerate(keys) for _ in found]
-    return Layout(_Keys(scenes, keys), labels, tuple(scenes), (), mixed=False)
+    return Layout(_Keys(scenes, keys), labels, tuple(scenes))
 
 
 def _read(databases: Sequence[Any], file: ListedFile) -> bytes:

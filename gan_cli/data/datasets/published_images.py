@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import damaged_file_error
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
 from gan_cli.data.folder import cache_entry, decode_layout
 from gan_cli.data.image_store import find_cached
@@ -17,7 +18,8 @@ from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_unusable
 from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.image_files.folder_reader import read_image_file
-from gan_cli.image_files.listing import BadImageError, ListedFile, Listing
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ListedFile, Listing
 from gan_cli.image_labels.folder_classes import Layout
 
 
@@ -69,9 +71,9 @@ class PublishedImages:
                 width, height = image.size
         except Exception as error:  # a decoder may raise nearly anything on damaged bytes
             raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
-        expected = "{}x{}".format(*self._native or ())
+        right = "x".join(map(str, self._native))
         raise BadImageError(
-            f"is {width}x{height}, {self._title}'s are {expected}; for images of your own use dataset=folder"
+            f"is {width}x{height}, {self._title}'s are {right}; for images of your own use dataset=folder"
         )
 
     def _check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
@@ -80,8 +82,7 @@ class PublishedImages:
         if not files:
             raise UsageError(f"dataset.root: {self.listing.shown}: its lists name no image; get the lists again")
         if bad > self.most_unusable * len(files):
-            many = f"{bad:,} of {count_noun(len(files), 'image')} cannot be used"
-            raise UsageError(
-                f"dataset.root: {self.listing.shown}: {many}: {describe_unusable(files, outcomes, 3)};"
-                " delete it and get it again"
+            many = (
+                f"{bad:,} of {count_noun(len(files), 'image')} cannot be used: {describe_unusable(files, outcomes, 3)}"
             )
+            raise damaged_file_error(f"dataset.root: {self.listing.shown}", many)

@@ -1,7 +1,4 @@
-"""STL-10: images of 96x96 pixels.
-
-5,000 images with labels are for training, 8,000 with labels are for testing, and 100,000 have no labels.
-"""
+"""STL-10: images of 96x96 pixels; 5,000 with labels for training, 8,000 for testing, and 100,000 without labels."""
 
 from __future__ import annotations
 
@@ -41,9 +38,8 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
     found, origin = read_files(STL10, readers, root=root, allowed=download)
     samples = found[images]
     if labels in found and len(found[labels]) != len(samples):
-        raise damaged_file_error(
-            f"{STL10.title} {origin}", f"{count_noun(len(samples), 'image')} do not fit {len(found[labels]):,} labels"
-        )
+        what = f"{count_noun(len(samples), 'image')} do not fit {len(found[labels]):,} labels"
+        raise damaged_file_error(f"{STL10.title} {origin}", what)
     return Dataset(
         samples=samples,
         labels=found.get(labels),
@@ -67,8 +63,7 @@ def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
 def _read_labels(member: ArchiveMember) -> Tensor:
     """Returns labels int64 `[N]`, from 0; in the file they count from 1. Raises UsageError if one is out of range."""
     labels = member.read(member.count(1, MOST))
-    if labels.min() < 1 or labels.max() > len(CLASSES):
-        raise damaged_file_error(
-            member.shown, f"has labels from {labels.min()} to {labels.max()}, expected 1 to {len(CLASSES)}"
-        )
+    low, high = labels.min(), labels.max()
+    if low < 1 or high > len(CLASSES):
+        raise damaged_file_error(member.shown, f"has labels from {low} to {high}, expected 1 to {len(CLASSES)}")
     return torch.from_numpy(labels.astype(np.int64) - 1)

@@ -67,27 +67,19 @@ def load_torchvision_set(
     outside = next((file for file in listed if file.parts[0] == ".."), None)
     if outside is not None:  # a list of files that someone else wrote decides what is read
         raise UsageError(f"dataset.root={root}: {published.title} lists a file outside of {folder}: {outside.location}")
-    layout = Layout(listed, list(found.labels), tuple(found.classes), (), mixed=False)
+    layout = Layout(listed, list(found.labels), tuple(found.classes))
     images = PublishedImages(published.title, split, folder, published.cut_bottom)
     paths = [str(folder / (file.makes or file.name)) for file in files]
     return images.load(lambda: layout, image_size, selection, cache, paths, name, root, sorted(settings.items()))
 
 
-# --- files -------------------------------------------------------------------------------------------------------
-
-
 def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool) -> bool:
-    """Downloads and extracts what is missing in `folder`. Returns whether anything was downloaded.
-
-    Raises UsageError if this is not `allowed` or fails, or if an archive is damaged; StorageError if writing fails.
-    """
+    """Downloads, if `allowed`, and extracts what is missing in `folder`. Returns whether anything was downloaded."""
     needed = [file for file in files if not (folder / (file.makes or file.name)).exists()]
     missing = [file for file in needed if not (folder / file.name).is_file()]
     if missing:
         download_missing(title, missing, folder, root, allowed=allowed)
-    for file in needed:
-        if not file.makes:
-            continue
+    for file in filter(lambda file: file.makes, needed):
         path = folder / file.name
         print(f"{title}: extracting {path}", flush=True)
         try:
@@ -116,21 +108,15 @@ def _read(
         for file in files:
             if not file.makes and (md5 := file_md5(folder / file.name)) != file.md5:
                 raise damaged_file_error(folder / file.name, f"has md5 {md5}, expected {file.md5}") from error
-        reason = ""  # most texts are about the parser, not about the files
+        why = ""  # most texts are about the parser, not about the files
         if isinstance(error, OSError) and error.filename:
-            reason = f" ({one_line(f'{error.filename}: {error.strerror}', 300)})"
-        names = " and ".join(file.makes or file.name for file in files)
-        raise UsageError(
-            f"dataset.root={root}: {published.title} is damaged or incomplete{reason}; delete {names} in {folder} and"
-            " get them again"
-        ) from error
+            why = f" ({one_line(f'{error.filename}: {error.strerror}', 300)})"
+        remedy = f"delete {' and '.join(file.makes or file.name for file in files)} in {folder} and get them again"
+        raise UsageError(f"dataset.root={root}: {published.title} is damaged or incomplete{why}; {remedy}") from error
     if len(found) == 1:
         return found[0]
     images, labels, classes = zip(*found, strict=True)
     return Found([*chain(*images)], [*chain(*labels)], classes[0])
-
-
-# --- images ------------------------------------------------------------------------------------------------------
 
 
 def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], origin: str) -> Dataset:
