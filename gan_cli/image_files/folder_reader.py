@@ -56,10 +56,7 @@ def _digest(text: str) -> bytes:
 
 
 class FolderReader:
-    """Lists and reads the images in a folder. With `alone`, the path is a single file.
-
-    `follow_links` is as in `walk`.
-    """
+    """Lists and reads the images in a folder, walked as by `walk`. With `alone`, the path is a single file."""
 
     def __init__(self, path: str, shown: str, *, alone: bool = False, follow_links: bool = False) -> None:
         self.listing = Listing(shown, links_followed=follow_links)

@@ -178,10 +178,7 @@ class ImageSource(Protocol):
     listing: Listing
 
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
-        """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`.
-
-        Raises BadImageError if the file cannot be read.
-        """
+        """Reads an encoded image as bytes, or one of an array as `[H, W]` or `[H, W, C]`. Raises BadImageError."""
 
 
 class Reader(ImageSource, Protocol):

@@ -31,10 +31,7 @@ class OwnOutput(NamedTuple):
 
 
 def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
-    """Returns `run` or `export` if a folder that contains `names` is one, else None.
-
-    `head` returns the first bytes of the file with a given name.
-    """
+    """Returns `run`, `export` or None for a folder of these `names`. `head` returns the first bytes of a file."""
     for kind, marks in MARKS.items():
         if all(mark in names for mark in marks):
             return kind if CONFIG_KEY in head(marks[0]) else None
@@ -57,10 +54,7 @@ def read_head(folder: str, name: str) -> bytes:
 
 
 def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
-    """Returns the files among `names` that gan-cli wrote, as a JSON file next to each says, with the kind of each.
-
-    `head` returns the first bytes of the file with a given name.
-    """
+    """Returns the kind of each file that gan-cli wrote, as a JSON file next to it says. `head` is as above."""
     stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
     with_sidecar: dict[str, list[str]] = {}
     for name in names if stems else ():
@@ -98,10 +92,7 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
 
 
 def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
-    """Returns those keys in a file that identify an output of gan-cli, or no bytes if the file has none of them.
-
-    `read_start` reads the first bytes of the file.
-    """
+    """Returns those keys in a file that identify an output of gan-cli, or no bytes if the file has none of them."""
     if not name.endswith(".json"):
         return b""
     start = read_start(HEAD)

@@ -83,10 +83,7 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yields the entries of a folder, without junk files.
-
-    Raises UsageError if the user has no permission to read the folder, and StorageError if reading fails.
-    """
+    """Yields the entries of a folder, without junk files. Raises UsageError if the user may not read the folder."""
     try:
         with os.scandir(folder) as items:
             yield from (item for item in items if not is_junk(item.name))

@@ -59,10 +59,7 @@ def _in_order(files: Sequence[ListedFile]) -> list[ListedFile]:
 
 
 def _read_labels(content: bytes, images: int) -> list[str]:
-    """Returns the labels of an array. A one-hot row gives the number of the column that is 1.
-
-    Raises BadImageError if the array is damaged or does not hold one label for each of so many images.
-    """
+    """Returns the labels of `images` images; a one-hot row is the number of its column. Raises BadImageError."""
     import numpy as np
 
     try:

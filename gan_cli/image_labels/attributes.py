@@ -34,17 +34,13 @@ class LabelOptions(NamedTuple):
 class FoundLabels(NamedTuple):
     """Labels from a table."""
 
-    labels: Sequence[list[int]] = ()  # for each attribute the class number of each image, or -1 for an empty cell
+    # The class number of each image, or a tuple of these if there are several attributes; -1 for an empty cell.
+    labels: list[int] | list[tuple[int, ...]] | None = None
     classes: tuple[str, ...] = ()  # names such as `colour=red`, or `red` if there is only one attribute
     summary: str = ""  # a line that describes the labels
     remarks: tuple[str, ...] = ()  # further lines for the user
     inside: ListedFile | None = None  # the table if it lies inside the data path
     unlabelled: bool = False  # a table without labels shows that sub-folders are not classes
-
-    @property
-    def of_images(self) -> list[int] | list[tuple[int, ...]]:
-        """The class number of each image, or a tuple of class numbers if there are several attributes."""
-        return list(zip(*self.labels, strict=True)) if len(self.labels) > 1 else self.labels[0]
 
 
 class _Column(NamedTuple):
@@ -84,10 +80,7 @@ def read_labels(
 
 
 def _columns(match: Match, how: LabelOptions) -> tuple[list[_Column], list[str]]:
-    """Returns the columns that are attributes, and remarks about the columns that are left out.
-
-    Raises UsageError if a column name is empty, repeated, too long or contains `=`.
-    """
+    """Returns the columns that are attributes, and remarks about the others. Raises UsageError for an unusable name."""
     remarks, table = [], match.table
     if how.columns is not None:
         indices = [column_index(table, name, "labels_columns") for name in how.columns]
@@ -204,7 +197,8 @@ def _labels_of_columns(match: Match, columns: Sequence[_Column], remarks: Sequen
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
     if not labels:
         return FoundLabels(remarks=(text, *remarks))
-    return FoundLabels(labels, tuple(classes), text, (*notes, *remarks))
+    of_images = list(zip(*labels, strict=True)) if len(labels) > 1 else labels[0]
+    return FoundLabels(of_images, tuple(classes), text, (*notes, *remarks))
 
 
 def parse_number(name: str) -> float | None:

@@ -68,17 +68,14 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
 
 def with_labels(layout: Layout, found: FoundLabels) -> Layout:
     """Returns the layout with the labels of a table. If the table has none, only its remarks are added."""
-    if not found.labels:
+    if found.labels is None:
         return layout._replace(remarks=(*layout.remarks, *found.remarks), inside=found.inside)
-    labels, summary = found.of_images, found.summary
-    return Layout(layout.files, labels, found.classes, layout.base, False, summary, found.remarks, found.inside)
+    labels, classes, summary, remarks, inside, _ = found
+    return Layout(layout.files, labels, classes, layout.base, False, summary, remarks, inside)
 
 
 def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
-    """Returns the class numbers of the `wanted` classes.
-
-    Raises UsageError if the images have no classes or several attributes, or if a class is unknown or repeated.
-    """
+    """Returns the class numbers of the `wanted` classes. Raises UsageError if one is unknown or named twice."""
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
         raise UsageError(f"{shown}: name at least one class, or leave it out")
@@ -133,10 +130,7 @@ def _common_top(listing: Listing) -> tuple[str, ...]:
 
 
 def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | None:
-    """Returns the sub-folder of `base` that holds the split, or None if the sub-folders are not splits.
-
-    Raises UsageError if the sub-folders are splits but this split is missing or exists twice.
-    """
+    """Returns the sub-folder of `base` that holds the split, or None if the sub-folders are not splits."""
     depth = len(base)
     full = {file.parts[depth] for file in listing.files if len(file.parts) > depth + 1 and file.parts[:depth] == base}
     empty = {folder[depth] for folder in listing.folders if len(folder) > depth and folder[:depth] == base}
@@ -155,10 +149,7 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
 
 
 def _with_classes(layout: Layout, folder_name: str, how: LabelOptions) -> Layout:
-    """Returns the layout with classes, which are the first sub-folders below `layout.base`.
-
-    Raises UsageError if two sub-folders give the same class name.
-    """
+    """Returns the layout with the sub-folders of `layout.base` as classes. Raises UsageError if two are alike."""
     base, depth = layout.base, len(layout.base)
     plain = _plain([file for file in layout.files if file.parts[:depth] == base])
     found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}

@@ -29,10 +29,7 @@ UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
 
 
 def split_names(text: str) -> list[str]:
-    """Returns the names in a text: `cat,'a,b'` gives `cat` and `a,b`, because commas in quotes do not separate.
-
-    Raises ValueError if a quote is not closed.
-    """
+    """Returns the names in a text such as `cat,'a,b'`. Raises ValueError if a quote is not closed."""
     names = []
     rest = text.strip()
     while rest:
@@ -146,10 +143,7 @@ class ImageReader:
         return self._only is None and how.table is not None and how.table not in LABEL_KEYWORDS
 
     def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
-        """Returns the layout of each path that has the split.
-
-        Raises UsageError if no path has the split or, for the split `train`, if one path does not have it.
-        """
+        """Returns the layout of each path that has the split, which is at least one and, of the split `train`, each."""
         found, refused = {}, None
         for path, reader in self._readers.items():
             try:
@@ -168,10 +162,7 @@ class ImageReader:
 
 @contextlib.contextmanager
 def open_images(path: Paths, *, follow_links: bool = False) -> Iterator[ImageReader]:
-    """Yields the reader of `path`, which may be several paths. `follow_links` is as in `walk`.
-
-    Raises UsageError if one of the paths is neither a folder nor a file of images.
-    """
+    """Yields the reader of `path`, which may be several paths. Raises UsageError as `open_reader`."""
     check_paths(path)
     paths = split_paths(path)
     with contextlib.ExitStack() as stack:
@@ -220,10 +211,7 @@ def _below(path: str, file: ListedFile) -> ListedFile:
 
 
 def _united(layouts: dict[str, Layout]) -> Layout:
-    """Returns one layout of the images of all paths. The parts of each image begin with the path that the user typed.
-
-    Raises UsageError if the images of different paths have different attributes.
-    """
+    """Returns one layout of all images, whose parts begin with the typed path. UsageError if attributes differ."""
     files = [_below(path, file) for path, layout in layouts.items() for file in layout.files]
     own_class = {path: one_line(stem_of_path(path)) for path, layout in layouts.items() if layout.labels is None}
     rows = [row for path, layout in layouts.items() for row in _values(layout, own_class.get(path))]
@@ -247,10 +235,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
 
 
 def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]]:
-    """Returns for each image a dict from attribute to value. Plain classes are one attribute with an empty name.
-
-    If the layout has no labels, the class of all its images is `own_class`.
-    """
+    """Returns for each image a dict from attribute to value. Plain classes, or `own_class`, are one without a name."""
     if layout.labels is None:
         return [{"": own_class} for _ in layout.files]
     several = isinstance(layout.labels[0], tuple)

@@ -21,13 +21,10 @@ ENDINGS = (*READ_SUFFIXES, *UNREAD_IMAGE_SUFFIXES)
 
 
 class Match(NamedTuple):
-    """A match of the rows of `table` to images by the names in the column `column`.
+    """A match of the rows of a table to images."""
 
-    If line 1 is about an image, it is a row of `table`, and the columns are called `column 1` and so on.
-    """
-
-    table: Table
-    column: int
+    table: Table  # if line 1 is about an image, it is a row, and the columns are called `column 1` and so on
+    column: int  # holds the names of images
     found: list[int | None]  # for each image the index of its row, or None
     remarks: tuple[str, ...]  # how names were compared if they are not equal
     problem: str = ""  # why the match cannot be used
@@ -60,10 +57,7 @@ def match_table(
 
 
 def column_index(table: Table, name: str, key: str) -> int:
-    """Returns the index of a column, given by its name (in any case) or by its number, counted from 1.
-
-    Raises UsageError, whose message lists the columns, if there is no such column.
-    """
+    """Returns the index of a column, given by its name in any case or its number from 1. Else raises UsageError."""
     if name in table.header:
         return table.header.index(name)
     folded = [column.casefold() for column in table.header]
@@ -227,10 +221,7 @@ def _common(texts: Sequence[str]) -> int:
 
 
 def _shortened(text: str, common: int, below: str | None) -> Iterator[str]:
-    """Yields the name without leading folders: any number of an absolute path, else the `common` ones at most.
-
-    `below` is explained at `match_table`.
-    """
+    """Yields the name without leading folders: any number of an absolute path, else the `common` ones at most."""
     parts = text.split("/")
     for start in range(1, len(parts) if ABSOLUTE.match(text) else min(common + 1, len(parts))):
         if below in (None, parts[start - 1]):

@@ -30,10 +30,7 @@ class Table(NamedTuple):
 
 
 def parse_table(content: bytes, shown: str) -> Table:
-    """Returns the table in a file.
-
-    Raises UsageError if the content is not a table, or if a row and the header have different numbers of cells.
-    """
+    """Returns the table in a file. Raises UsageError if it is none, or if its rows are not as long as its header."""
     for magic, kind in FOREIGN.items():
         if content.startswith(magic):
             raise UsageError(f"{shown}: is {kind}, save it as CSV")
@@ -47,10 +44,7 @@ def parse_table(content: bytes, shown: str) -> Table:
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """Returns the text, and the name of its encoding, which is empty for UTF-8.
-
-    Excel writes UTF-16 and, in Europe, Windows-1252.
-    """
+    """Returns the text and the name of its encoding, which is empty for UTF-8. Excel writes UTF-16 and Windows-1252."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace"), "UTF-16"
     zeros = [byte == 0 for byte in content[:4]]
