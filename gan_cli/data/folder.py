@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -114,7 +115,7 @@ def decode_layout(
     used = target
     try:
         while True:
-            with ImageStore(entry, len(files), target.shape) as store:
+            with contextlib.closing(ImageStore(entry, len(files), target.shape)) as store:
                 outcomes = decode_all(files, partial(_content, reader), used, store.add)
                 better = target_for_set(used, outcomes)
                 if better is None:

@@ -30,8 +30,7 @@ class ImageStore:
     """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
     The images are held in memory if `entry` is None or if the data set is small. If the cache file cannot be written,
-    the images move to memory and a warning says why. At its end, the `with` block removes an unfinished cache file.
-    Raises MemoryError if the images do not fit into memory.
+    the images move to memory and a warning says why. Raises MemoryError if the images do not fit into memory.
     """
 
     def __init__(self, entry: CacheEntry | None, count: int, shape: tuple[int, ...]) -> None:
@@ -47,12 +46,6 @@ class ImageStore:
                 self._part = mapped_file.create_partial_file(self._entry.folder, count * self._each)
         except OSError as error:
             self._give_up(error)
-
-    def __enter__(self) -> ImageStore:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._drop_part()
 
     def add(self, images: np.ndarray) -> None:
         """Adds images uint8 `[n, C, H, W]`."""
@@ -102,7 +95,7 @@ class ImageStore:
             self._memory[: self._count] = mapped_file.mapped_tensor(
                 mapped_file.map_file(self._part.fd), torch.uint8, 0, so_far
             )
-        self._drop_part()
+        self.close()
 
     def _hold_in_memory(self, why: str = "") -> None:
         """Allocates memory for all images. Raises MemoryError, whose text ends with `why`, if they do not fit."""
@@ -113,10 +106,11 @@ class ImageStore:
         except RuntimeError:
             raise MemoryError(f"there is memory for{why}") from None
 
-    def _drop_part(self) -> None:
+    def close(self) -> None:
+        """Removes the cache file, unless it was completed."""
         if self._part is not None:
             os.close(self._part.fd)
-            self._part.path.unlink(missing_ok=True)  # a completed file was already renamed
+            self._part.path.unlink(missing_ok=True)  # a completed file was renamed
             self._part = None
 
 

@@ -32,7 +32,6 @@ class Attribute(NamedTuple):
         return slice(self.first, self.first + self.size)
 
     def has(self, column: int) -> bool:
-        """Returns whether the column belongs to this attribute."""
         return self.first <= column < self.first + self.size
 
 
@@ -140,10 +139,7 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
 
 
 def _column(classes: Sequence[str], name: str) -> int:
-    """Returns the number of the class `name`, which may also be a value such as `red`, for the class `colour=red`.
-
-    Case matters only if several classes differ by it alone. Raises UsageError if there is no such class or several.
-    """
+    """Returns the number of the class `name`, or of `colour=red` for `red`. Raises UsageError without just one."""
     if name in classes:
         return list(classes).index(name)
     alike = [index for index, known in enumerate(classes) if known.casefold() == name.casefold()]

@@ -71,10 +71,7 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device, offset
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """Returns the config of a conditional run with the class names of the data set, other configs unchanged.
-
-    Raises UsageError without classes, with too many, with a plain class that contains `=`, or if others are recorded.
-    """
+    """Returns the config, if it is conditional with the classes of the data. Raises UsageError if they do not fit."""
     typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
         return config

@@ -27,7 +27,6 @@ class Array(NamedTuple):
 
     @property
     def image_count(self) -> int:
-        """The number of images."""
         return self.shape[self.axes.index("N")] if "N" in self.axes else 1
 
     def __str__(self) -> str:
@@ -43,10 +42,7 @@ class ArrayLocation(NamedTuple):
 
 
 def parse_array_header(start: bytes, size: int) -> Array | None:
-    """Returns the shape and axes of an npy of `size` bytes, read from its first bytes `start`.
-
-    Returns None if the array holds no images. Raises BadImageError if it is damaged or holds Python objects.
-    """
+    """Returns the shape of an npy of `size` bytes that begins with `start`; None: no images. Raises BadImageError."""
     from numpy.lib import format as npy
 
     stream = io.BytesIO(start)
@@ -104,10 +100,7 @@ class ArrayCache:
         self._lock = threading.Lock()
 
     def image(self, location: ArrayLocation, size: int, opened: Callable[[], IO[bytes]]) -> np.ndarray:
-        """Returns one image, as `_image_in`. If its array is not cached, it is read from the stream of `opened()`.
-
-        Raises BadImageError if the array is damaged, or if its `size` in bytes is too large for memory.
-        """
+        """Returns an image of the array that is cached, or else read from `opened()`. Raises BadImageError."""
         import numpy as np
 
         if size > MOST_BYTES:

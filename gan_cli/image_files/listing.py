@@ -148,16 +148,14 @@ class Listing:
         """Returns a text for the links that are not followed, and one for the paths that are too deep, if any."""
         texts = []
         if links := self.skipped.get(LINK, []):
-            named = f"not followed ({first_few(links)})"
-            texts.append(
-                f"{count_noun(len(links), 'link')} to /dev, /proc, /sys or a folder that contains this one {named}"
-                if self.links_followed
-                else f"{count_noun(len(links), 'link')} out of the folder {named}: dataset.follow_links=true follows"
-                f" {'it' if len(links) == 1 else 'them'}"
-            )
+            where, advice = "to /dev, /proc, /sys or a folder that contains this one", ""
+            if not self.links_followed:
+                where = "out of the folder"
+                advice = f": dataset.follow_links=true follows {'it' if len(links) == 1 else 'them'}"
+            texts.append(f"{count_noun(len(links), 'link')} {where} not followed ({first_few(links)}){advice}")
         if deep := self.skipped.get(TOO_DEEP, []):
-            named = f"more than {MOST_LEVELS} levels deep ({one_line(deep[0], 20)})"
-            texts.append(f"{count_noun(len(deep), 'path')} not read, {named}")
+            named = one_line(deep[0], 20)
+            texts.append(f"{count_noun(len(deep), 'path')} not read, more than {MOST_LEVELS} levels deep ({named})")
         return texts
 
     def describe_others(self, *, less: int = 0) -> str:

@@ -99,11 +99,6 @@ def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
     return b" ".join(mark for mark in (CONFIG_KEY, *SIDECAR_KEYS, EVALUATION_KEY) if mark in start)
 
 
-def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> bool:
-    """Returns whether a path is in `left_out`, or below a path in `left_out`."""
-    return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
-
-
 def describe_outputs(own: Sequence[OwnOutput]) -> str:
     """Returns a text such as `2 runs and 1 image of gan-cli left out (a/b/c, a/b/d and 1 more)`; empty without any."""
     counts, plurals = Counter(each.kind for each in own), {SAMPLES: "sets of samples"}

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import formats, own_outputs
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 
 OPEN: dict[str, Callable[..., Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 CHUNK = 1 << 20
-
-
-class ByteSpan(NamedTuple):
-    """Where the bytes of a member are in the uncompressed tar."""
-
-    start: int
-    size: int
 
 
 class TarReader:
@@ -58,7 +51,7 @@ class TarReader:
                 parts, read_start = member_path(info.name), partial(_first_bytes, tar, info)
                 if parts and info.isreg() and (marks := own_outputs.identifying_bytes(parts[-1], read_start)):
                     self._heads[parts] = marks
-                span = ByteSpan(info.offset_data, info.size)
+                span = range(info.offset_data, info.offset_data + info.size)  # of its bytes in the uncompressed tar
                 yield Member(parts, info.isdir(), span, info.size, read_start, _refused(info))
 
     def close(self) -> None:
@@ -71,19 +64,19 @@ class TarReader:
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
-        span: ByteSpan = file.location.container
-        return self._cache.image(file.location, span.size, lambda: io.BytesIO(self._bytes(span)))
+        span: range = file.location.container
+        return self._cache.image(file.location, len(span), lambda: io.BytesIO(self._bytes(span)))
 
-    def _bytes(self, span: ByteSpan) -> bytes:
+    def _bytes(self, span: range) -> bytes:
         try:
             with reading(self.listing.shown):
                 with self._lock:
                     if self._plain is None:
                         self._plain = _unpacked(self._path)
-                content = os.pread(self._plain.fileno(), span.size, span.start)
+                content = os.pread(self._plain.fileno(), len(span), span.start)
         except DAMAGED:
             raise BadImageError("damaged in the tar") from None
-        if len(content) < span.size:
+        if len(content) < len(span):
             raise BadImageError("truncated")
         return content
 

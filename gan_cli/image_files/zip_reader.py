@@ -102,10 +102,7 @@ class NpzMember(NamedTuple):
 
 
 def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...], path: str | None) -> None:
-    """Lists the images of an npz, whose path is `parts` and `path` if it lies in a folder.
-
-    Only its arrays with the most axes are taken, because others are labels or the like.
-    """
+    """Lists an npz: its arrays with the most axes, as others are labels. `parts` and `path` locate it in a folder."""
     members = [info for info in archive.infolist() if info.filename.lower().endswith(".npy")]
     axes: list[int] = []
     for info in members:

@@ -110,10 +110,7 @@ class _Search:
         return None
 
     def elsewhere(self) -> FoundLabels:
-        """Returns the labels in arrays, else in tables of other programs inside `path`, else in tables next to `path`.
-
-        Each table that cannot be used gives a remark.
-        """
+        """Returns the labels in arrays, else tables of other programs inside `path`, else tables next to `path`."""
         found = self._in_arrays() or self._in_other_tables() or self.in_adjacent_tables(TABLE_NAMES)
         if found is None:
             return FoundLabels(remarks=(*self.remarks, *self._suggestions()))

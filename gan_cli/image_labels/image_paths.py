@@ -124,9 +124,8 @@ class ImageReader:
         layouts = self._layouts(how, split)
         if self._only is not None:
             return next(iter(layouts.values()))
-        self.listing.unused_arrays = [
-            name for reader in self._readers.values() for name in reader.listing.unused_arrays
-        ]
+        unused = [reader.listing.unused_arrays for reader in self._readers.values()]
+        self.listing.unused_arrays = list(itertools.chain(*unused))
         layout = _united(layouts)
         if not self._one_table(how):
             return layout

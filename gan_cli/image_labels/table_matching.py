@@ -109,7 +109,6 @@ def _names(files: Sequence[ListedFile], base: tuple[str, ...]) -> Names:
 
 
 def _stem(name: str) -> str:
-    """Returns the name of an image without its suffix."""
     return os.path.splitext(name)[0]
 
 

@@ -68,10 +68,7 @@ def _write_webp_or_gif(animation: Animation, path: Path, suffix: str) -> None:
 
 
 def _to_gif_opacity(image: Image.Image) -> Image.Image:
-    """Converts an RGBA image to a palette image for GIF, where a pixel is either opaque or transparent.
-
-    Pixels that are at least half opaque are shown. Images of other modes are returned unchanged.
-    """
+    """Converts RGBA to a palette image, in which pixels that are at least half opaque are shown. Keeps other modes."""
     if image.mode != "RGBA":
         return image
     visible = image.getchannel("A").point(lambda opacity: 255 if opacity >= MIN_VISIBLE_OPACITY else 0)
@@ -138,10 +135,7 @@ def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps:
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """Yields the images, shrunk to at most `MAX_FRAME_SIDE` pixels a side, all of the size of the first.
-
-    Leaves out files that cannot be read, and repeats the last image in their stead. StorageError if none can be read.
-    """
+    """Yields the images, shrunk to `MAX_FRAME_SIDE` and of one size; the last once more for each unreadable file."""
     image: Image.Image | None = None
     missing = 0
     for path in grids:

@@ -51,10 +51,7 @@ def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
 
 
 def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) -> Image.Image:
-    """Draws blocks of pairs. A block is `(title, above, below)`, in which `above` and `below` are uint8 `[N, C, H, W]`.
-
-    Each image of `above` stands above the image of `below` with the same index. A line has `columns` pairs.
-    """
+    """Draws blocks `(title, above, below)` of uint8 `[N, C, H, W]`: each image of `above` over its pair in `below`."""
     grids = []
     for _, above, below in blocks:
         rows = [part for pair in zip(above.split(columns), below.split(columns), strict=True) for part in pair]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     download_missing,
     root_folder,
     source_text,
+    torchvision_class,
 )
 from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.selection import Selection
@@ -38,10 +38,7 @@ MOST_PARTITION_BYTES = 1 << 24
 def build_celeba(
     *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection, cache: str = "none"
 ) -> Dataset:
-    """Returns the selected images of a split of CelebA, cropped and resized to `image_size`, without labels.
-
-    Reads `root/celeba`, and downloads missing files if `download` is True. Caches the result in the folder `cache`.
-    """
+    """Returns the selected images of a split of CelebA in `root/celeba`, of `image_size`, without labels."""
     folder = root_folder(root) / "celeba"
     downloaded = _ensure(folder, root, split, allowed=download)
     path = folder / (IMAGE_FOLDER if _has_images(folder / IMAGE_FOLDER) else ARCHIVE)
@@ -65,7 +62,7 @@ def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> bool:
     needed = {ARCHIVE: not _has_images(folder / IMAGE_FOLDER), PARTITION: split != "all"}
     missing = [name for name, is_needed in needed.items() if is_needed and not (folder / name).is_file()]
     if missing:
-        published = importlib.import_module("torchvision.datasets").CelebA.file_list
+        published = torchvision_class("CelebA").file_list
         known = {name: PublishedFile(name=name, md5=md5, drive_id=file_id) for file_id, md5, name in published}
         download_missing("CelebA", [known[name] for name in missing], folder, root, allowed=allowed)
     return bool(missing)

@@ -25,10 +25,7 @@ PIXELS = 3 * SIDE * SIDE
 
 @dataclass(frozen=True, kw_only=True)
 class CifarSource(TarArchive):
-    """The published files of CIFAR-10 or CIFAR-100.
-
-    A record in a file is one or two label bytes, then the red, green and blue planes, each stored row by row.
-    """
+    """CIFAR-10 or CIFAR-100. A record is one or two label bytes, then the red, green and blue planes, row by row."""
 
     files: dict[str, tuple[str, ...]]  # names of the files, by split
     labels: tuple[int, ...]  # number of classes of each label byte; the last label byte is the one used

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pydantic.dataclasses
@@ -95,6 +96,11 @@ def missing_data_error(
 def source_text(title: str, split: str, count: int, origin: str) -> str:
     """Returns the text of `Dataset.source`: title, split, number of images, origin."""
     return f"{title}{'' if split == 'train' else f' ({split})'}, {count_noun(count, 'image')} {origin}"
+
+
+def torchvision_class(name: str) -> Any:
+    """Imports torchvision, which takes more than a second, and returns a class of its data sets."""
+    return getattr(importlib.import_module("torchvision.datasets"), name)
 
 
 def root_folder(root: str) -> Path:

@@ -22,7 +22,10 @@ MOST_BYTES = 1 << 30  # more than a file of this family needs; guards against gz
 
 
 def read_idx(path: Path, member: str = "") -> np.ndarray:
-    """Returns the array uint8 or int32 in the idx file `path` or, if given, in the `member` of the zip `path`."""
+    """Returns the array uint8 or int32 in an idx file. `member` is the name of the file if `path` is a zip.
+
+    Raises UsageError if the file is damaged or is no such idx file, and StorageError if it cannot be read.
+    """
     shown = f"{path} ({member})" if member else f"{path}"
     with reading(shown):
         try:

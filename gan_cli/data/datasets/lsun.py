@@ -27,10 +27,7 @@ SPLITS = {"train": "train", "test": "val"}
 def load_lsun(
     *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection, cache: str = "none"
 ) -> Dataset:
-    """Returns the selected images of a split of LSUN. The classes are the scenes `selection.classes`, or all in `root`.
-
-    Each scene is a database such as `bedroom_train_lmdb`. Raises UsageError if one is missing, damaged or not of LSUN.
-    """
+    """Returns the selected images of a split of LSUN. Its classes are the scenes of the selection, or all in `root`."""
     require_extra("lsun", "dataset=lsun")
     folder = root_folder(root)
     names = {scene: f"{scene}_{SPLITS[split]}_lmdb" for scene in SCENES}
@@ -77,7 +74,6 @@ class _Keys(Sequence[ListedFile]):
 
 
 def _list_images(scenes: Sequence[str], databases: Sequence[Any]) -> Layout:
-    """Returns the list of the images and their scenes."""
     keys = []
     for database in databases:
         with database.begin() as transaction:

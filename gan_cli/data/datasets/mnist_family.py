@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     download_missing,
     missing_data_error,
     root_folder,
+    torchvision_class,
 )
 from gan_cli.data.datasets.idx_files import find_idx, read_idx
 from gan_cli.data.decoding.resize import crop_and_resize_batch
@@ -56,7 +56,7 @@ MNIST = SOURCES["mnist"]
 
 def emnist(subset: str) -> Source:
     """Returns the source of a subset of EMNIST."""
-    reader: Any = _torchvision_class("EMNIST")
+    reader = torchvision_class("EMNIST")
     names = {split: f"emnist-{subset}-{split}" for split in ("train", "test")}
     return Source(
         title=f"EMNIST {subset}",
@@ -70,11 +70,6 @@ def emnist(subset: str) -> Source:
         transposed=True,
         first_label=1 if subset == "letters" else 0,
     )
-
-
-def _torchvision_class(name: str) -> Any:
-    """Imports torchvision, which takes more than a second, and returns a class of its data sets."""
-    return getattr(importlib.import_module("torchvision.datasets"), name)
 
 
 def load_digits(
@@ -144,7 +139,7 @@ def _published(source: Source, name: str) -> PublishedFile:
     """Returns the published file `name`, with its mirrors and its md5."""
     if not source.reader:
         return PublishedFile(name=name, md5=source.md5[name.removesuffix(".gz")], mirrors=source.mirrors)
-    reader = _torchvision_class(source.reader)
+    reader = torchvision_class(source.reader)
     resources = reader.resources
     if isinstance(resources, dict):  # QMNIST: whole addresses by split
         resources = [*resources["train"], *resources["test"]]

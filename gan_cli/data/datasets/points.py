@@ -22,11 +22,8 @@ def build_ring(*, size: int, modes: int, radius: float, std: float, split: str, 
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
-    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle, 2 pi / modes apart.
-
-    A well-known demo spaces 8 angles from 0 to 2 pi inclusive, where the first and last coincide: 7 modes.
-    """
-    angles = torch.arange(modes) * (2 * math.pi / modes)
+    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle, 2 pi / modes apart."""
+    angles = torch.arange(modes) * (2 * math.pi / modes)  # without 2 pi, where the first mode is
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 

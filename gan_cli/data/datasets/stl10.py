@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -51,13 +51,10 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
 def _read_images(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
     """Returns the images of a file as uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
-    return fit_images(_iter_images(member, count), count, size)
-
-
-def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
-    for start in range(0, count, CHUNK):
-        columns = member.read(min(CHUNK, count - start) * PIXELS).reshape(-1, 3, SIDE, SIDE)
-        yield columns.swapaxes(2, 3)  # each plane is stored column by column
+    lengths = (min(CHUNK, count - start) for start in range(0, count, CHUNK))
+    chunks = (member.read(length * PIXELS).reshape(-1, 3, SIDE, SIDE) for length in lengths)
+    # Each plane is stored column by column.
+    return fit_images((columns.swapaxes(2, 3) for columns in chunks), count, size)
 
 
 def _read_labels(member: ArchiveMember) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -20,6 +19,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     fit_images,
     root_folder,
     source_text,
+    torchvision_class,
 )
 from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.datasets.torchvision_sets import TABLE, Found, TorchvisionSet
@@ -43,17 +43,13 @@ def load_torchvision_set(
     cache: str = "none",
     **settings: Any,
 ) -> Dataset:
-    """Returns the selected images of a split of the data set `name`, with labels and of `image_size`, (height, width).
-
-    If `download` is True, what is missing in `root` is downloaded and extracted. Encoded images are cached in `cache`.
-    Raises UsageError if files are missing or damaged, or if the data set has no such split.
-    """
+    """Returns the selected images of a split of the data set `name`, of `image_size`, (height, width), with labels."""
     published, settings = TABLE[name], {**settings, "split": split}
     if split not in published.splits:
         raise UsageError(f"dataset.split={split}: {published.title} has no such split")
     if published.extra:
         require_extra(published.extra, f"dataset={name}")
-    reader = getattr(importlib.import_module("torchvision.datasets"), published.reader)
+    reader = torchvision_class(published.reader)
     if published.needs_archive:
         reader = type(published.reader, (reader,), {"_check_integrity": lambda self: True})
     files = published.files(reader, settings)
@@ -74,7 +70,10 @@ def load_torchvision_set(
 
 
 def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool) -> bool:
-    """Downloads, if `allowed`, and extracts what is missing in `folder`. Returns whether anything was downloaded."""
+    """Downloads and extracts what is missing in `folder`. Returns whether anything was downloaded.
+
+    Raises UsageError if this is not `allowed` or fails, or if an archive is damaged; StorageError if writing fails.
+    """
     needed = [file for file in files if not (folder / (file.makes or file.name)).exists()]
     missing = [file for file in needed if not (folder / file.name).is_file()]
     if missing:

@@ -46,7 +46,6 @@ class TorchvisionSet:
 
 
 def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
-    """Returns the published file at `url`."""
     prefix, _, name = url.rpartition("/")
     return PublishedFile(name=name, md5=md5, mirrors=(f"{prefix}/",), makes=makes, most_bytes=gigabytes << 30)
 

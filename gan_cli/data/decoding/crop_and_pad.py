@@ -52,12 +52,10 @@ def min_decode_size(width: int, height: int, size: tuple[int, int], how: str) ->
 
 
 def crop_and_resize(image: Image.Image, fit: Fit) -> np.ndarray:
-    """Returns the used part of the image, resized, uint8 `[h, w]` or `[h, w, C]`, without padding.
-
-    Pillow resizes RGBA with premultiplied alpha, so that the colours of transparent pixels do not mix into others.
-    """
+    """Returns the used part of the image, resized, uint8 `[h, w]` or `[h, w, C]`, without padding."""
     left, top, width, height = fit.box
     box = (left, top, left + width, top + height)
+    # Pillow premultiplies alpha, so that the colours of transparent pixels do not mix into others.
     return np.array(image.resize(fit.inner[2:], Image.Resampling.LANCZOS, box=box))
 
 
