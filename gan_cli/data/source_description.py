@@ -57,11 +57,7 @@ def source_line(
     if layout.mixed:
         parts.append("images both loose and in sub-folders: no classes")
     parts += _changes(good, target)
-    values = [outcome.values for outcome in good if outcome.values is not None]
-    eight = len(good) - sum(each.kind != value_ranges.EIGHT_BITS for each in values)
-    parts += value_ranges.describe_values(values, configured, target.value_range, eight)
-    if clipped := sum(outcome.cut_off for outcome in good):
-        parts.append(f"{clipped:,} with values outside that range, clipped")
+    parts += _scaling(good, target, configured)
     parts.append(listing.describe_others(less=layout.inside in listing.possible_tables))
     parts.append(own_outputs.describe_outputs(listing.own))
     if len(good) < len(files):
@@ -96,6 +92,15 @@ def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
         "enlarged": f"smaller than {height} x {width}, enlarged",
     }
     return [f"{count:,} {texts[change]}" for change, count in _count_changes(good).items() if count]
+
+
+def _scaling(good: Sequence[ImageOutcome], target: TargetFormat, configured: ValueRange) -> list[str]:
+    """Describes how values were scaled to 8 bits, and how many images have values outside of that range."""
+    values = [outcome.values for outcome in good if outcome.values is not None]
+    eight = len(good) - sum(each.kind != value_ranges.EIGHT_BITS for each in values)
+    clipped = sum(outcome.cut_off for outcome in good)
+    texts = value_ranges.describe_values(values, configured, target.value_range, eight)
+    return [*texts, f"{clipped:,} with values outside that range, clipped"] if clipped else texts
 
 
 def _count_changes(good: Sequence[ImageOutcome]) -> dict[str, int]:

@@ -14,7 +14,6 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -115,7 +114,7 @@ def _unpacked(path: str) -> IO[bytes]:
         return whole
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_tar(path: str, shown: str) -> Iterator[Reader]:
     """Yields the reader of a tar. Raises UsageError if the tar is damaged, and StorageError if it cannot be read."""
     try:

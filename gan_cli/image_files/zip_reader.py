@@ -8,7 +8,6 @@ import re
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -63,7 +62,7 @@ class ZipReader:
         with self._readable():
             return self._cache.image(file.location, member.file_size, lambda: self._archive.open(member))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
         """While entered, turns errors of reading into BadImageError, or into StorageError if the disk fails."""
         try:
@@ -91,7 +90,7 @@ class NpzMember(NamedTuple):
     name: str
     size: int
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """Opens the array. Raises BadImageError if the npz is damaged."""
         try:
@@ -133,7 +132,7 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
     return None if stored else "packed in an unusual way, zip it again"
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_zip(path: str, shown: str) -> Iterator[Reader]:
     """Yields the reader of a zip or npz. Raises UsageError if it is damaged, and StorageError if it cannot be read."""
     try:

@@ -141,14 +141,11 @@ def _usable(found: Sequence[_Column], shown: str, how: LabelOptions, remarks: li
     unusable column is an error.
     """
     strict = how.columns is not None or how.version == FIRST_VERSION
-    usable: list[_Column] = []
-    for column in found:
-        if not (unusable := _unusable(column)):
-            usable.append(column)
-        elif strict or len(found) == 1:
-            raise UsageError(f"{shown}: {unusable}")
-        else:
-            remarks.append(f"{unusable}: left out")
+    usable = [column for column in found if not _unusable(column)]
+    for problem in filter(None, map(_unusable, found)):
+        if strict or len(found) == 1:
+            raise UsageError(f"{shown}: {problem}")
+        remarks.append(f"{problem}: left out")
     ids = [column.name for column in usable if len(column.counts) == len(column.cells) > MANY]
     if not strict and len(ids) < len(usable):
         remarks += [f"{name} left out, it differs for each image" for name in ids]

@@ -17,7 +17,7 @@ import pydantic.dataclasses
 import torch
 from torch import Tensor
 
-from gan_cli.data.decoding.resize import crop_and_resize_batch
+from gan_cli.data.decoding.resize import CHUNK, crop_and_resize_batch
 from gan_cli.errors import StorageError, UsageError, count_noun
 from gan_cli.storage.archive_errors import reading
 from gan_cli.storage.download import MOST_BYTES, DownloadError, download, download_from_drive
@@ -182,8 +182,8 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
     return found
 
 
-def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """Crops and resizes `count` images, given in chunks uint8 `[n, channels, h, w]` of which one is in memory."""
+def fit_images(arrays: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Crops and resizes `count` images, given in arrays uint8 `[n, channels, h, w]` of which one is in memory."""
     try:
         samples, filled = torch.empty(count, channels, *size, dtype=torch.uint8), 0
     except RuntimeError:
@@ -192,8 +192,9 @@ def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], 
             f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
             f" {count * channels * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None
-    for chunk in chunks:
-        images = torch.from_numpy(np.ascontiguousarray(chunk))
-        samples[filled : filled + len(chunk)] = crop_and_resize_batch(images, size)
-        filled += len(chunk)
+    for array in arrays:
+        for start in range(0, len(array), CHUNK):
+            images = torch.from_numpy(np.ascontiguousarray(array[start : start + CHUNK]))
+            samples[filled : filled + len(images)] = crop_and_resize_batch(images, size)
+            filled += len(images)
     return samples

@@ -23,7 +23,6 @@ from gan_cli.data.datasets.downloaded_archives import (
 )
 from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.datasets.torchvision_sets import TABLE, Found, TorchvisionSet
-from gan_cli.data.decoding.resize import CHUNK
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.extras import require_extra
@@ -122,9 +121,8 @@ def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], 
     """Returns the data set of an array of images, which are cropped and resized to `size`."""
     images, count = found.images, len(found.images)
     images = images[:, None] if images.ndim == 3 else images
-    chunks = (images[start : start + CHUNK] for start in range(0, count, CHUNK))
     return Dataset(
-        samples=fit_images(chunks, count, size, images.shape[1]),
+        samples=fit_images([images], count, size, images.shape[1]),
         labels=torch.from_numpy(np.asarray(found.labels, dtype=np.int64)),
         classes=tuple(found.classes),
         source=source_text(title, split, count, origin),
