@@ -139,7 +139,7 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
 
 
 def _column(classes: Sequence[str], name: str) -> int:
-    """Returns the number of the class `name`, or of `colour=red` for `red`. Raises UsageError without just one."""
+    """Returns the number of the class `name`, or of `colour=red` for `red`. UsageError if none or several fit."""
     if name in classes:
         return list(classes).index(name)
     alike = [index for index, known in enumerate(classes) if known.casefold() == name.casefold()]

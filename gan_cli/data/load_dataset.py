@@ -71,7 +71,7 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device, offset
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """Returns the config, if it is conditional with the classes of the data. Raises UsageError if they do not fit."""
+    """Returns the config, with the classes of the data if it is conditional. Raises UsageError if they do not fit."""
     typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
         return config

@@ -142,7 +142,7 @@ class ImageReader:
         return self._only is None and how.table is not None and how.table not in LABEL_KEYWORDS
 
     def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
-        """Returns the layout of each path that has the split, which is at least one and, of the split `train`, each."""
+        """Returns the layout of each path with the split. Raises UsageError if none has it or, for `train`, not all."""
         found, refused = {}, None
         for path, reader in self._readers.items():
             try:
@@ -210,7 +210,7 @@ def _below(path: str, file: ListedFile) -> ListedFile:
 
 
 def _united(layouts: dict[str, Layout]) -> Layout:
-    """Returns one layout of all images, whose parts begin with the typed path. UsageError if attributes differ."""
+    """Returns one layout of all images, with the typed paths in front. Raises UsageError if attributes differ."""
     files = [_below(path, file) for path, layout in layouts.items() for file in layout.files]
     own_class = {path: one_line(stem_of_path(path)) for path, layout in layouts.items() if layout.labels is None}
     rows = [row for path, layout in layouts.items() for row in _values(layout, own_class.get(path))]

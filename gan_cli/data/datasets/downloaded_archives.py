@@ -159,7 +159,7 @@ def _read_file(path: Path, read: Callable[[ArchiveMember], T]) -> T:
 
 
 def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[ArchiveMember], T]]) -> dict[str, T]:
-    """Reads each named member of `folder` with its reader, without extracting it. Raises UsageError without one."""
+    """Reads each named member of `folder` by its reader, without extraction. Raises UsageError if one is missing."""
     found: dict[str, T] = {}
     try:
         with gzip.open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=BUFFER) as tar:
