@@ -19,9 +19,8 @@ class ClassGroups:
     """Sample indices by class: an int64 tensor for each class with samples. Samples of unknown class form one, too."""
 
     members: tuple[Tensor, ...]
-    _orders: dict[str, tuple[int, int, Tensor]] = field(
-        default_factory=dict, compare=False, repr=False
-    )  # by purpose: seed, round number and permutation
+    # By purpose: seed, round number and permutation.
+    _orders: dict[str, tuple[int, int, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def per_epoch(self) -> int:
@@ -64,11 +63,10 @@ def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups
     if labels is None or not classes:
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
     if labels.ndim > 1:
-        raise UsageError(
-            "dataset.balance=true: these images have several attributes; choose one by dataset.labels_columns=[...]"
-        )
+        advice = "choose one by dataset.labels_columns=[...]"
+        raise UsageError(f"dataset.balance=true: these images have several attributes; {advice}")
     found = [(labels == number).nonzero().flatten() for number in range(-1, len(classes))]
-    return ClassGroups(tuple(members for members in found if len(members)))
+    return ClassGroups(tuple(filter(len, found)))
 
 
 def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
@@ -83,14 +81,12 @@ def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: b
     if not counts.any():
         return None
     rarest, largest = int(counts.masked_fill(counts == 0, len(labels) + 1).argmin()), int(counts.argmax())
-    rare, common = (f"{one_line(classes[number], 40)} {counts[number]:,}" for number in (rarest, largest))
+    sizes = ", ".join(f"{one_line(classes[number], 40)} {counts[number]:,}" for number in (rarest, largest))
     times = int(counts[largest]) / int(counts[rarest])
     if balance:
         frequency = f"a sample of the rarest {format_number(times, 3)} times as often as one of the largest"
-        return f"balance: each class is drawn equally often, {frequency} ({rare}, {common})"
+        return f"balance: each class is drawn equally often, {frequency} ({sizes})"
     if conditional and times >= UNEQUAL:
-        return (
-            f"warning: classes are very unequal ({rare}, {common}): the rare ones are seldom seen;"
-            " dataset.balance=true draws each equally often"
-        )
+        advice = "dataset.balance=true draws each equally often"
+        return f"warning: classes are very unequal ({sizes}): the rare ones are seldom seen; {advice}"
     return None

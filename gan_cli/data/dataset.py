@@ -31,29 +31,19 @@ SEEDS = {"train": 0, "test": 1}  # seed of the synthetic data of each split; it 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images or points of a data set, with their labels and origin.
+    """The images or points of a data set, with their labels and origin."""
 
-    `samples` are images uint8 `[N, C, H, W]` or points float32 `[N, D]`. `labels` are class numbers int64 `[N]`, or
-    int64 `[N, attributes]` if there are several attributes; -1 means unknown. `classes` are the names of the classes.
-    `source` says in words where the data came from, and is recorded with the run. `complete` is False if the data are a
-    small replacement for the real data set. `notes` are lines that are printed at the start of a run. `digest` is the
-    fingerprint if it is already known. `changes` records what was done to the images. `value_range` is the range by
-    which images of more than 8 bits were scaled, or None if there are no such images. `mapped` is the memory-mapped
-    cache file that holds the samples, if any. `sources` are the aligned source images of the samples, for translation:
-    uint8 `[N, C, H, W]`.
-    """
-
-    samples: Tensor
-    source: str
-    labels: Tensor | None = None
+    samples: Tensor  # images uint8 `[N, C, H, W]` or points float32 `[N, D]`
+    source: str  # says in words where the data came from; it is recorded with the run
+    labels: Tensor | None = None  # class numbers int64 `[N]` or, of several attributes, `[N, attributes]`; -1: unknown
     classes: tuple[str, ...] = ()
-    complete: bool = True
-    notes: tuple[str, ...] = ()
-    digest: str | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    value_range: str | tuple[float, float] | None = None
-    mapped: mmap.mmap | None = None
-    sources: Tensor | None = None
+    sources: Tensor | None = None  # the aligned source image of each sample, uint8 `[N, C, H, W]`, for translation
+    complete: bool = True  # False if the data are a small replacement for the real data set
+    notes: tuple[str, ...] = ()  # lines that are printed at the start of a run
+    digest: str | None = None  # the fingerprint if it is already known
+    changes: Mapping[str, Any] = field(default_factory=dict)  # record of what was done to the images
+    value_range: str | tuple[float, float] | None = None  # by which images of more than 8 bits, if any, were scaled
+    mapped: mmap.mmap | None = None  # the memory-mapped cache file that holds the samples, if any
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import PIL
@@ -21,7 +23,8 @@ from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import conversion_record, describe_unusable, source_line
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.image_files.folder_reader import path_signature
-from gan_cli.image_files.listing import BadImageError, ImageSource, ListedFile
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ImageSource, ListedFile
 from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import adjacent_tables
@@ -54,13 +57,11 @@ def build_folder(
     follow_links: bool = True,
     max_pixels: int = MAX_PIXELS_BEFORE,
 ) -> Dataset:
-    """Returns the selected images at `path` as uint8 `[N, image_channels, H, W]`, with their labels.
+    """Returns the selected images at `path` as uint8 `[N, image_channels, H, W]`, with labels of sub-folders or tables.
 
-    The labels are int64 `[N]`, or int64 `[N, attributes]` if there are several attributes. They are None if neither
-    sub-folders nor a table give classes. Decoded images are cached in the folder `cache`, unless `cache` is `none`.
-
-    Raises UsageError if the path, its folders, the table or an image cannot be used. If `on_bad` is `skip`, unusable
-    images are left out instead. Raises StorageError if reading fails.
+    Decoded images are cached in the folder `cache`, unless `cache` is `none`. Raises UsageError if the path, its
+    folders, the table or an image cannot be used; if `on_bad` is `skip`, unusable images are left out instead. Raises
+    StorageError if reading fails.
     """
     target = TargetFormat(
         image_size, image_channels, background, fit, value_range, bands, profiles, max_pixels=max_pixels
@@ -68,26 +69,15 @@ def build_folder(
     how = LabelOptions(labels, labels_file_column, labels_columns, labels_bins, labels_version)
     # With on_bad=error, `max_pixels` does not change which images are in the cache file.
     limit = () if on_bad == "error" or max_pixels == MAX_PIXELS_BEFORE else (max_pixels,)
-    entry = _cache_entry(path, follow_links, cache, how, target, on_bad, split, selection, *limit)
+    paths = [os.path.expanduser(each) for each in split_paths(path)]
+    tables = (table for each in paths for table in adjacent_tables(each, how.table))
+    settings = (how, target, on_bad, split, selection, *limit)
+    entry = cache_entry(cache, paths, tables, *settings, follow_links=follow_links)
     if (cached := find_cached(entry)) is not None:
         return cached
     with open_images(path, follow_links=follow_links) as reader:
-        layout, shown = reader.read_layout(how, split), reader.listing.shown
-        return decode_layout(
-            reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
-        )
-
-
-def _cache_entry(
-    path: Paths, follow_links: bool, cache: str, how: LabelOptions, *settings: object
-) -> CacheEntry | None:
-    """Returns the cache entry of these images; None if `cache` is `none` or if a path cannot be read."""
-    paths = [os.path.expanduser(each) for each in split_paths(path)]
-    try:
-        tables = dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))
-    except (OSError, ValueError):
-        return None
-    return cache_entry(cache, paths, tables, how, *settings, follow_links=follow_links)
+        check = partial(_check_bad, on_bad, reader.listing.shown)
+        return decode_layout(reader, reader.read_layout(how, split), entry, target, selection, check)
 
 
 def cache_entry(
@@ -97,7 +87,8 @@ def cache_entry(
     if cache == NO_CACHE:
         return None
     try:
-        content = " ".join(path_signature(each, follow_links=follow_links) for each in (*paths, *tables))
+        files = (*paths, *dict.fromkeys(tables))  # an iterator of tables may raise such errors
+        content = " ".join(path_signature(each, follow_links=follow_links) for each in files)
     except (OSError, ValueError):
         return None
     # The path as the user typed it is included, because it is part of `Dataset.source`.
@@ -124,8 +115,8 @@ def decode_layout(
     used = target
     try:
         while True:
-            with ImageStore(entry, len(files), target.shape) as store:
-                outcomes = decode_all(files, lambda file: _content(file, reader), used, store.add)
+            with contextlib.closing(ImageStore(entry, len(files), target.shape)) as store:
+                outcomes = decode_all(files, partial(_content, reader), used, store.add)
                 better = target_for_set(used, outcomes)
                 if better is None:
                     check(files, outcomes)
@@ -142,7 +133,13 @@ def decode_layout(
                     return store.finalize(selection.apply(dataset))
             used = better
     except MemoryError as error:
-        raise UsageError(_too_much(key, len(files), target, str(error) or "there is memory for")) from None
+        channels, height, width = target.shape
+        size = len(files) * channels * height * width / 1e9
+        raise UsageError(
+            f"{key}: {count_noun(len(files), 'image')} of {channels} channels, {height} x {width}, take {size:,.1f} GB,"
+            f" more than {str(error) or 'there is memory for'}; set dataset.limit or a smaller image_size, or store"
+            " them on disk by dataset.cache"
+        ) from None
 
 
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
@@ -153,28 +150,18 @@ def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOut
     return torch.tensor(layout.labels)[chosen][good]
 
 
-def _content(file: ListedFile, reader: ImageSource) -> Content:
+def _content(reader: ImageSource, file: ListedFile) -> Content:
     """Returns the bytes of an image, or one of an array. Raises BadImageError if the listing refused the file."""
     if file.bad is not None:
         raise BadImageError(file.bad)
     return reader.read_image(file)
 
 
-def _too_much(key: str, count: int, target: TargetFormat, most: str) -> str:
-    """Returns the message for images that do not fit into memory. `most` says in words how much fits."""
-    channels, height, width = target.shape
-    size = count * channels * height * width / 1e9
-    return (
-        f"{key}: {count_noun(count, 'image')} of {channels} channels, {height} x {width}, take {size:,.1f} GB, more"
-        f" than {most}; set dataset.limit or a smaller image_size, or store them on disk by dataset.cache"
-    )
-
-
-def _check_bad(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], on_bad: str, shown: str) -> None:
+def _check_bad(on_bad: str, shown: str, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
     """Raises UsageError if images are unusable, unless `on_bad` is `skip` and some images are usable."""
     bad = sum(outcome.bad is not None for outcome in outcomes)
     if not bad or (on_bad == "skip" and bad < len(files)):
         return
-    many = f"{bad:,} of {count_noun(len(files), 'image')} cannot be used"
+    many, named = count_noun(len(files), "image"), describe_unusable(files, outcomes, 3)
     remedy = "repair or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
-    raise UsageError(f"dataset.path={shown}: {many}: {describe_unusable(files, outcomes, 3)}; {remedy}")
+    raise UsageError(f"dataset.path={shown}: {bad:,} of {many} cannot be used: {named}; {remedy}")

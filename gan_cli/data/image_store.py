@@ -10,18 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_cli.data import mapped_file
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.mapped_file import (
-    CacheEntry,
-    PartialFile,
-    create_partial_file,
-    finish_file,
-    load_entry,
-    map_file,
-    mapped_tensor,
-    remove_outdated,
-    write_at,
-)
+from gan_cli.data.mapped_file import CacheEntry, PartialFile
 from gan_cli.errors import one_line
 
 MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
@@ -30,7 +21,7 @@ MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and 
 
 def find_cached(entry: CacheEntry | None) -> Dataset | None:
     """Returns the cached data set with a note, or None if the cache file is missing or damaged."""
-    if entry is None or (dataset := load_entry(entry)) is None:
+    if entry is None or (dataset := mapped_file.load_entry(entry)) is None:
         return None
     return dataclasses.replace(dataset, notes=(_cache_note(dataset, "from", entry),))
 
@@ -39,37 +30,30 @@ class ImageStore:
     """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
     The images are held in memory if `entry` is None or if the data set is small. If the cache file cannot be written,
-    the images move to memory and a warning says why. Use the store in a `with` block, which removes an unfinished cache
-    file at its end. Raises MemoryError if the images do not fit into memory.
+    the images move to memory and a warning says why. Raises MemoryError if the images do not fit into memory.
     """
 
     def __init__(self, entry: CacheEntry | None, count: int, shape: tuple[int, ...]) -> None:
         self._room, self._shape, self._each, self._count = count, shape, math.prod(shape), 0
         self._entry = entry if count * self._each >= MIN_CACHE_BYTES else None
-        self._warning: str | None = None
+        self._note: str | None = None  # for the user
         self._part: PartialFile | None = None
         self._memory: Tensor | None = None
-        if self._entry is None:
-            self._hold_in_memory()
-            return
         try:
-            self._part = create_partial_file(self._entry.folder, count * self._each)
+            if self._entry is None:
+                self._hold_in_memory()
+            else:
+                self._part = mapped_file.create_partial_file(self._entry.folder, count * self._each)
         except OSError as error:
             self._give_up(error)
 
-    def __enter__(self) -> ImageStore:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._drop_part()
-
     def add(self, images: np.ndarray) -> None:
         """Adds images uint8 `[n, C, H, W]`."""
-        if len(images) == 0:  # none of a block could be read
-            return
-        if self._part is not None:
+        if self._part is not None and len(images):  # 0: none of a block could be read
             try:
-                write_at(self._part.fd, np.ascontiguousarray(images).data.cast("B"), self._count * self._each)
+                mapped_file.write_at(
+                    self._part.fd, np.ascontiguousarray(images).data.cast("B"), self._count * self._each
+                )
             except OSError as error:
                 self._give_up(error)
         if self._memory is not None:
@@ -80,7 +64,9 @@ class ImageStore:
         """Returns all images added so far, uint8 `[N, C, H, W]` with N >= 1. Images in a cache file are read-only."""
         if self._part is not None:
             try:
-                return mapped_tensor(map_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
+                return mapped_file.mapped_tensor(
+                    mapped_file.map_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape)
+                )
             except OSError as error:
                 self._give_up(error)
         assert self._memory is not None
@@ -88,27 +74,28 @@ class ImageStore:
 
     def finalize(self, dataset: Dataset) -> Dataset:
         """Completes the cache file, if any. Returns the data set, with a note if it was cached or could not be."""
-        note = self._warning
         if self._part is not None and self._entry is not None:
             try:
-                finish_file(self._part, self._entry.path, dataset)
-                dataset = dataclasses.replace(dataset, mapped=map_file(self._part.fd))
-                note = _cache_note(dataset, "written to", self._entry)
-                remove_outdated(self._entry)
+                mapped_file.finish_file(self._part, self._entry.path, dataset)
+                dataset = dataclasses.replace(dataset, mapped=mapped_file.map_file(self._part.fd))
+                self._note = _cache_note(dataset, "written to", self._entry)
+                mapped_file.remove_outdated(self._entry)
             except OSError as error:  # the mapped images stay usable in this run
-                note = _cache_warning(self._entry, error, "they will be decoded again next time")
-        notes = dataset.notes if note is None else (*dataset.notes, note)
-        return dataclasses.replace(dataset, notes=notes, digest=dataset.fingerprint if self._part else dataset.digest)
+                self._note = _cache_warning(self._entry, error, "they will be decoded again next time")
+            dataset = dataclasses.replace(dataset, digest=dataset.fingerprint)
+        return dataclasses.replace(dataset, notes=(*dataset.notes, self._note)) if self._note else dataset
 
     def _give_up(self, error: OSError) -> None:
         """Moves the images from the cache file to memory, and keeps a warning that says why."""
         assert self._entry is not None
-        self._warning = _cache_warning(self._entry, error, "they are held in memory")
+        self._note = _cache_warning(self._entry, error, "they are held in memory")
         self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
         if self._part is not None and self._memory is not None and self._count:
             so_far = (self._count, *self._shape)
-            self._memory[: self._count] = mapped_tensor(map_file(self._part.fd), torch.uint8, 0, so_far)
-        self._drop_part()
+            self._memory[: self._count] = mapped_file.mapped_tensor(
+                mapped_file.map_file(self._part.fd), torch.uint8, 0, so_far
+            )
+        self.close()
 
     def _hold_in_memory(self, why: str = "") -> None:
         """Allocates memory for all images. Raises MemoryError, whose text ends with `why`, if they do not fit."""
@@ -119,14 +106,12 @@ class ImageStore:
         except RuntimeError:
             raise MemoryError(f"there is memory for{why}") from None
 
-    def _drop_part(self) -> None:
+    def close(self) -> None:
+        """Removes the cache file, unless it was completed."""
         if self._part is not None:
             os.close(self._part.fd)
-            self._part.path.unlink(missing_ok=True)  # a completed file was already renamed
+            self._part.path.unlink(missing_ok=True)  # a completed file was renamed
             self._part = None
-
-
-# --- texts -------------------------------------------------------------------------------------------------------
 
 
 def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
@@ -136,5 +121,5 @@ def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
 
 
 def _cache_warning(entry: CacheEntry, error: OSError, instead: str) -> str:
-    why = error.strerror or str(error)
+    why = error.strerror or error
     return f"warning: dataset.cache={one_line(entry.folder)}: images cannot be cached there ({why}), {instead}"

@@ -29,11 +29,9 @@ class Attribute(NamedTuple):
 
     @property
     def columns(self) -> slice:
-        """The columns of this attribute, as a slice."""
         return slice(self.first, self.first + self.size)
 
     def has(self, column: int) -> bool:
-        """Returns whether the column belongs to this attribute."""
         return self.first <= column < self.first + self.size
 
 
@@ -46,9 +44,8 @@ class RequestedCondition(NamedTuple):
 
 def attributes_of(classes: Sequence[str]) -> list[Attribute]:
     """Returns the attributes in their order, found from class names such as `cat` or `colour=red`."""
-    names = [name.rpartition("=")[0] if "=" in name else "" for name in classes]
     attributes, first = [], 0
-    for name, group in itertools.groupby(names):
+    for name, group in itertools.groupby(known.rpartition("=")[0] for known in classes):
         count = len(list(group))
         attributes.append(Attribute(name, first, count))
         first += count
@@ -64,10 +61,7 @@ def encode_labels(labels: Tensor, size: int) -> Tensor:
 
 
 def encode_requested(classes: Sequence[str], rows: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
-    """Returns the labels of `rows`, float32 `[len(rows), K]`. `seeds` holds one seed for each row.
-
-    If a row requests no value of an attribute, the value is drawn at random from the seed of that row.
-    """
+    """Returns the labels of `rows`, float32 `[N, K]`. The seed of a row draws what it does not request."""
     attributes = attributes_of(classes)
     labels = torch.empty(len(rows), len(attributes), dtype=torch.int64)
     for index, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
@@ -84,10 +78,7 @@ def all_classes_requested(classes: Sequence[str], most: int | None = None) -> li
 
 
 def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[RequestedCondition]:
-    """Returns `count` rows, among which each row of `rows` occurs about equally often. Equal rows are adjacent.
-
-    Returns an empty list if `rows` is empty.
-    """
+    """Returns `count` rows, among which each row of `rows`, if any, occurs about equally often, one after the other."""
     return [rows[index * len(rows) // count] for index in range(count)] if rows else []
 
 
@@ -97,15 +88,12 @@ def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None
     return encode_requested(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
 
 
-# --- parsing -----------------------------------------------------------------------------------------------------
-
-
 def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]:
     """Returns the requested conditions of the option `label=`.
 
     `cat` requests one condition and `cat,dog` requests two. `red,small` requests one condition if `red` and `small` are
-    values of different attributes. A name may contain commas and may be quoted. Raises UsageError if a name is not a
-    class, if a name is a value of several attributes, or if a class is named twice.
+    values of different attributes. A name may contain commas and may be quoted. Raises UsageError if a name is no
+    class, is a value of several attributes, or is repeated.
     """
     names = [label] if label in classes else _names_in(classes, label)
     return _rows(classes, [_column(classes, name) for name in names], f"label={one_line(label, 60)}")
@@ -129,39 +117,29 @@ def _unquoted(text: str) -> str:
 
 
 def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[RequestedCondition]:
-    """Returns the requested conditions of `label_index=`, a list of class numbers from 0.
-
-    Raises UsageError if the list is empty, if a number is out of range, or if a number is repeated.
-    """
+    """Returns the requested conditions of `label_index=`, a list of class numbers from 0. Else raises UsageError."""
     if not numbers:
         raise UsageError("label_index=[]: name at least one class, or leave it out")
     for number in numbers:
         if not 0 <= number < len(classes):
-            raise UsageError(
-                f"label_index={number}: expected 0 to {len(classes) - 1}, a class of this checkpoint, {_some(classes)}"
-            )
+            expected = f"expected 0 to {len(classes) - 1}, a class of this checkpoint"
+            raise UsageError(f"label_index={number}: {expected}, {_some(classes)}")
     return _rows(classes, list(numbers), "label_index")
 
 
 def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[RequestedCondition]:
-    """Returns every combination of the requested columns, with one column for each attribute that has some.
-
-    Raises UsageError if a column is repeated or if there are more than MOST_ROWS combinations.
-    """
+    """Returns every combination of the requested columns, with one column for each attribute that has some."""
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
-    rows = list(itertools.product(*[requested for requested in by_attribute if requested]))
+    rows = list(itertools.product(*filter(None, by_attribute)))
     if len(rows) > MOST_ROWS:
         raise UsageError(f"{typed}: {count_noun(len(rows), 'combination')}, at most {MOST_ROWS:,}")
     return [RequestedCondition(",".join(classes[column] for column in row), row) for row in rows]
 
 
 def _column(classes: Sequence[str], name: str) -> int:
-    """Returns the number of the class `name`, which may also be a value such as `red`, for the class `colour=red`.
-
-    Case matters only if several classes differ by it alone. Raises UsageError if there is no such class or several.
-    """
+    """Returns the number of the class `name`, or of `colour=red` for `red`. UsageError if none or several fit."""
     if name in classes:
         return list(classes).index(name)
     alike = [index for index, known in enumerate(classes) if known.casefold() == name.casefold()]
@@ -171,36 +149,32 @@ def _column(classes: Sequence[str], name: str) -> int:
     if len(values) == 1:
         return values[0]
     if values:
-        raise UsageError(
-            f"label={name}: could be {' or '.join(classes[index] for index in values)}, write the full name"
-        )
-    raise UsageError(
-        f"label={one_line(name, 60)}: no class of this checkpoint, {_some(classes)}{_nearest(name, classes)}"
-    )
+        possible = " or ".join(classes[index] for index in values)
+        raise UsageError(f"label={name}: could be {possible}, write the full name")
+    similar = _nearest(name, classes)
+    raise UsageError(f"label={one_line(name, 60)}: no class of this checkpoint, {_some(classes)}{similar}")
 
 
 def _nearest(name: str, classes: Sequence[str]) -> str:
-    """Returns a suggestion such as ` (did you mean 'x'?)`.
+    """Returns a suggestion such as ` (did you mean 'x'?)`, or an empty text if no class is similar to `name`.
 
-    For a number, this is the class whose number, or range such as `18..24`, is nearest. For other text, it is the class
-    with the most similar name, or an empty text if no name is similar.
+    For a number, this is the class whose number, or range such as `18..24`, is nearest.
     """
-    number, ends = _number(name), {}
+    number, distances = _number(name), {}
     for known in classes:
-        numbers = [_number(part) for part in known.rpartition("=")[2].split("..")]
-        if number is not None and len(numbers) < 3 and None not in numbers:
-            ends[known] = max(numbers[0] - number, number - numbers[-1], 0.0)  # type: ignore[operator]
-    nearest = min(ends, key=ends.__getitem__, default=None)
+        ends = [_number(part) for part in known.rpartition("=")[2].split("..")]
+        if math.isfinite(number) and len(ends) < 3 and all(map(math.isfinite, ends)):
+            distances[known] = max(ends[0] - number, number - ends[-1], 0.0)
+    nearest = min(distances, key=distances.__getitem__, default=None)
     return did_you_mean(name, classes) if nearest is None else suggestion(nearest)
 
 
-def _number(text: str) -> float | None:
-    """Returns the finite number in `text`, with a decimal point or comma. Returns None for other text."""
+def _number(text: str) -> float:
+    """Returns the number in `text`, with a decimal point or comma, or NaN for other text."""
     try:
-        number = float(text.replace(",", "."))
+        return float(text.replace(",", "."))
     except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        return math.nan
 
 
 def _some(classes: Sequence[str]) -> str:

@@ -29,12 +29,6 @@ from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.tasks.tasks import task_of
 
-
-def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
-    """Returns a function that calls `build` without `image_size`, because points have no image size."""
-    return lambda image_size, **settings: build(**settings)
-
-
 BUILDERS: dict[str, Callable[..., Dataset]] = {
     **{name: partial(load_digits, source) for name, source in SOURCES.items()},
     "emnist": lambda subset, **settings: load_digits(emnist(subset), **settings),
@@ -46,9 +40,9 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "lsun": load_lsun,
     "folder": build_folder,
     "shapes": build_shapes,
-    "ring": _drawn(build_ring),
-    "grid": _drawn(build_grid),
-    "swiss_roll": _drawn(build_swiss_roll),
+    "ring": build_ring,
+    "grid": build_grid,
+    "swiss_roll": build_swiss_roll,
     **{name: partial(load_torchvision_set, name) for name in TABLE},
 }
 MOST_CLASSES = 5000
@@ -94,10 +88,7 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device, offset
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """Returns the config of a conditional run with the class names of the data set, other configs unchanged.
-
-    Raises UsageError without classes, with too many, with a plain class that contains `=`, or if others are recorded.
-    """
+    """Returns the config, with the classes of the data if it is conditional. Raises UsageError if they do not fit."""
     typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
         return config
@@ -111,9 +102,8 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         raise UsageError(f"{typed}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
     if config.classes not in ((), dataset.classes):
         given, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
-        raise UsageError(
-            f"conditioning.classes={given} are recorded from the data, not to be set: the data have {have}"
-        )
+        why = "are recorded from the data, not to be set"
+        raise UsageError(f"conditioning.classes={given} {why}: the data have {have}")
     return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
 
 

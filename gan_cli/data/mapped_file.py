@@ -1,8 +1,7 @@
-"""The cache file of decoded images, which runs memory-map.
+"""The cache file of decoded images, which runs memory-map, so that runs on the same images share the memory.
 
-A memory-mapped file needs no memory of the run itself: the operating system loads the pages that batches need, and all
-runs on the same images share these pages. The file holds, in this order: the pixels, the labels, a JSON text that
-describes the pixels and labels (the card), and a trailer of fixed length, which gives the length of the card.
+The file holds, in this order: the pixels, the labels, a JSON text that describes the pixels and labels (the card), and
+a trailer of fixed length, which gives the length of the card.
 """
 
 from __future__ import annotations
@@ -42,15 +41,11 @@ SUFFIX, PART = ".pictures", ".pictures-part-"
 
 
 class CacheEntry(NamedTuple):
-    """The path of a cache file, which need not exist.
-
-    `settings_hash` is the hash of the data paths and the settings. `content_hash` is the hash of the state of the files
-    at these paths. A cache file with the same `settings_hash` but another `content_hash` is outdated.
-    """
+    """The path of a cache file. One of the same `settings_hash` but another `content_hash` is outdated."""
 
     folder: Path
-    settings_hash: str
-    content_hash: str
+    settings_hash: str  # of the data paths and the settings
+    content_hash: str  # of the state of the files at these paths
 
     @property
     def path(self) -> Path:
@@ -81,11 +76,9 @@ def load_entry(entry: CacheEntry) -> Dataset | None:
                 return None
             mapped = map_file(file.fileno())
         dataset, checksum = _read_card(mapped)
-        if _checksum(dataset.samples) != checksum:
-            return None
+        return dataset if _checksum(dataset.samples) == checksum else None
     except (OSError, ValueError, RuntimeError, struct.error):
         return None  # missing or damaged: the caller builds it again
-    return dataset
 
 
 def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
@@ -119,9 +112,6 @@ def _is_own(status: os.stat_result) -> bool:
     return not hasattr(os, "geteuid") or (status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022)
 
 
-# --- writing -----------------------------------------------------------------------------------------------------
-
-
 class PartialFile(NamedTuple):
     """A cache file that is being written. The writer holds a lock on the file until it closes `fd` or ends."""
 
@@ -148,11 +138,10 @@ def create_partial_file(folder: Path, size: int) -> PartialFile:
 
 
 def _reserve(fd: int, size: int) -> None:
-    """Reserves `size` bytes if the file system supports this. Raises OSError if the disk is full."""
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # not supported here
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # not supported by the file system
             raise
 
 
@@ -201,9 +190,6 @@ def _remove_abandoned(folder: Path) -> None:
         with contextlib.suppress(OSError), open(path, "rb") as file:
             lock_file(file)
             path.unlink()
-
-
-# --- bytes -------------------------------------------------------------------------------------------------------
 
 
 def _aligned(size: int) -> int:

@@ -19,21 +19,13 @@ SEED = 0  # seed of the random subset; it does not depend on the seed of a run
 
 @dataclass(frozen=True)
 class Selection:
-    """Says which samples of a data set are used.
+    """Says which samples of a data set are used."""
 
-    `classes` are the names of the selected classes, in the order of the new class numbers; None selects all classes.
-    `limit` is the number of samples that are drawn at random; None keeps all samples.
-    """
-
-    classes: tuple[str, ...] | None = None
-    limit: int | None = None
+    classes: tuple[str, ...] | None = None  # names of the selected classes, in the order of the new numbers; None: all
+    limit: int | None = None  # number of samples that are drawn at random; None: all
 
     def indices(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
-        """Returns the sorted indices of the selected samples among `count` samples.
-
-        `labels` are the class numbers of the samples, `names` the names of the classes. Raises UsageError if a selected
-        class is not in `names`.
-        """
+        """Returns the sorted indices of the selected samples. Raises UsageError if a class is not in `names`."""
         selected = torch.arange(count)
         if self.classes is not None:
             wanted = torch.tensor(class_indices(self.classes, labels, names))
@@ -48,16 +40,12 @@ class Selection:
         selected = self.indices(dataset.labels, dataset.classes, len(dataset))
         if len(selected) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
-        labels, classes = dataset.labels, dataset.classes
-        # Samples may be mapped from a file larger than the memory, so they are copied only if needed.
-        samples = dataset.samples if len(selected) == len(dataset) else dataset.samples[selected]
-        if labels is not None:
-            labels = labels[selected]
+        samples, labels, classes, source = dataset.samples, dataset.labels, dataset.classes, dataset.source
+        if len(selected) < len(dataset):  # a copy, else samples stay mapped from a file that may exceed the memory
+            samples, labels = samples[selected], None if labels is None else labels[selected]
+            source += f"; {len(selected):,} of {len(dataset):,} kept"
         if self.classes is not None and labels is not None:
             renumbered = torch.full((len(classes),), -1)
             renumbered[class_indices(self.classes, labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
-        source = dataset.source
-        if len(selected) < len(dataset):
-            source += f"; {len(selected):,} of {len(dataset):,} kept"
         return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)

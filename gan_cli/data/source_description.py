@@ -44,34 +44,29 @@ def source_line(
         text += f" with {layout.summary}"
     elif labels is not None:
         text += f" in {_class_counts(layout.classes, labels, chosen)}"
-    parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
-    parts += listing.describe_skipped()
-    if listing.arrays:
-        parts.append(first_few(listing.arrays, 2))
+    parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}", *listing.describe_skipped()]
+    parts.append(first_few(listing.arrays, 2))
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} selected")
-    if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
-        parts.append("each image is its own class")
-    if labels is not None and labels.ndim == 1 and not layout.summary and len(files) == len(layout.files):
-        parts += _classes_without_images(layout, listing, labels)
+    if labels is not None and not layout.summary:
+        if len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
+            parts.append("each image is its own class")
+        if labels.ndim == 1 and len(files) == len(layout.files):
+            parts += _classes_without_images(layout, listing, labels)
     parts += layout.remarks
     if layout.mixed:
         parts.append("images both loose and in sub-folders: no classes")
     parts += _changes(good, target)
-    values = [outcome.values for outcome in good if outcome.values is not None]
-    eight = sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
-    parts += value_ranges.describe_values(values, configured, target.value_range, eight)
-    if any(outcome.cut_off for outcome in good):
-        parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
-    others = listing.describe_others(less=layout.inside in listing.possible_tables)
-    parts += filter(None, (others, own_outputs.describe_outputs(listing.own)))
+    parts += _scaling(good, target, configured)
+    parts.append(listing.describe_others(less=layout.inside in listing.possible_tables))
+    parts.append(own_outputs.describe_outputs(listing.own))
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {describe_unusable(files, outcomes, 5)}")
-    return "; ".join(parts)
+    return "; ".join(filter(None, parts))
 
 
 def _classes_without_images(layout: Layout, listing: Listing, labels: Tensor) -> list[str]:
-    """Returns a text that names the sub-folders, beside those that are classes, in which no image can be used."""
+    """Returns a text that names the sub-folders in which no image can be used, if there are any."""
     depth = len(layout.base) + 1
     empty = {folder[-1] for folder in listing.folders if len(folder) == depth and folder[:-1] == layout.base}
     empty -= {own.parts[depth - 1] for own in listing.own if len(own.parts) >= depth}
@@ -96,8 +91,16 @@ def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
         "fitted": _describe_fit(good, target),
         "enlarged": f"smaller than {height} x {width}, enlarged",
     }
-    counts = _count_changes(good)
-    return [f"{counts[change]:,} {text}" for change, text in texts.items() if counts[change]]
+    return [f"{count:,} {texts[change]}" for change, count in _count_changes(good).items() if count]
+
+
+def _scaling(good: Sequence[ImageOutcome], target: TargetFormat, configured: ValueRange) -> list[str]:
+    """Describes how values were scaled to 8 bits, and how many images have values outside of that range."""
+    values = [outcome.values for outcome in good if outcome.values is not None]
+    eight = len(good) - sum(each.kind != value_ranges.EIGHT_BITS for each in values)
+    clipped = sum(outcome.cut_off for outcome in good)
+    texts = value_ranges.describe_values(values, configured, target.value_range, eight)
+    return [*texts, f"{clipped:,} with values outside that range, clipped"] if clipped else texts
 
 
 def _count_changes(good: Sequence[ImageOutcome]) -> dict[str, int]:
@@ -118,8 +121,7 @@ def describe_fit(native: tuple[int, int], size: tuple[int, int]) -> str:
     """Returns how images of size `native`, (height, width), are fitted to `size`, each part after a semicolon."""
     fit = compute_fit(native[1], native[0], size, CROP)
     cut = f"; each cropped to {_proportions(size)}, {_percent(fit.share)} removed" if fit.share > 0 else ""
-    enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""
-    return cut + enlarged
+    return cut + (f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else "")
 
 
 def _proportions(size: tuple[int, int]) -> str:
@@ -163,9 +165,6 @@ def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] 
     return f"{count_noun(len(texts), 'class', 'classes')} ({first_few(texts, 10)})"
 
 
-# --- record ------------------------------------------------------------------------------------------------------
-
-
 def conversion_record(
     listing: Listing,
     files: Sequence[ListedFile],
@@ -189,7 +188,7 @@ def conversion_record(
         "arrays": listing.arrays[:MOST_RECORDED],
         "other_files": listing.others,
         "arrays_not_used": listing.unused_arrays[:MOST_RECORDED],
-        "own_outputs_left_out": ["/".join(each.parts) for each in listing.own][:MOST_RECORDED],
+        "own_outputs_left_out": ["/".join(each.parts) for each in listing.own[:MOST_RECORDED]],
         **{key: listing.skipped[why][:MOST_RECORDED] for why, key in SKIPPED_KEYS.items() if why in listing.skipped},
         "left_out": _unusable(files, outcomes)[:MOST_RECORDED],
     }

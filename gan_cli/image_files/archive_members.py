@@ -11,14 +11,14 @@ from gan_cli.image_files.own_outputs import OwnOutput
 
 
 class Member(NamedTuple):
-    """A member of an archive. `bad` says why it cannot be read, or is None."""
+    """A member of an archive."""
 
     parts: tuple[str, ...]
     is_dir: bool
     location: Any
     size: int
     read_start: ReadStart
-    bad: str | None
+    bad: str | None  # why it cannot be read
 
 
 def member_path(name: str) -> tuple[str, ...]:
@@ -47,7 +47,8 @@ def list_archive(
         left_out, seen = {each.parts for each in ours}, set()
         for member in members():
             parts = member.parts
-            if not parts or any(map(is_junk, parts)) or own_outputs.is_below(parts, left_out):
+            folders = (parts[:depth] for depth in range(1, len(parts) + 1))
+            if not parts or any(map(is_junk, parts)) or (left_out and not left_out.isdisjoint(folders)):
                 continue
             if len(parts) > MOST_LEVELS + 1:
                 listing.skip(TOO_DEEP, parts[:MOST_LEVELS])

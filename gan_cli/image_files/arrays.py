@@ -27,7 +27,6 @@ class Array(NamedTuple):
 
     @property
     def image_count(self) -> int:
-        """The number of images."""
         return self.shape[self.axes.index("N")] if "N" in self.axes else 1
 
     def __str__(self) -> str:
@@ -35,33 +34,24 @@ class Array(NamedTuple):
 
 
 class ArrayLocation(NamedTuple):
-    """One image of an array. `container` is the file or archive member that holds the array.
+    """One image of an array."""
 
-    `number` is the index of the image, or None if the array is a single image.
-    """
-
-    container: Any
+    container: Any  # the file or archive member that holds the array
     array: Array
-    number: int | None
+    number: int | None  # the index of the image, or None if the array is a single image
 
 
 def parse_array_header(start: bytes, size: int) -> Array | None:
-    """Returns the shape and axes of an npy of `size` bytes, read from its first bytes `start`.
-
-    Returns None if the array holds no images. Raises BadImageError if it is damaged or holds Python objects.
-    """
+    """Returns the shape of an npy of `size` bytes that begins with `start`; None: no images. Raises BadImageError."""
     from numpy.lib import format as npy
 
     stream = io.BytesIO(start)
     try:
-        version = npy.read_magic(stream)
         readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-        if version not in readers:
-            raise ValueError("version")
-        shape, _, dtype = readers[version](stream)
+        shape, _, dtype = readers[npy.read_magic(stream)](stream)
     except Exception as error:  # the parser may raise almost anything on a hostile header
         raise BadImageError("damaged array") from error
-    if any(length < 0 for length in shape):
+    if min(shape, default=0) < 0:
         raise BadImageError("damaged array")
     if dtype.hasobject:
         raise BadImageError("holds Python objects, which are not loaded: save it as numbers")
@@ -84,48 +74,45 @@ def _axes(shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def image_in_array(whole: np.ndarray, location: ArrayLocation) -> np.ndarray:
+def _image_in(whole: np.ndarray, location: ArrayLocation) -> np.ndarray:
     """Returns a copy of one image, `[H, W]` or `[H, W, C]`, of the array `whole`."""
-    axes = location.array.axes
     image = whole if location.number is None else whole[location.number]
-    image = image.transpose(1, 2, 0) if axes.endswith("CHW") else image
-    return image.copy()
+    return (image.transpose(1, 2, 0) if location.array.axes.endswith("CHW") else image).copy()
 
 
-def map_array(path: str) -> np.ndarray:
-    """Returns the array of an npy file, memory-mapped. Raises BadImageError if the file is damaged."""
+def image_in_file(path: str, location: ArrayLocation) -> np.ndarray:
+    """Returns one image of an npy file, as `_image_in`. Raises BadImageError if the file is damaged."""
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        whole = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError):
         raise BadImageError("damaged array") from None
+    return _image_in(whole, location)
 
 
 class ArrayCache:
     """Keeps the latest array in memory, because the images of an array are read one after the other."""
 
     def __init__(self) -> None:
-        self._key: Any = None
+        self._container: Any = None
         self._array: np.ndarray | None = None
         self._lock = threading.Lock()
 
-    def get(self, key: Any, size: int, opened: Callable[[], IO[bytes]]) -> np.ndarray:
-        """Returns the array that `key` identifies. If it is not cached, it is read from the stream of `opened()`.
-
-        Raises BadImageError if the array is damaged, or if its `size` in bytes is too large for memory.
-        """
+    def image(self, location: ArrayLocation, size: int, opened: Callable[[], IO[bytes]]) -> np.ndarray:
+        """Returns an image of the array that is cached, or else read from `opened()`. Raises BadImageError."""
         import numpy as np
 
         if size > MOST_BYTES:
             raise BadImageError(f"larger than {MOST_BYTES >> 30} GiB, unpack it: a separate npy file is memory-mapped")
         with self._lock:
-            if self._array is None or self._key != key:
+            if self._array is None or self._container != location.container:
                 self._array = None
                 with opened() as stream:
                     try:
                         self._array = np.lib.format.read_array(stream, allow_pickle=False)
                     except (ValueError, EOFError):
                         raise BadImageError("damaged array") from None
-                self._key = key
-            return self._array
+                self._container = location.container
+            array = self._array
+        return _image_in(array, location)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 from gan_cli.errors import StorageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ListedFile, Listing
 from gan_cli.image_files.walk import walk
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ def path_signature(path: str, *, follow_links: bool = True) -> str:
 
 
 def _state(item: os.DirEntry[str]) -> str:
-    """Returns `_state_of` for a folder entry, or a fixed text for a broken link."""
     try:
         return _state_of(item.stat())
     except OSError:
@@ -55,17 +56,14 @@ def _digest(text: str) -> bytes:
 
 
 class FolderReader:
-    """Lists and reads the images in a folder. With `alone`, the path is a single file.
-
-    `follow_links` is as in `walk`.
-    """
+    """Lists and reads the images in a folder, walked as by `walk`. With `alone`, the path is a single file."""
 
     def __init__(self, path: str, shown: str, *, alone: bool = False, follow_links: bool = False) -> None:
         self.listing = Listing(shown, links_followed=follow_links)
-        self._held = ArrayCache()
+        self._cache = ArrayCache()
         if alone:
             name = os.path.basename(path)
-            by_name = name.lower().endswith((*READ_SUFFIXES, ".npy"))
+            by_name = name.lower().endswith((*formats.READ_SUFFIXES, ".npy"))
             if not by_name and formats.is_image(formats.read_start(path, formats.HEADER_BYTES)):
                 self.listing.files.append(ListedFile((name,), path))
             else:
@@ -88,7 +86,10 @@ class FolderReader:
             elif parts[-1].lower().endswith(".npz"):
                 self._add_npz(parts, item.path)
             else:
-                size = _size(item) if parts[-1].lower().endswith(".npy") else 0
+                size = 0  # matters for arrays only
+                if parts[-1].lower().endswith(".npy"):
+                    with contextlib.suppress(OSError):
+                        size = item.stat().st_size
                 self.listing.add(parts, item.path, size, partial(formats.read_start, item.path))
 
     def _add_npz(self, parts: tuple[str, ...], path: str) -> None:
@@ -111,8 +112,8 @@ class FolderReader:
         container = file.location.container
         try:
             if isinstance(container, str):
-                return arrays.image_in_array(arrays.map_array(container), file.location)
-            return arrays.image_in_array(self._held.get(container, container.size, container.open), file.location)
+                return arrays.image_in_file(container, file.location)
+            return self._cache.image(file.location, container.size, container.open)
         except OSError as error:
             raise _unreadable(error, str(container), link=False) from error
 
@@ -131,13 +132,6 @@ def read_image_file(path: str) -> bytes:
         return formats.read_start(path, formats.MOST_FILE_BYTES)
     except OSError as error:
         raise _unreadable(error, path, os.path.islink(path)) from None
-
-
-def _size(item: os.DirEntry[str]) -> int:
-    try:
-        return item.stat().st_size
-    except OSError:
-        return 0
 
 
 def _unreadable(error: OSError, path: str, link: bool) -> BadImageError | StorageError:

@@ -104,11 +104,6 @@ def is_tar(start: bytes) -> bool:
     return start[257:262] == b"ustar" or start.startswith(tuple(PACKED_MAGIC))
 
 
-def refusal_reason(name: str) -> str | None:
-    """Returns why an image of this name is not opened, or None if its format may be one that is read."""
-    return conversion_advice(name) if suffix_of(name) in UNREAD_IMAGE_SUFFIXES else None
-
-
 def conversion_advice(name: str) -> str | None:
     """Returns advice for a file that may hold images but is not read, or None for other files."""
     suffix = suffix_of(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gan_cli.errors import UsageError, count_noun, first_few, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayLocation
-from gan_cli.image_files.formats import READ_SUFFIXES, BadImageError
+from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_files.own_outputs import OwnOutput
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["READ_SUFFIXES", "BadImageError", "ListedFile", "Listing", "Reader"]
 TABLE = "labels.csv"
 TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # suffixes of possible tables of other names
 MOST_CANDIDATES = 1000
@@ -30,16 +30,12 @@ ReadStart = Callable[[int], bytes]  # reads this many first bytes of a file
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file that is an image by its name or content. `parts` are the parts of its path.
+    """A file that is an image by its name or content."""
 
-    `bad` says why the image cannot be used, or is None. `location` is what the reader needs to read the file. `foreign`
-    is True for an image format that is not read; such a file does not influence which folders are classes.
-    """
-
-    parts: tuple[str, ...]
-    location: Any
-    bad: str | None = None
-    foreign: bool = False
+    parts: tuple[str, ...]  # of its path
+    location: Any  # what the reader needs to read the file
+    bad: str | None = None  # why the image cannot be used
+    foreign: bool = False  # of an image format that is not read, so it does not influence which folders are classes
 
     @property
     def name(self) -> str:
@@ -49,30 +45,24 @@ class ListedFile:
 
 @dataclass
 class Listing:
-    """The content of a path. `files` are the images. `folders` are the sub-folders of the first two levels.
-
-    `tables` are files named labels.csv; `possible_tables` are other files that may be tables. `own` are the outputs of
-    gan-cli. `arrays` describes the arrays of images. `unused_arrays` are the names of all other arrays, and `values`
-    are those of them that can be read. `others` counts the remaining files. `container_kinds` counts, by suffix, the
-    remaining files that may hold images, and `first_advice` is advice about the first of them. `skipped` are the links
-    that are not followed and the paths that are too deep, by LINK and TOO_DEEP; with `links_followed`, only links
-    that are never followed are among them.
-    """
+    """The content of a path."""
 
     shown: str
     zipped: bool = False
     links_followed: bool = False
-    files: list[ListedFile] = field(default_factory=list)
-    folders: set[tuple[str, ...]] = field(default_factory=set)
-    tables: list[ListedFile] = field(default_factory=list)
-    possible_tables: list[ListedFile] = field(default_factory=list)
-    own: list[OwnOutput] = field(default_factory=list)
-    arrays: list[str] = field(default_factory=list)
-    unused_arrays: list[str] = field(default_factory=list)
-    values: list[ListedFile] = field(default_factory=list)
-    others: int = 0
-    container_kinds: Counter[str] = field(default_factory=Counter)
-    first_advice: str = ""
+    files: list[ListedFile] = field(default_factory=list)  # the images
+    folders: set[tuple[str, ...]] = field(default_factory=set)  # the sub-folders of the first two levels
+    tables: list[ListedFile] = field(default_factory=list)  # files named labels.csv
+    possible_tables: list[ListedFile] = field(default_factory=list)  # other files that may be tables
+    own: list[OwnOutput] = field(default_factory=list)  # the outputs of gan-cli
+    arrays: list[str] = field(default_factory=list)  # descriptions of the arrays of images
+    unused_arrays: list[str] = field(default_factory=list)  # names of all other arrays
+    values: list[ListedFile] = field(default_factory=list)  # those of the other arrays that can be read
+    others: int = 0  # the number of remaining files
+    container_kinds: Counter[str] = field(default_factory=Counter)  # of remaining files that may hold images, by suffix
+    first_advice: str = ""  # about the first of these files
+    # Links that are not followed and paths that are too deep, by LINK and TOO_DEEP. If `links_followed`, only links
+    # that are never followed are among them.
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def add(
@@ -80,49 +70,31 @@ class Listing:
     ) -> None:
         """Adds a file, recognized by its suffix. If its suffix is missing or unknown, its first bytes are read."""
         self.folders.update(parts[:depth] for depth in (1, 2) if depth < len(parts))
-        name = parts[-1]
-        suffix, refused = formats.suffix_of(name), formats.refusal_reason(name)
-        if suffix in READ_SUFFIXES:
+        name, suffix = parts[-1], formats.suffix_of(parts[-1])
+        if suffix in formats.READ_SUFFIXES:
             self.files.append(ListedFile(parts, location, bad))
-        elif refused is not None:
-            self.files.append(ListedFile(parts, location, refused, foreign=True))
+        elif suffix in formats.UNREAD_IMAGE_SUFFIXES:
+            self.files.append(ListedFile(parts, location, formats.conversion_advice(name), foreign=True))
         elif suffix == ".npy":
             self.add_array(parts, location, size, read_start, bad)
         elif name.lower() == TABLE:
             self.tables.append(ListedFile(parts, location, bad))
-        elif (
-            bad is not None
-            or not formats.needs_content_check(name)
-            or not self._by_content(parts, location, read_start)
-        ):
-            self._add_other(parts)
-            if suffix in TABLES and len(self.possible_tables) < MOST_CANDIDATES:
-                self.possible_tables.append(ListedFile(parts, location, bad))
+        else:
+            start = b""
+            if bad is None and formats.needs_content_check(name):
+                with contextlib.suppress(BadImageError, OSError):
+                    start = read_start(formats.HEADER_BYTES)
+            if formats.is_dicom(start):
+                self.files.append(ListedFile(parts, location, formats.DICOM, foreign=True))
+            elif formats.is_image(start):
+                self.files.append(ListedFile(parts, location))
+            else:
+                self._add_other(ListedFile(parts, location, bad))
         if len(self.files) + self.others > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
 
-    def _by_content(self, parts: tuple[str, ...], location: Any, read_start: ReadStart) -> bool:
-        """Adds a file to the images if its first bytes are those of an image. Returns whether it was added."""
-        try:
-            start = read_start(formats.HEADER_BYTES)
-        except (BadImageError, OSError):
-            return False
-        if formats.is_dicom(start):
-            self.files.append(ListedFile(parts, location, formats.DICOM, foreign=True))
-        elif formats.is_image(start):
-            self.files.append(ListedFile(parts, location))
-        else:
-            return False
-        return True
-
     def add_array(
-        self,
-        parts: tuple[str, ...],
-        location: Any,
-        size: int,
-        read_start: ReadStart,
-        bad: str | None = None,
-        fewest: int = 2,
+        self, parts: tuple[str, ...], location: Any, size: int, read_start: ReadStart, bad: str | None, fewest: int = 2
     ) -> None:
         """Adds the images of an npy. An array with fewer than `fewest` axes is not taken as images."""
         array = None
@@ -133,40 +105,40 @@ class Listing:
             bad = str(error)
         except OSError as error:
             bad = f"cannot be read: {error.strerror}"
+        stem = parts[-1].removesuffix(".npy")
         if bad is not None:
             self.files.append(ListedFile(parts, location, bad))
-            return
-        if array is None or len(array.shape) < fewest:
-            self.unused_arrays.append(one_line(parts[-1].removesuffix(".npy"), 60))
+        elif array is None or len(array.shape) < fewest:
+            self.unused_arrays.append(one_line(stem, 60))
             if size <= formats.MOST_FILE_BYTES:
                 self.values.append(ListedFile(parts, location))
-            return
-        if "N" not in array.axes:
+        elif "N" not in array.axes:
             self.arrays.append(f"{one_line(parts[-1], 60)} taken as one image, {array}")
             self.files.append(ListedFile(parts, ArrayLocation(location, array, None)))
-            return
-        if len(self.files) + array.image_count > MOST_FILES:
-            raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} images")
-        self.arrays.append(f"{one_line(parts[-1], 60)} taken as {array}")
-        stem, width = parts[-1].removesuffix(".npy"), len(str(array.image_count - 1))
-        names = (f"{stem}[{index:0{width}d}].npy" for index in range(array.image_count))
-        self.files += [
-            ListedFile((*parts[:-1], name), ArrayLocation(location, array, index)) for index, name in enumerate(names)
-        ]
+        else:
+            if len(self.files) + array.image_count > MOST_FILES:
+                raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} images")
+            self.arrays.append(f"{one_line(parts[-1], 60)} taken as {array}")
+            width = len(str(array.image_count - 1))
+            for index in range(array.image_count):
+                names = (*parts[:-1], f"{stem}[{index:0{width}d}].npy")
+                self.files.append(ListedFile(names, ArrayLocation(location, array, index)))
 
-    def _add_other(self, parts: tuple[str, ...]) -> None:
+    def _add_other(self, file: ListedFile) -> None:
         """Counts a file that is no image. If it may hold images, it is counted by suffix and advice is kept."""
         self.others += 1
-        advice = None
-        name = one_line("/".join(parts), 120)
-        if parts[-1].lower().endswith((".zip", ".npz", *formats.TARS)):
-            step = "unpack it and use that" if self.zipped else f"use that, dataset.path={self.shown}/{name}"
-            advice = f"it holds {name}: {step}"
-        elif (known := formats.conversion_advice(parts[-1])) is not None:
-            advice = f"{name}: {known}"
-        if advice is not None:
-            self.container_kinds[formats.suffix_of(parts[-1])[1:]] += 1
-            self.first_advice = self.first_advice or advice
+        name, suffix = file.parts[-1], formats.suffix_of(file.parts[-1])
+        if suffix in TABLES and len(self.possible_tables) < MOST_CANDIDATES:
+            self.possible_tables.append(file)
+        if name.lower().endswith((".zip", ".npz", *formats.TARS)):
+            step = "unpack it and use that" if self.zipped else f"use that, dataset.path={self.shown}/{file.name}"
+            advice = f"it holds {file.name}: {step}"
+        elif (known := formats.conversion_advice(name)) is not None:
+            advice = f"{file.name}: {known}"
+        else:
+            return
+        self.container_kinds[suffix[1:]] += 1
+        self.first_advice = self.first_advice or advice
 
     def skip(self, why: str, parts: tuple[str, ...]) -> None:
         """Notes a path that is not read. `why` is LINK or TOO_DEEP."""
@@ -176,16 +148,14 @@ class Listing:
         """Returns a text for the links that are not followed, and one for the paths that are too deep, if any."""
         texts = []
         if links := self.skipped.get(LINK, []):
-            named = f"not followed ({first_few(links)})"
-            texts.append(
-                f"{count_noun(len(links), 'link')} to /dev, /proc, /sys or a folder that contains this one {named}"
-                if self.links_followed
-                else f"{count_noun(len(links), 'link')} out of the folder {named}: dataset.follow_links=true follows"
-                f" {'it' if len(links) == 1 else 'them'}"
-            )
+            where, advice = "to /dev, /proc, /sys or a folder that contains this one", ""
+            if not self.links_followed:
+                where = "out of the folder"
+                advice = f": dataset.follow_links=true follows {'it' if len(links) == 1 else 'them'}"
+            texts.append(f"{count_noun(len(links), 'link')} {where} not followed ({first_few(links)}){advice}")
         if deep := self.skipped.get(TOO_DEEP, []):
-            named = f"more than {MOST_LEVELS} levels deep ({one_line(deep[0], 20)})"
-            texts.append(f"{count_noun(len(deep), 'path')} not read, {named}")
+            named = one_line(deep[0], 20)
+            texts.append(f"{count_noun(len(deep), 'path')} not read, more than {MOST_LEVELS} levels deep ({named})")
         return texts
 
     def describe_others(self, *, less: int = 0) -> str:
@@ -206,10 +176,7 @@ class ImageSource(Protocol):
     listing: Listing
 
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
-        """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`.
-
-        Raises BadImageError if the file cannot be read.
-        """
+        """Reads an encoded image as bytes, or one of an array as `[H, W]` or `[H, W, C]`. Raises BadImageError."""
 
 
 class Reader(ImageSource, Protocol):

@@ -19,10 +19,7 @@ from gan_cli.image_files.zip_reader import open_zip
 
 @contextmanager
 def open_reader(path: str, *, follow_links: bool = False) -> Iterator[Reader]:
-    """Yields the reader of a folder, zip, tar or single file. `follow_links` is as in `walk`.
-
-    Raises UsageError if `path` is none of these.
-    """
+    """Yields the reader of a folder, walked as by `walk`, a zip, tar or single file. Else raises UsageError."""
     expanded = os.path.expanduser(path)
     shown, mode = one_line(expanded), existing_mode(path)
     if stat.S_ISDIR(mode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from gan_cli.errors import count_noun, first_few
@@ -30,10 +31,7 @@ class OwnOutput(NamedTuple):
 
 
 def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
-    """Returns `run` or `export` if a folder that contains `names` is one, else None.
-
-    `head` returns the first bytes of the file with a given name.
-    """
+    """Returns `run`, `export` or None for a folder of these `names`. `head` returns the first bytes of a file."""
     for kind, marks in MARKS.items():
         if all(mark in names for mark in marks):
             return kind if CONFIG_KEY in head(marks[0]) else None
@@ -42,9 +40,9 @@ def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | N
 
 def output_kind_at(folder: str) -> str | None:
     """Returns the result of `output_kind` for a folder that is not listed yet."""
-    marks = dict.fromkeys(mark for each in MARKS.values() for mark in each)
+    marks = {mark for each in MARKS.values() for mark in each}
     names = [mark for mark in marks if os.path.exists(os.path.join(folder, mark))]
-    return output_kind(names, lambda name: read_head(folder, name)) if len(names) > 1 else None
+    return output_kind(names, partial(read_head, folder))
 
 
 def read_head(folder: str, name: str) -> bytes:
@@ -56,16 +54,10 @@ def read_head(folder: str, name: str) -> bytes:
 
 
 def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
-    """Returns the files among `names` that gan-cli wrote, with the kind of each.
-
-    A file counts as written by gan-cli if a JSON file next to it (its sidecar) says so. `head` returns the first bytes
-    of the file with a given name.
-    """
-    stems = {name[: -len(".json")] for name in names if name.endswith(".json")}
-    if not stems:
-        return {}
+    """Returns the kind of each file that gan-cli wrote, as a JSON file next to it says. `head` is as above."""
+    stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
     with_sidecar: dict[str, list[str]] = {}
-    for name in names:
+    for name in names if stems else ():
         stem = os.path.splitext(name)[0]
         for possible in {name, stem, stem.removesuffix(PAGE)} & stems:
             if name != f"{possible}.json":
@@ -100,31 +92,17 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
 
 
 def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
-    """Returns those keys in a file that identify an output of gan-cli, or no bytes if the file has none of them.
-
-    In an archive that is read only once, the result is kept, so that `head` can return it later. `read_start` reads the
-    first bytes of the file.
-    """
+    """Returns those keys in a file that identify an output of gan-cli, or no bytes if the file has none of them."""
     if not name.endswith(".json"):
         return b""
     start = read_start(HEAD)
     return b" ".join(mark for mark in (CONFIG_KEY, *SIDECAR_KEYS, EVALUATION_KEY) if mark in start)
 
 
-def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> bool:
-    """Returns whether a path is in `left_out`, or below a path in `left_out`."""
-    return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
-
-
 def describe_outputs(own: Sequence[OwnOutput]) -> str:
-    """Returns a text such as `2 runs and 1 image of gan-cli left out (a/b/c, a/b/d and 1 more)`.
-
-    Returns an empty text if there are no outputs.
-    """
-    if not own:
-        return ""
+    """Returns a text such as `2 runs and 1 image of gan-cli left out (a/b/c, a/b/d and 1 more)`; empty without any."""
     counts, plurals = Counter(each.kind for each in own), {SAMPLES: "sets of samples"}
     kinds = [kind for kind in (RUN, EXPORT, SAMPLES, IMAGE) if counts[kind]]
     counted = [count_noun(counts[kind], kind, plurals.get(kind)) for kind in kinds]
     names = ["/".join(each.parts) for each in own]
-    return f"{' and '.join(counted)} of gan-cli left out ({first_few(names, 2)})"
+    return f"{' and '.join(counted)} of gan-cli left out ({first_few(names, 2)})" if own else ""

@@ -14,16 +14,16 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.image_files import arrays, formats, own_outputs
+from gan_cli.image_files import formats, own_outputs
 from gan_cli.image_files.archive_members import Member, list_archive, member_path, size_problem
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Reader
-from gan_cli.storage.archive_errors import DAMAGED
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import EXPECTED, ListedFile, Reader
+from gan_cli.storage.archive_errors import DAMAGED, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,20 +32,13 @@ OPEN: dict[str, Callable[..., Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": l
 CHUNK = 1 << 20
 
 
-class ByteSpan(NamedTuple):
-    """Where the bytes of a member are in the uncompressed tar: the index of the first byte, and the number of bytes."""
-
-    start: int
-    size: int
-
-
 class TarReader:
     """Lists and reads the images in a tar. A compressed tar is unpacked to an unnamed file at the first read."""
 
     def __init__(self, path: str, shown: str) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._held = ArrayCache()
+        self._cache = ArrayCache()
         self._plain: IO[bytes] | None = None
         self._heads: dict[tuple[str, ...], bytes] = {}
         self.listing = list_archive(shown, "tar", self._members, lambda parts: self._heads.get(parts, b""))
@@ -57,11 +50,10 @@ class TarReader:
                 parts, read_start = member_path(info.name), partial(_first_bytes, tar, info)
                 if parts and info.isreg() and (marks := own_outputs.identifying_bytes(parts[-1], read_start)):
                     self._heads[parts] = marks
-                span = ByteSpan(info.offset_data, info.size)
+                span = range(info.offset_data, info.offset_data + info.size)  # of its bytes in the uncompressed tar
                 yield Member(parts, info.isdir(), span, info.size, read_start, _refused(info))
 
     def close(self) -> None:
-        """Closes the tar."""
         if self._plain is not None:
             self._plain.close()
 
@@ -71,22 +63,19 @@ class TarReader:
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
-        span: ByteSpan = file.location.container
-        return arrays.image_in_array(
-            self._held.get(span, span.size, lambda: io.BytesIO(self._bytes(span))), file.location
-        )
+        span: range = file.location.container
+        return self._cache.image(file.location, len(span), lambda: io.BytesIO(self._bytes(span)))
 
-    def _bytes(self, span: ByteSpan) -> bytes:
+    def _bytes(self, span: range) -> bytes:
         try:
-            with self._lock:
-                if self._plain is None:
-                    self._plain = _unpacked(self._path)
-            content = os.pread(self._plain.fileno(), span.size, span.start)
+            with reading(self.listing.shown):
+                with self._lock:
+                    if self._plain is None:
+                        self._plain = _unpacked(self._path)
+                content = os.pread(self._plain.fileno(), len(span), span.start)
         except DAMAGED:
             raise BadImageError("damaged in the tar") from None
-        except OSError as error:
-            raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
-        if len(content) < span.size:
+        if len(content) < len(span):
             raise BadImageError("truncated")
         return content
 
@@ -125,7 +114,7 @@ def _unpacked(path: str) -> IO[bytes]:
         return whole
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_tar(path: str, shown: str) -> Iterator[Reader]:
     """Yields the reader of a tar. Raises UsageError if the tar is damaged, and StorageError if it cannot be read."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -17,19 +17,18 @@ OF_THE_SYSTEM = ("/dev", "/proc", "/sys")  # these folders are never walked
 
 
 class Found(NamedTuple):
-    """A file or folder: its path parts, and its folder entry (None for a folder). `skipped` says why it is not read."""
+    """A file or folder."""
 
     parts: tuple[str, ...]
-    item: os.DirEntry[str] | None
-    skipped: str | None = None
+    item: os.DirEntry[str] | None  # None for a folder
+    skipped: str | None = None  # why it is not read
 
 
 def walk(
     path: str, *, follow_links: bool, left_out: list[OwnOutput] | None = None, wanted: str | None = None
 ) -> Iterator[Found]:
-    """Yields each folder and each file below `path`.
+    """Yields each file and, once, each folder below `path`. Those reached only through links are the last folders.
 
-    Each folder is yielded once. Folders that are reached without links come before those reached only through links.
     Links to files and folders outside `path` are skipped, unless `follow_links` is True; even then, links to folders of
     the system and to folders that contain `path` are. Runs and exports of gan-cli are left out without a word. If
     `left_out` is given, the files of a folder are sorted, other outputs of gan-cli are left out too, except those of
@@ -53,18 +52,20 @@ def walk(
                 left_out.append(OwnOutput(kind, parts))
             continue
         yield Found(parts, None)
-        items = _scanned(folder)
+        items: Iterable[os.DirEntry[str]] = _scanned(folder)
         if left_out is not None:
-            items = _without_own(sorted(items, key=lambda item: item.name), folder, parts, left_out, wanted)
+            items = sorted(items, key=lambda item: item.name)
+            ours = own_outputs.files_with_sidecar([each.name for each in items], partial(own_outputs.read_head, folder))
+            left_out += [OwnOutput(each, (*parts, name)) for name, each in ours.items() if each != wanted]
+            items = [each for each in items if ours.get(each.name, wanted) == wanted]
         for item in items:
             below = (*parts, item.name)
+            target = os.path.realpath(item.path) if item.is_symlink() else ""
             if item.is_dir(follow_symlinks=False):
                 folders.append((item.path, below, os.path.join(real, item.name)))
-            elif not item.is_symlink():
-                yield Found(below, item)
-            elif not _may_follow(target := os.path.realpath(item.path), root, follow_links):
+            elif target and not _may_follow(target, root, follow_links):
                 yield Found(below, item, LINK)
-            elif os.path.isdir(target):
+            elif target and os.path.isdir(target):
                 links.append((item.path, below, target))
             else:
                 yield Found(below, item)
@@ -81,23 +82,8 @@ def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _without_own(
-    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[OwnOutput], wanted: str | None
-) -> Iterator[os.DirEntry[str]]:
-    """Returns the entries of a folder without outputs of gan-cli, except outputs of the kind `wanted`.
-
-    The outputs that are skipped are added to `left_out`.
-    """
-    ours = own_outputs.files_with_sidecar([item.name for item in items], partial(own_outputs.read_head, folder))
-    left_out += [OwnOutput(each, (*parts, name)) for name, each in ours.items() if each != wanted]
-    return (item for item in items if ours.get(item.name, wanted) == wanted)
-
-
 def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yields the entries of a folder, without junk files.
-
-    Raises UsageError if the user has no permission to read the folder, and StorageError if reading fails.
-    """
+    """Yields the entries of a folder, without junk files. Raises UsageError if the user may not read the folder."""
     try:
         with os.scandir(folder) as items:
             yield from (item for item in items if not is_junk(item.name))

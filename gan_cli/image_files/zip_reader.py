@@ -8,7 +8,6 @@ import re
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -16,8 +15,9 @@ from gan_cli.errors import StorageError, UsageError
 from gan_cli.image_files import arrays, own_outputs
 from gan_cli.image_files.archive_members import Member, list_archive, member_path, size_problem
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Listing, Reader
-from gan_cli.storage.archive_errors import DAMAGED
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import EXPECTED, ListedFile, Listing, Reader
+from gan_cli.storage.archive_errors import DAMAGED, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class ZipReader:
     def __init__(self, archive: zipfile.ZipFile, shown: str) -> None:
         self._archive = archive
         self._lock = threading.Lock()
-        self._held = ArrayCache()
+        self._cache = ArrayCache()
         if shown.lower().endswith(".npz"):
             self.listing = Listing(shown, zipped=True)
             add_arrays(self.listing, archive, (), None)
@@ -41,15 +41,8 @@ class ZipReader:
 
     def _members(self) -> Iterator[Member]:
         for info in self._archive.infolist():
-            read_start = partial(_first_bytes, self._archive, info)
-            yield Member(
-                member_path(info.filename),
-                info.filename.endswith("/"),
-                info,
-                info.file_size,
-                read_start,
-                _refused(info),
-            )
+            parts, read_start = member_path(info.filename), partial(_first_bytes, self._archive, info)
+            yield Member(parts, info.filename.endswith("/"), info, info.file_size, read_start, _refused(info))
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         try:
@@ -67,10 +60,9 @@ class ZipReader:
             return self.read(file)
         member: zipfile.ZipInfo = file.location.container
         with self._readable():
-            held = self._held.get(member, member.file_size, lambda: self._archive.open(member))
-            return arrays.image_in_array(held, file.location)
+            return self._cache.image(file.location, member.file_size, lambda: self._archive.open(member))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
         """While entered, turns errors of reading into BadImageError, or into StorageError if the disk fails."""
         try:
@@ -98,7 +90,7 @@ class NpzMember(NamedTuple):
     name: str
     size: int
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """Opens the array. Raises BadImageError if the npz is damaged."""
         try:
@@ -109,10 +101,7 @@ class NpzMember(NamedTuple):
 
 
 def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...], path: str | None) -> None:
-    """Lists the images of an npz. Only its arrays with the most axes are taken, because others are labels or the like.
-
-    If the npz lies in a folder, `parts` and `path` are the parts of its path and its path.
-    """
+    """Lists an npz: its arrays with the most axes, as others are labels. `parts` and `path` locate it in a folder."""
     members = [info for info in archive.infolist() if info.filename.lower().endswith(".npy")]
     axes: list[int] = []
     for info in members:
@@ -143,13 +132,12 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
     return None if stored else "packed in an unusual way, zip it again"
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_zip(path: str, shown: str) -> Iterator[Reader]:
     """Yields the reader of a zip or npz. Raises UsageError if it is damaged, and StorageError if it cannot be read."""
     try:
-        archive = zipfile.ZipFile(path)
-    except OSError as error:
-        raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
+        with reading(shown):
+            archive = zipfile.ZipFile(path)
     except DAMAGED:
         kind = "npz" if shown.lower().endswith(".npz") else "zip"
         raise UsageError(f"dataset.path={shown}: is a damaged {kind}, {EXPECTED}") from None

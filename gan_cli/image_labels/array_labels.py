@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gan_cli.errors import count_noun, one_line
+from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.image_files.arrays import ArrayLocation
 from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_files.listing import ListedFile, Reader
@@ -28,21 +28,21 @@ def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Tabl
         if not images:
             continue
         try:
-            cells = _cells(reader.read(file), _in_order(images))
+            images = _in_order(images)
+            labels = _read_labels(reader.read(file), len(images))
         except BadImageError as error:
             notes.append(f"{file.name} not used: {error}")
             continue
-        rows += [("/".join(each.parts), cell) for each, cell in cells]
+        rows += [["/".join(image.parts), label] for image, label in zip(images, labels, strict=True)]
         used.append(file)
     if not used:
         return None, [], notes
-    more = f" and {len(used) - 1:,} more" if len(used) > 1 else ""
-    numbered = [(number, list(row)) for number, row in enumerate(rows, start=1)]
-    return Table(f"{reader.listing.shown}/{used[0].name}{more}", ("file", "label"), numbered), used, notes
+    shown = f"{reader.listing.shown}/{first_few([file.name for file in used], 1)}"
+    return Table(shown, ("file", "label"), list(enumerate(rows, start=1))), used, notes
 
 
 def _archive(file: ListedFile) -> str | None:
-    """Returns the path of the npz file that holds the array. Returns None if the array is not in an npz file."""
+    """Returns the path of the npz file in a folder that holds the array, or None if none does."""
     from gan_cli.image_files.zip_reader import NpzMember
 
     location = file.location.container if isinstance(file.location, ArrayLocation) else file.location
@@ -51,19 +51,15 @@ def _archive(file: ListedFile) -> str | None:
 
 def _in_order(files: Sequence[ListedFile]) -> list[ListedFile]:
     """Returns the images of one array, sorted by their index. Raises BadImageError if they are not all of one array."""
-    locations = [
-        file.location for file in files if isinstance(file.location, ArrayLocation) and file.location.number is not None
-    ]
-    if len(locations) < len(files) or len({str(location.container) for location in locations}) > 1:
+    locations = [file.location for file in files]
+    numbered = all(isinstance(each, ArrayLocation) and each.number is not None for each in locations)
+    if not numbered or len({str(each.container) for each in locations}) > 1:
         raise BadImageError("the images are not of one array, so the order of labels is unknown")
     return sorted(files, key=lambda file: file.location.number)
 
 
-def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile, str]]:
-    """Returns each image with its label as text. A one-hot row gives the number of the column that is 1.
-
-    Raises BadImageError if the array is damaged or does not hold one label for each image.
-    """
+def _read_labels(content: bytes, images: int) -> list[str]:
+    """Returns the labels of `images` images; a one-hot row is the number of its column. Raises BadImageError."""
     import numpy as np
 
     try:
@@ -78,13 +74,12 @@ def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile
     if values.ndim != 1 or values.dtype.kind not in "buifUS":
         shape = ",".join(map(str, values.shape))
         raise BadImageError(f"[{shape}] is not one label for each image")
-    if len(values) != len(files):
-        raise BadImageError(f"{count_noun(len(values), 'label')} for {count_noun(len(files), 'image')}")
-    return [(file, _cell(value)) for file, value in zip(files, values.tolist(), strict=True)]
+    if len(values) != images:
+        raise BadImageError(f"{count_noun(len(values), 'label')} for {count_noun(images, 'image')}")
+    return list(map(_label, values.tolist()))
 
 
-def _cell(value: Any) -> str:
-    """Returns a label of an array as text."""
+def _label(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
     if isinstance(value, float) and value.is_integer():

@@ -13,7 +13,7 @@ from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.table_matching import Match, column_index, match_table
 from gan_cli.image_labels.tables import Table
 
-NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
+LABEL_KEYWORDS = NO_TABLE, FOLDERS, SHARDS = ("none", "folders", "shards")  # values of dataset.labels besides a path
 FIRST_VERSION, VERSION = 1, 2  # versions of the rules by which labels are found and ordered
 MOST_CLASSES = 1000
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}([.,][0-9]{1,18})?([eE][+-]?[0-9]{1,2})?")
@@ -32,37 +32,24 @@ class LabelOptions(NamedTuple):
 
 
 class FoundLabels(NamedTuple):
-    """Labels from a table. `labels` holds one list for each attribute; it is empty if there are no labels.
+    """Labels from a table."""
 
-    A list holds the class number of each image, or -1 for an empty cell. `classes` are names such as `colour=red`, or
-    `red` if there is only one attribute. `summary` is a line that describes the labels. `remarks` are further lines for
-    the user. `inside` is the table if it lies inside the data path. `unlabelled` is True if a table without labels
-    shows that sub-folders are not classes.
-    """
-
-    labels: Sequence[list[int]] = ()
-    classes: tuple[str, ...] = ()
-    summary: str = ""
-    remarks: tuple[str, ...] = ()
-    inside: ListedFile | None = None
-    unlabelled: bool = False
-
-    @property
-    def of_images(self) -> list[int] | list[tuple[int, ...]]:
-        """The class number of each image, or a tuple of class numbers if there are several attributes."""
-        return list(zip(*self.labels, strict=True)) if len(self.labels) > 1 else self.labels[0]
+    # The class number of each image, or a tuple of these if there are several attributes; -1 for an empty cell.
+    labels: list[int] | list[tuple[int, ...]] | None = None
+    classes: tuple[str, ...] = ()  # names such as `colour=red`, or `red` if there is only one attribute
+    summary: str = ""  # a line that describes the labels
+    remarks: tuple[str, ...] = ()  # further lines for the user
+    inside: ListedFile | None = None  # the table if it lies inside the data path
+    unlabelled: bool = False  # a table without labels shows that sub-folders are not classes
 
 
 class _Column(NamedTuple):
-    """An attribute. `counts` gives the number of images of each value, in the order of the classes.
-
-    `cells` holds the value of each image. `note` is a remark for the user.
-    """
+    """An attribute."""
 
     name: str
-    counts: dict[str, int]
-    cells: list[str]
-    note: str = ""
+    counts: dict[str, int]  # the number of images of each value, in the order of the classes
+    cells: list[str]  # the value of each image
+    note: str = ""  # a remark for the user
 
 
 def read_labels(
@@ -80,73 +67,58 @@ def read_labels(
         raise UsageError(f"{table.shown}: {match.problem}")
     if not match.image_count:
         return None
-    columns, remarks = _columns(table, match, how)
+    columns, remarks = _columns(match, how)
     missing = [file.name for file, row in zip(files, match.found, strict=True) if row is None]
     if missing:
-        header = ", ".join(one_line(name, 40) for name in match.header[:5])
+        names = [one_line(name, 40) for name in match.table.header]
         raise UsageError(
             f"{table.shown}: has no row for {len(missing):,} of {count_noun(len(files), 'image')}, as {missing[0]};"
-            f" add them, empty cells are allowed (its header is {header}; images are named by"
-            f" {one_line(match.header[match.column], 40)})"
+            f" add them, empty cells are allowed (its header is {', '.join(names[:5])}; images are named by"
+            f" {names[match.column]})"
         )
-    return _labels_of_columns(table, match, columns, [*table.remarks, *match.remarks, *remarks])
+    return _labels_of_columns(match, columns, [*table.remarks, *match.remarks, *remarks])
 
 
-# --- columns -----------------------------------------------------------------------------------------------------
-
-
-def _columns(table: Table, match: Match, how: LabelOptions) -> tuple[list[_Column], list[str]]:
-    """Returns the columns that are attributes, and remarks about the columns that are left out.
-
-    Raises UsageError if a column name is empty, repeated, too long or contains `=`.
-    """
-    remarks = []
+def _columns(match: Match, how: LabelOptions) -> tuple[list[_Column], list[str]]:
+    """Returns the columns that are attributes, and remarks about the others. Raises UsageError for an unusable name."""
+    remarks, table = [], match.table
     if how.columns is not None:
-        named = table._replace(header=match.header)
-        indices = [column_index(named, name, "labels_columns") for name in how.columns]
+        indices = [column_index(table, name, "labels_columns") for name in how.columns]
     else:
-        indices = [index for index in range(len(match.header)) if index != match.column]
-        if len(indices) > 1 and not match.header[indices[0]]:
+        indices = [index for index in range(len(table.header)) if index != match.column]
+        if len(indices) > 1 and not table.header[indices[0]]:
             remarks.append(f"column {indices.pop(0) + 1}, which has no name, left out")
     if len(indices) > MOST_CLASSES:
         raise UsageError(f"{table.shown}: has {len(indices):,} attributes, at most {MOST_CLASSES:,} are supported")
-    names = [unicodedata.normalize("NFC", match.header[index]) for index in indices]
+    names = [unicodedata.normalize("NFC", table.header[index]) for index in indices]
     for name, count in Counter(names).items():
         if not name or "=" in name or count > 1 or one_line(name, 100) != name:
             raise UsageError(
                 f"{table.shown}: {one_line(name, 60)!r} in its header: expected names of 1 to 100 letters that differ"
                 " and have no '='"
             )
-    rows = [match.rows[row][1] for row in match.found if row is not None]
+    rows = [table.rows[row][1] for row in match.found if row is not None]
     cells = ([unicodedata.normalize("NFC", row[index]) for row in rows] for index in indices)
     found = [_column(name, each, how) for name, each in zip(names, cells, strict=True)]
     return _usable(found, table.shown, how, remarks), remarks
 
 
 def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
-    """Returns the attribute of a column with these cells.
-
-    If `labels_bins` is set and the values are more numbers than that, they are grouped into ranges.
-    """
+    """Returns the attribute of a column. More numbers than `labels_bins`, if that is set, are grouped into ranges."""
     counts = Counter(filter(None, cells))
     values = sorted(counts, key=version_1_key if how.version == FIRST_VERSION else natural_key)
     numeric = None not in map(parse_number, values)
     if how.bins is not None and len(values) > how.bins and numeric:
         return _binned(name, cells, values, counts, how.bins)
-    column = _Column(name, {value: counts[value] for value in values}, cells)
-    if len(values) < sum(counts.values()) or len(values) < 2 or how.version == FIRST_VERSION:
-        return column
-    bins = "; dataset.labels_bins=5 makes ranges" if numeric else ""
-    return column._replace(
-        note=f"{len(values):,} values for {count_noun(len(values), 'image')}, each its own class{bins}"
-    )
+    note = ""
+    if 2 <= len(values) == counts.total() and how.version != FIRST_VERSION:
+        advice = "; dataset.labels_bins=5 makes ranges" if numeric else ""
+        note = f"{len(values):,} values for {count_noun(len(values), 'image')}, each its own class{advice}"
+    return _Column(name, {value: counts[value] for value in values}, cells, note)
 
 
 def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:
-    """Groups numbers into at most `bins` ranges such as `18..24`, with about equal numbers of images.
-
-    Returns the attribute whose values are these ranges.
-    """
+    """Returns the attribute with numbers grouped into at most `bins` ranges such as `18..24`, of about equal counts."""
     total, before = counts.total(), 0
     groups: dict[int, list[str]] = {}
     for value in values:
@@ -169,14 +141,11 @@ def _usable(found: Sequence[_Column], shown: str, how: LabelOptions, remarks: li
     unusable column is an error.
     """
     strict = how.columns is not None or how.version == FIRST_VERSION
-    usable: list[_Column] = []
-    for column in found:
-        if not (unusable := _unusable(column)):
-            usable.append(column)
-        elif strict or len(found) == 1:
-            raise UsageError(f"{shown}: {unusable}")
-        else:
-            remarks.append(f"{unusable}: left out")
+    usable = [column for column in found if not _unusable(column)]
+    for problem in filter(None, map(_unusable, found)):
+        if strict or len(found) == 1:
+            raise UsageError(f"{shown}: {problem}")
+        remarks.append(f"{problem}: left out")
     ids = [column.name for column in usable if len(column.counts) == len(column.cells) > MANY]
     if not strict and len(ids) < len(usable):
         remarks += [f"{name} left out, it differs for each image" for name in ids]
@@ -208,30 +177,25 @@ def _unusable(column: _Column) -> str:
     return "" if wrong is None else f"{one_line(wrong, 60)!r} of {column.name!r}: expected 1 to 100 letters without '='"
 
 
-# --- labels ------------------------------------------------------------------------------------------------------
-
-
-def _labels_of_columns(table: Table, match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> FoundLabels:
+def _labels_of_columns(match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> FoundLabels:
     """Returns the labels with the values of the columns numbered as classes, and a line that describes them."""
     labels: list[list[int]] = []
     classes: list[str] = []
     counts = []
     for column in columns:
-        values = list(column.counts)
-        numbers = {value: number for number, value in enumerate(values, start=len(classes))}
+        numbers = {value: number for number, value in enumerate(column.counts, start=len(classes))}
         labels.append([numbers.get(cell, -1) for cell in column.cells])
-        classes += values if len(columns) == 1 else [f"{column.name}={value}" for value in values]
-        counts.append(f"{column.name} ({first_few([f'{value} {column.counts[value]:,}' for value in values], 5)})")
-    text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
-    if others := len(match.rows) - len({row for row in match.found if row is not None}):
+        classes += [value if len(columns) == 1 else f"{column.name}={value}" for value in column.counts]
+        shown = first_few([f"{value} {count:,}" for value, count in column.counts.items()], 5)
+        counts.append(f"{column.name} ({shown})")
+    text = f"labels of {match.table.shown}: {'; '.join(counts) or 'none'}"
+    if others := len(match.table.rows) - len({row for row in match.found if row is not None}):
         text += f"; {others:,} of its rows are about other images"
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
     if not labels:
         return FoundLabels(remarks=(text, *remarks))
-    return FoundLabels(labels, tuple(classes), text, (*notes, *remarks))
-
-
-# --- order of classes ---------------------------------------------------------------------------------------------
+    of_images = list(zip(*labels, strict=True)) if len(labels) > 1 else labels[0]
+    return FoundLabels(of_images, tuple(classes), text, (*notes, *remarks))
 
 
 def parse_number(name: str) -> float | None:

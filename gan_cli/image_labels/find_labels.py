@@ -10,22 +10,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line
-from gan_cli.image_files.formats import stem_of_path
-from gan_cli.image_files.listing import TABLE, BadImageError, ListedFile, Reader
+from gan_cli.image_files.formats import BadImageError, stem_of_path
+from gan_cli.image_files.listing import TABLE, ListedFile, Reader
 from gan_cli.image_labels.array_labels import find_array_labels
-from gan_cli.image_labels.attributes import (
-    FIRST_VERSION,
-    FOLDERS,
-    NO_TABLE,
-    SHARDS,
-    FoundLabels,
-    LabelOptions,
-    read_labels,
-)
+from gan_cli.image_labels.attributes import FIRST_VERSION, LABEL_KEYWORDS, FoundLabels, LabelOptions, read_labels
 from gan_cli.image_labels.table_matching import count_matching_rows, describe_no_match, image_names
 from gan_cli.image_labels.tables import Table, parse_table
 
-LABEL_KEYWORDS = (NO_TABLE, FOLDERS, SHARDS)
 OTHER_TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of Hugging Face and StyleGAN
 TABLE_NAMES = (TABLE, *OTHER_TABLE_NAMES)
 MOST_BYTES = 256 * 2**20
@@ -39,15 +30,14 @@ WRITE_TABLE = "write the labels into a table as file,label and name it by datase
 def find_labels(
     path: str, how: LabelOptions, reader: Reader, files: Sequence[ListedFile], base: tuple[str, ...]
 ) -> FoundLabels:
-    """Returns the labels of `files`.
+    """Returns the labels of `files` from the table that the user named, else one inside `path`, else one next to it.
 
-    Uses the table that the user named, else a table inside the folder or archive `path`, else a table next to `path`. A
-    table next to `path` is used only if it names these images. `base` are the folders that all images share; tables are
-    searched in these folders. Raises UsageError if a table cannot be used or lacks an image.
+    A table next to `path` is used only if it names these images. `base` are the folders that all images share; tables
+    are searched in these folders. Raises UsageError if a table cannot be used or lacks an image.
     """
-    search = _Search(path, how, reader, files, base)
     if how.table in LABEL_KEYWORDS:
         return FoundLabels()
+    search = _Search(path, how, reader, files, base)
     if how.table is not None:
         return search.in_named_table(how.table)
     inside = search.innermost(reader.listing.tables)
@@ -55,7 +45,7 @@ def find_labels(
         try:
             return search.in_table(search.parse(inside), inside)
         except UsageError as error:
-            raise UsageError(f"{error}; or leave it out by dataset.labels={NO_TABLE}") from None
+            raise UsageError(f"{error}; or leave it out by dataset.labels=none") from None
     if how.version == FIRST_VERSION:
         return search.in_adjacent_tables([TABLE]) or FoundLabels()
     return search.elsewhere()
@@ -69,23 +59,17 @@ def adjacent_tables(path: str, named: str | None, names: Sequence[str] = TABLE_N
 
 @dataclass
 class _Search:
-    """A search for labels. The first five fields are the arguments of `find_labels`.
-
-    `remarks` say why the tables that were found so far are not used.
-    """
+    """A search for labels. The first five fields are the arguments of `find_labels`."""
 
     path: str
     how: LabelOptions
     reader: Reader
     files: Sequence[ListedFile]
     base: tuple[str, ...]
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # why the tables that were found so far are not used
 
     def in_named_table(self, named: str) -> FoundLabels:
-        """Returns the labels in the table `named`, which is a file, or a file or member inside the data path.
-
-        Raises UsageError if there is no such table.
-        """
+        """Returns the labels in the table `named`: a file, or one inside the data path. Else raises UsageError."""
         file, listing = os.path.expanduser(named), self.reader.listing
         if os.path.isfile(file):
             return self.in_table(_parse_file(file, one_line(named), len(self.files)))
@@ -126,10 +110,7 @@ class _Search:
         return None
 
     def elsewhere(self) -> FoundLabels:
-        """Searches arrays of labels, tables of other programs inside `path`, and tables next to `path`, in this order.
-
-        Returns the labels of the first table that can be used. Each table that cannot be used gives a remark.
-        """
+        """Returns the labels in arrays, else tables of other programs inside `path`, else tables next to `path`."""
         found = self._in_arrays() or self._in_other_tables() or self.in_adjacent_tables(TABLE_NAMES)
         if found is None:
             return FoundLabels(remarks=(*self.remarks, *self._suggestions()))
@@ -156,10 +137,9 @@ class _Search:
         for name in OTHER_TABLE_NAMES:
             possible_tables = self.reader.listing.possible_tables
             inside = self.innermost([file for file in possible_tables if file.parts[-1].lower() == name])
-            if inside is None:
-                continue
             try:
-                return self.in_table(self.parse(inside), inside)
+                if inside is not None:
+                    return self.in_table(self.parse(inside), inside)
             except UsageError as error:
                 self.remarks.append(f"not used: {error}")
         return None
@@ -175,10 +155,7 @@ class _Search:
             content, shown = self.reader.read(file), f"{self.reader.listing.shown}/{file.name}"
         except BadImageError as error:
             raise UsageError(f"{file.name}: cannot be read ({error})") from None
-        _refuse_rows(content, shown, len(self.files))
-        return parse_table(content, shown)
-
-    # --- suggestions ---------------------------------------------------------------------------------------------
+        return _parse(content, shown, len(self.files))
 
     def _suggestions(self) -> list[str]:
         """Returns remarks about labels that are not read: `.cls` files, and tables that seem to name these images."""
@@ -239,13 +216,13 @@ def _parse_file(path: str, shown: str, images: int) -> Table:
             content = file.read()
     except (OSError, ValueError) as error:
         raise UsageError(f"dataset.labels={one_line(path)}: cannot be read ({one_line(error)})") from None
-    _refuse_rows(content, shown, images)
-    return parse_table(content, shown)
+    return _parse(content, shown, images)
 
 
-def _refuse_rows(content: bytes, shown: str, images: int) -> None:
-    """Raises UsageError if a table has so many more rows than there are images that reading them would fill memory."""
+def _parse(content: bytes, shown: str, images: int) -> Table:
+    """Returns the table. Raises UsageError if it has so many rows that they would fill the memory, or is no table."""
     rows = max(content.count(end) for end in (b"\n", b"\r", b"]", b"}"))
     most = MOST_ROWS + MOST_ROWS_PER_IMAGE * images
     if rows > most:
         raise UsageError(f"{shown}: has {rows:,} rows for {count_noun(images, 'image')}, at most {most:,} are read")
+    return parse_table(content, shown)

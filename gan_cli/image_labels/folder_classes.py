@@ -24,22 +24,17 @@ NUMBER = re.compile(r"[0-9]+")
 
 
 class Layout(NamedTuple):
-    """The images of a split in order, with their labels. `base` is the folder that all of them are below.
-
-    `labels` holds a class number for each image, or a tuple of class numbers if there are several attributes; -1 means
-    no class. `classes` are the names of the classes. `mixed` is True if some images are in sub-folders and others are
-    not, so that there are no classes. `summary` describes the table of labels. `inside` is this table if it lies among
-    the images. `remarks` are further lines for the user.
-    """
+    """The images of a split in order, with their labels."""
 
     files: Sequence[ListedFile]
-    labels: list[int] | list[tuple[int, ...]] | None
-    classes: tuple[str, ...]
-    base: tuple[str, ...]
-    mixed: bool
-    summary: str = ""
-    remarks: tuple[str, ...] = ()
-    inside: ListedFile | None = None
+    # A class number for each image, or a tuple of these if there are several attributes; -1 means no class.
+    labels: list[int] | list[tuple[int, ...]] | None = None
+    classes: tuple[str, ...] = ()
+    base: tuple[str, ...] = ()  # the folder that all images are below
+    mixed: bool = False  # some images are in sub-folders and others are not, so that there are no classes
+    summary: str = ""  # describes the table of labels
+    remarks: tuple[str, ...] = ()  # further lines for the user
+    inside: ListedFile | None = None  # the table if it lies among the images
 
 
 def read_layout(path: str, how: LabelOptions, reader: Reader, split: str) -> Layout:
@@ -73,23 +68,14 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
 
 def with_labels(layout: Layout, found: FoundLabels) -> Layout:
     """Returns the layout with the labels of a table. If the table has none, only its remarks are added."""
-    if not found.labels:
+    if found.labels is None:
         return layout._replace(remarks=(*layout.remarks, *found.remarks), inside=found.inside)
-    return layout._replace(
-        labels=found.of_images,
-        classes=found.classes,
-        summary=found.summary,
-        remarks=found.remarks,
-        inside=found.inside,
-        mixed=False,
-    )
+    labels, classes, summary, remarks, inside, _ = found
+    return Layout(layout.files, labels, classes, layout.base, False, summary, remarks, inside)
 
 
 def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
-    """Returns the class numbers of the `wanted` classes.
-
-    Raises UsageError if the images have no classes or several attributes, or if a class is unknown or repeated.
-    """
+    """Returns the class numbers of the `wanted` classes. Raises UsageError if one is unknown or named twice."""
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
         raise UsageError(f"{shown}: name at least one class, or leave it out")
@@ -104,9 +90,6 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
         if wanted.count(name) > 1:
             raise UsageError(f"{shown}: name each class once")
     return [names.index(name) for name in wanted]
-
-
-# --- splits and classes ------------------------------------------------------------------------------------------
 
 
 def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
@@ -130,7 +113,7 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
         own = describe_outputs(listing.own)
         text = "; ".join(filter(None, (first, *listing.describe_skipped(), own, listing.first_advice, FORMATS_READ)))
         raise UsageError(f"dataset.path={one_line(folder_name)}: {text}")
-    return _with_classes(Layout(files, None, (), base, mixed=False), folder_name, how)
+    return _with_classes(Layout(files, base=base), folder_name, how)
 
 
 def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
@@ -141,17 +124,13 @@ def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
 def _common_top(listing: Listing) -> tuple[str, ...]:
     """Returns the single folder that holds all images. Returns `()` if there is none or if it is a class."""
     files = _plain(listing.files)
-    wrapped = {file.parts[0] for file in files if len(file.parts) > 1}
-    if len(wrapped) != 1 or any(len(file.parts) == 1 for file in files):
-        return ()
-    return tuple(wrapped) if listing.zipped or all(len(file.parts) > 2 for file in files) else ()
+    wrapped = {file.parts[:-1][:1] for file in files}
+    is_class = not listing.zipped and any(len(file.parts) == 2 for file in files)
+    return wrapped.pop() if len(wrapped) == 1 and not is_class else ()
 
 
 def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | None:
-    """Returns the sub-folder of `base` that holds the split, or None if the sub-folders are not splits.
-
-    Raises UsageError if the sub-folders are splits but this split is missing or exists twice.
-    """
+    """Returns the sub-folder of `base` that holds the split, or None if the sub-folders are not splits."""
     depth = len(base)
     full = {file.parts[depth] for file in listing.files if len(file.parts) > depth + 1 and file.parts[:depth] == base}
     empty = {folder[depth] for folder in listing.folders if len(folder) > depth and folder[:depth] == base}
@@ -170,19 +149,15 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
 
 
 def _with_classes(layout: Layout, folder_name: str, how: LabelOptions) -> Layout:
-    """Returns the layout with classes, which are the first sub-folders below `layout.base`.
-
-    Raises UsageError if two sub-folders give the same class name.
-    """
+    """Returns the layout with the sub-folders of `layout.base` as classes. Raises UsageError if two are alike."""
     base, depth = layout.base, len(layout.base)
     plain = _plain([file for file in layout.files if file.parts[:depth] == base])
     found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}
     folders = sorted(found, key=None if how.version == FIRST_VERSION else natural_key)
-    loose = any(len(file.parts) == depth + 1 for file in plain)
-    if not folders or loose:
+    if not folders or any(len(file.parts) == depth + 1 for file in plain):
         return layout._replace(mixed=bool(folders))
-    parts, remarks = _parts(folders, plain, depth, how)
-    if parts:
+    are_parts, remarks = _parts(folders, plain, depth, how)
+    if are_parts:
         return layout._replace(remarks=remarks)
     names = tuple(one_line(unicodedata.normalize("NFC", folder)) for folder in folders)
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
@@ -225,10 +200,8 @@ def _are_shards(names: Mapping[str, Sequence[str]]) -> bool:
     last = -1
     for folder in sorted(names):
         found = [NUMBER.findall(os.path.splitext(name)[0]) for name in names[folder]]
-        if not found or not all(found):
-            return False
-        numbers = [int(each[-1][-30:]) for each in found]
-        if min(numbers) <= last:
+        numbers = [int(each[-1][-30:]) for each in found if each]
+        if len(numbers) < len(found) or min(numbers) <= last:
             return False
         last = max(numbers)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,8 @@ from gan_cli.errors import GanCliError, UsageError, first_few, one_line
 from gan_cli.image_files.formats import stem_of_path
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.open_reader import existing_mode, open_reader
-from gan_cli.image_labels.attributes import NO_TABLE, LabelOptions, natural_key
-from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels
+from gan_cli.image_labels.attributes import LABEL_KEYWORDS, NO_TABLE, LabelOptions, natural_key
+from gan_cli.image_labels.find_labels import find_labels
 from gan_cli.image_labels.folder_classes import Layout, class_indices, layout_of_split, read_layout, with_labels
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
 
 
 def split_names(text: str) -> list[str]:
-    """Returns the names in a text: `cat,'a,b'` gives `cat` and `a,b`, because commas in quotes do not separate.
-
-    Raises ValueError if a quote is not closed.
-    """
+    """Returns the names in a text such as `cat,'a,b'`. Raises ValueError if a quote is not closed."""
     names = []
     rest = text.strip()
     while rest:
@@ -66,33 +64,33 @@ def _names(text: str) -> list[str]:
         return []
 
 
+def _all_exist(paths: Sequence[str]) -> bool:
+    return all(os.path.exists(os.path.expanduser(path)) for path in paths)
+
+
 def check_paths(path: Paths) -> None:
     """Raises UsageError if a path does not exist, is named twice or is inside another path, or if there is no path."""
     paths = split_paths(path)
     if not paths:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of images")
     typed = path if isinstance(path, str) else f"[{','.join(path)}]"
-    if re.search(r"\],|,\[", typed) and not all(os.path.exists(os.path.expanduser(each)) for each in paths):
+    if re.search(r"\],|,\[", typed) and not _all_exist(paths):
         raise UsageError(
             f"dataset.path={one_line(typed)}: paths are not swept: use a command for each; several folders as one"
             " data set are dataset.path=[a,b]"
         )
     for each in paths:
-        if isinstance(path, str) and not os.path.exists(os.path.expanduser(each)):
-            names = _names(each)
-            if len(names) > 1 and all(os.path.exists(os.path.expanduser(name)) for name in names):
-                raise UsageError(
-                    f"dataset.path={one_line(each)}: not found; several folders as one data set are"
-                    f" dataset.path=[{one_line(','.join(names))}], and paths are not swept: use a command for each"
-                )
+        names = _names(each) if isinstance(path, str) and not _all_exist([each]) else []
+        if len(names) > 1 and _all_exist(names):
+            raise UsageError(
+                f"dataset.path={one_line(each)}: not found; several folders as one data set are"
+                f" dataset.path=[{one_line(','.join(names))}], and paths are not swept: use a command for each"
+            )
         existing_mode(each)
     real = [os.path.realpath(os.path.expanduser(each)) for each in paths]
-    for number, one in enumerate(real):
-        for other in real[:number] + real[number + 1 :]:
-            if one == other or one.startswith(other + os.sep):
-                raise UsageError(
-                    f"dataset.path: {one_line(paths[number])} is named twice, or inside another: name it once"
-                )
+    for (name, one), (_, other) in itertools.permutations(zip(paths, real, strict=True), 2):
+        if one == other or one.startswith(other + os.sep):
+            raise UsageError(f"dataset.path: {one_line(name)} is named twice, or inside another: name it once")
 
 
 class ImageReader:
@@ -126,9 +124,8 @@ class ImageReader:
         layouts = self._layouts(how, split)
         if self._only is not None:
             return next(iter(layouts.values()))
-        self.listing.unused_arrays = [
-            name for reader in self._readers.values() for name in reader.listing.unused_arrays
-        ]
+        unused = [reader.listing.unused_arrays for reader in self._readers.values()]
+        self.listing.unused_arrays = list(itertools.chain(*unused))
         layout = _united(layouts)
         if not self._one_table(how):
             return layout
@@ -145,10 +142,7 @@ class ImageReader:
         return self._only is None and how.table is not None and how.table not in LABEL_KEYWORDS
 
     def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
-        """Returns the layout of each path that has the split.
-
-        Raises UsageError if no path has the split or, for the split `train`, if one path does not have it.
-        """
+        """Returns the layout of each path with the split. Raises UsageError if none has it or, for `train`, not all."""
         found, refused = {}, None
         for path, reader in self._readers.items():
             try:
@@ -167,10 +161,7 @@ class ImageReader:
 
 @contextlib.contextmanager
 def open_images(path: Paths, *, follow_links: bool = False) -> Iterator[ImageReader]:
-    """Yields the reader of `path`, which may be several paths. `follow_links` is as in `walk`.
-
-    Raises UsageError if one of the paths is neither a folder nor a file of images.
-    """
+    """Yields the reader of `path`, which may be several paths. Raises UsageError as `open_reader`."""
     check_paths(path)
     paths = split_paths(path)
     with contextlib.ExitStack() as stack:
@@ -180,10 +171,9 @@ def open_images(path: Paths, *, follow_links: bool = False) -> Iterator[ImageRea
 def count_images(
     path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None, *, follow_links: bool = False
 ) -> int | None:
-    """Returns the number of images that a run reads at `path`, without decoding them.
+    """Returns the number of images of `classes` (None: all) that a run reads at `path`, without decoding them.
 
-    `classes` are the selected classes; None means all images. Returns None if the images cannot be read. Raises
-    UsageError if they have no such class.
+    Returns None if the images cannot be read. Raises UsageError if they have no such class.
     """
     try:
         with open_images(path, follow_links=follow_links) as images:
@@ -197,9 +187,6 @@ def count_images(
     return sum(label in chosen for file, label in labelled_files if file.bad is None)
 
 
-# --- combining ---------------------------------------------------------------------------------------------------
-
-
 def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
     """Returns one listing of the files of all paths. The parts of each file begin with the path that the user typed."""
     shown = [one_line(os.path.expanduser(path)) for path in paths]
@@ -209,7 +196,7 @@ def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
         for why, names in reader.listing.skipped.items():
             listing.skipped.setdefault(why, []).extend(one_line(f"{path}/{name}", 120) for name in names)
         listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
-        listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
+        listing.files += [_below(path, file) for file in reader.listing.files]
         listing.arrays += reader.listing.arrays
         listing.unused_arrays += reader.listing.unused_arrays
         listing.others += reader.listing.others
@@ -218,16 +205,13 @@ def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
     return listing
 
 
-def _united(layouts: dict[str, Layout]) -> Layout:
-    """Returns one layout of the images of all paths. The parts of each image begin with the path that the user typed.
+def _below(path: str, file: ListedFile) -> ListedFile:
+    return dataclasses.replace(file, parts=(path, *file.parts))
 
-    Raises UsageError if the images of different paths have different attributes.
-    """
-    files = [
-        dataclasses.replace(file, parts=(path, *file.parts))
-        for path, layout in layouts.items()
-        for file in layout.files
-    ]
+
+def _united(layouts: dict[str, Layout]) -> Layout:
+    """Returns one layout of all images, with the typed paths in front. Raises UsageError if attributes differ."""
+    files = [_below(path, file) for path, layout in layouts.items() for file in layout.files]
     own_class = {path: one_line(stem_of_path(path)) for path, layout in layouts.items() if layout.labels is None}
     rows = [row for path, layout in layouts.items() for row in _values(layout, own_class.get(path))]
     attributes = list(dict.fromkeys(tuple(row) for row in rows))
@@ -246,21 +230,15 @@ def _united(layouts: dict[str, Layout]) -> Layout:
     if own_class:
         each = "each folder" if len(own_class) == len(layouts) else " and ".join(map(one_line, own_class))
         remarks.append(f"{each} a class")
-    return Layout(files, labels, tuple(classes), (), mixed=False, remarks=tuple(remarks))
+    return Layout(files, labels, tuple(classes), remarks=tuple(remarks))
 
 
 def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]]:
-    """Returns for each image a dict from attribute to value. Plain classes are one attribute with an empty name.
-
-    If the layout has no labels, the class of all its images is `own_class`.
-    """
+    """Returns for each image a dict from attribute to value. Plain classes, or `own_class`, are one without a name."""
     if layout.labels is None:
         return [{"": own_class} for _ in layout.files]
-    found = []
     several = isinstance(layout.labels[0], tuple)
     names = list(dict.fromkeys(name.rpartition("=")[0] for name in layout.classes)) if several else [""]
-    for label in layout.labels:
-        numbers = label if isinstance(label, tuple) else (label,)
-        values = [layout.classes[number].rpartition("=")[2] if number >= 0 else None for number in numbers]
-        found.append(dict(zip(names, values, strict=True)))
-    return found
+    values = [name.rpartition("=")[2] for name in layout.classes] + [None]  # the last is the value of -1
+    rows = [label if isinstance(label, tuple) else (label,) for label in layout.labels]
+    return [dict(zip(names, [values[number] for number in row], strict=True)) for row in rows]

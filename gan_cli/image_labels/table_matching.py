@@ -21,19 +21,13 @@ ENDINGS = (*READ_SUFFIXES, *UNREAD_IMAGE_SUFFIXES)
 
 
 class Match(NamedTuple):
-    """A match of rows to images by the names in the column `column`.
+    """A match of the rows of a table to images."""
 
-    `header` holds the names of the columns, which are `column 1` and so on if line 1 is about an image. `found` holds
-    for each image the index of its row in `rows`, or None. `remarks` say how names were compared if they are not equal.
-    `problem` says why the match cannot be used; it is empty if it can be.
-    """
-
-    column: int
-    header: tuple[str, ...]
-    rows: list[tuple[int, list[str]]]
-    found: list[int | None]
-    remarks: tuple[str, ...]
-    problem: str = ""
+    table: Table  # if line 1 is about an image, it is a row, and the columns are called `column 1` and so on
+    column: int  # holds the names of images
+    found: list[int | None]  # for each image the index of its row, or None
+    remarks: tuple[str, ...]  # how names were compared if they are not equal
+    problem: str = ""  # why the match cannot be used
 
     @property
     def image_count(self) -> int:
@@ -50,25 +44,25 @@ def match_table(
     ignored only up to the folder of that name.
     """
     names = _names(files, base)
-    best: Match | None = None
-    for index in _likely(table, files) if column is None else [column_index(table, column, "labels_file_column")]:
-        match = _by_column(table, index, names, below)
-        if best is None or match.image_count > best.image_count:
-            best = match
+    if column is not None:
+        return _by_column(table, column_index(table, column, "labels_file_column"), names, below)
+    counts = count_matching_rows(table.rows[:LOOKED_AT], image_names(files))
+    first, *others = sorted(range(len(table.header)), key=lambda index: -counts[index])
+    best = _by_column(table, first, names, below)
+    for index in others:
         if best.image_count == len(files):
             break
-    assert best is not None
+        best = max(best, _by_column(table, index, names, below), key=lambda match: match.image_count)
     return best
 
 
 def column_index(table: Table, name: str, key: str) -> int:
-    """Returns the index of a column, given by its name (in any case) or by its number, counted from 1.
-
-    Raises UsageError, whose message lists the columns, if there is no such column.
-    """
-    for known in (table.header, tuple(column.casefold() for column in table.header)):
-        if (wanted := name if known is table.header else name.casefold()) in known:
-            return known.index(wanted)
+    """Returns the index of a column, given by its name in any case or its number from 1. Else raises UsageError."""
+    if name in table.header:
+        return table.header.index(name)
+    folded = [column.casefold() for column in table.header]
+    if name.casefold() in folded:
+        return folded.index(name.casefold())
     numbered = re.fullmatch(r"(?:column )?([0-9]{1,6})", name)
     if numbered and 0 < int(numbered[1]) <= len(table.header):
         return int(numbered[1]) - 1
@@ -105,15 +99,6 @@ def count_matching_rows(rows: Sequence[tuple[int, list[str]]], names: set[str]) 
     return counts
 
 
-def _likely(table: Table, files: Sequence[ListedFile]) -> list[int]:
-    """Returns the indices of the columns, sorted by how many of the first rows name these images, most first."""
-    counts = count_matching_rows(table.rows[:LOOKED_AT], image_names(files))
-    return sorted(range(len(table.header)), key=lambda column: -counts[column])
-
-
-# --- one column --------------------------------------------------------------------------------------------------
-
-
 # Three names of each image: its whole path, its path below the shared folders, and its file name.
 Names = Sequence[tuple[str, ...]]
 
@@ -124,7 +109,6 @@ def _names(files: Sequence[ListedFile], base: tuple[str, ...]) -> Names:
 
 
 def _stem(name: str) -> str:
-    """Returns the name of an image without its suffix."""
     return os.path.splitext(name)[0]
 
 
@@ -176,11 +160,12 @@ def _by_column(table: Table, column: int, names: Names, below: str | None) -> Ma
                 comparisons["; ".join(filter(None, (how, folders)))] += 1
             problem = problem or ("" if how else wrong)
     remarks = tuple(f"{count:,} found by their names {words}" for words, count in comparisons.items() if words)
-    return _without_header(table, Match(column, table.header, table.rows, found, remarks, problem), names)
+    return _without_header(Match(table, column, found, remarks, problem), names)
 
 
-def _without_header(table: Table, match: Match, names: Names) -> Match:
+def _without_header(match: Match, names: Names) -> Match:
     """Returns the match, with line 1 taken as a row if it names an image that no other row names."""
+    table = match.table
     first = _path(table.header[match.column])
     if match.image_count == len(match.found) or not first:
         return match
@@ -190,11 +175,11 @@ def _without_header(table: Table, match: Match, names: Names) -> Match:
         for image, own in enumerate(keys):
             if match.found[image] is None and of_row(first) in own and bare[own[2]] == 1:
                 header = tuple(f"column {number}" for number in range(1, len(table.header) + 1))
-                rows = [*match.rows, (1, list(table.header))]
                 found = [*match.found]
-                found[image] = len(rows) - 1
+                found[image] = len(table.rows)
+                table = table._replace(header=header, rows=[*table.rows, (1, list(table.header))])
                 remarks = (f"line 1 is about {one_line(first, 80)}, so it is not taken as a header", *match.remarks)
-                return match._replace(header=header, rows=rows, found=found, remarks=remarks)
+                return match._replace(table=table, found=found, remarks=remarks)
     return match
 
 
@@ -208,7 +193,7 @@ def _index(
 ) -> tuple[dict[str, int], dict[str, int], Set[str]]:
     """Returns the rows by their normalized names, both with and without leading folders.
 
-    Also returns a later row for each name that is repeated, and the names from which leading folders were removed.
+    Also returns a later row for each repeated name, and the names from which leading folders were removed.
     """
     known: dict[str, int] = {}
     twice: dict[str, int] = {}
@@ -235,11 +220,7 @@ def _common(texts: Sequence[str]) -> int:
 
 
 def _shortened(text: str, common: int, below: str | None) -> Iterator[str]:
-    """Yields the name without leading folders. For an absolute path, any number of folders is removed.
-
-    For other paths, only the first `common` folders, which all names share, can be removed. `below` is explained at
-    `match_table`.
-    """
+    """Yields the name without leading folders: any number of an absolute path, else the `common` ones at most."""
     parts = text.split("/")
     for start in range(1, len(parts) if ABSOLUTE.match(text) else min(common + 1, len(parts))):
         if below in (None, parts[start - 1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import json
 import re
@@ -19,24 +20,17 @@ EXPECTED_JSON = 'expected {"labels": [[file, label], ...]} or a list of {"file_n
 
 
 class Table(NamedTuple):
-    """A table. Each row holds a line number and one cell for each column in `header`.
+    """A table. Each row holds a line number and one cell for each column in `header`."""
 
-    `shown` is the name of the table in messages. `remarks` are lines about columns that were left out. `unlabelled`
-    says why there are no rows, such as `its labels are null`.
-    """
-
-    shown: str
+    shown: str  # the name of the table in messages
     header: tuple[str, ...]
     rows: list[tuple[int, list[str]]]
-    remarks: tuple[str, ...] = ()
-    unlabelled: str = ""
+    remarks: tuple[str, ...] = ()  # lines about columns that were left out
+    unlabelled: str = ""  # why there are no rows, such as `its labels are null`
 
 
 def parse_table(content: bytes, shown: str) -> Table:
-    """Returns the table in a file.
-
-    Raises UsageError if the content is not a table, or if a row and the header have different numbers of cells.
-    """
+    """Returns the table in a file. Raises UsageError if it is none, or if its rows are not as long as its header."""
     for magic, kind in FOREIGN.items():
         if content.startswith(magic):
             raise UsageError(f"{shown}: is {kind}, save it as CSV")
@@ -50,39 +44,28 @@ def parse_table(content: bytes, shown: str) -> Table:
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """Returns the text, and the name of its encoding, which is empty for UTF-8.
-
-    Excel writes UTF-16 and, in Europe, Windows-1252.
-    """
-    zeros = tuple(content[index : index + 1] == b"\0" for index in range(4))
+    """Returns the text and the name of its encoding, which is empty for UTF-8. Excel writes UTF-16 and Windows-1252."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace"), "UTF-16"
-    if zeros in ((False, True, False, True), (True, False, True, False)):
+    zeros = [byte == 0 for byte in content[:4]]
+    if zeros in ([False, True, False, True], [True, False, True, False]):
         return content.decode("utf-16-le" if zeros[1] else "utf-16-be", errors="replace"), "UTF-16"
-    try:
-        return content.decode("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        pass
-    try:
-        return content.decode("cp1252"), "Windows-1252"
-    except UnicodeDecodeError:
-        return content.decode("latin-1"), "Latin-1"
-
-
-# --- CSV ---------------------------------------------------------------------------------------------------------
+    for codec, encoding in (("utf-8-sig", ""), ("cp1252", "Windows-1252")):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode(codec), encoding
+    return content.decode("latin-1"), "Latin-1"
 
 
 def _csv(text: str, shown: str) -> Table:
-    lines, first = text.splitlines(), 0
+    lines = text.splitlines()
     named = re.fullmatch(r"sep=(.)", lines[0]) if lines else None  # a first line of Excel that names the delimiter
-    if named:
-        lines, first = lines[1:], 1
-    header = lines[0] if lines else ""
+    first = 1 if named else 0
+    header = "".join(lines[first : first + 1])
     delimiter = named[1] if named else max(DELIMITERS, key=header.count)
     if delimiter not in header and len(header.split()) > 1:
         delimiter = " "
     try:
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
+        reader = csv.reader(lines[first:], delimiter=delimiter, skipinitialspace=delimiter == " ")
         numbered = [(first + reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except csv.Error as error:
         raise UsageError(f"{shown}: is no table in UTF-8 ({one_line(error)})") from None
@@ -91,20 +74,14 @@ def _csv(text: str, shown: str) -> Table:
         raise UsageError(f"{shown}: {EXPECTED}")
     rows = []
     for number, cells in numbered[1:]:
-        cut = cells if len(cells) == len(names) else _without_empty_end(cells)
-        if len(names) > len(cut) > 0 and len(cells) >= len(names):  # only empty cells were removed
-            cut += [""] * (len(names) - len(cut))
-        if len(cut) != len(names):
+        if len(cells) < len(names) or any(cells[len(names) :]):
             raise UsageError(f"{shown}: line {number} has {len(cells)} cells, its header {len(names)}")
-        rows.append((number, cut))
+        rows.append((number, cells[: len(names)]))
     return Table(shown, tuple(names), rows)
 
 
 def _without_empty_end(cells: Sequence[str]) -> list[str]:
     return list(cells[: max((count for count, cell in enumerate(cells, start=1) if cell), default=0)])
-
-
-# --- JSON --------------------------------------------------------------------------------------------------------
 
 
 def _json(text: str, shown: str) -> Table:
@@ -135,15 +112,13 @@ def _stylegan(labels: Any, shown: str) -> Table:
     """Returns the table of the `labels` of StyleGAN's dataset.json: null, or a label for each file."""
     if labels is None:
         return Table(shown, ("file", "label"), [], unlabelled="its labels are null")
-    pairs = labels.items() if isinstance(labels, dict) else labels
-    if not isinstance(labels, dict | list) or not all(
-        isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
-    ):
+    pairs = list(labels.items()) if isinstance(labels, dict) else labels
+    if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
         raise UsageError(f"{shown}: is no table, {EXPECTED_JSON}")
-    vector = next((value for _, value in pairs if isinstance(value, list)), None)
-    if vector is not None:
-        reason = f"its labels are {len(vector):,} numbers each, no classes"
-        return Table(shown, ("file", "label"), [], unlabelled=reason)
+    for _, value in pairs:
+        if isinstance(value, list):
+            reason = f"its labels are {len(value):,} numbers each, no classes"
+            return Table(shown, ("file", "label"), [], unlabelled=reason)
     return _of_pairs(pairs, shown)
 
 

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image, ImageChops
 
@@ -31,17 +31,13 @@ Item = TypeVar("Item")
 
 
 class Animation(NamedTuple):
-    """An animation of `total` frames of one size, which `frames` yields one after the other.
-
-    The last frame is shown for `last_frame_seconds` longer than the others. In file formats without opacity,
-    transparent pixels are shown on `background`.
-    """
+    """An animation of `total` frames of one size, which `frames` yields one after the other."""
 
     frames: Iterable[Image.Image]
     total: int
     fps: int
-    last_frame_seconds: float = 0.0
-    background: str = "white"
+    last_frame_seconds: float = 0.0  # how much longer the last frame is shown
+    background: str = "white"  # behind transparent pixels in file formats without opacity
 
 
 def write_animation(animation: Animation, path: Path) -> None:
@@ -66,29 +62,20 @@ def _write_webp_or_gif(animation: Animation, path: Path, suffix: str) -> None:
     milliseconds = 10 * max(round(100 / animation.fps), 2) if suffix == ".gif" else round(1000 / animation.fps)
     durations = [milliseconds] * (animation.total - 1) + [milliseconds + round(1000 * animation.last_frame_seconds)]
     first = next(frames)
-    disposal = {"disposal": 2} if "transparency" in first.info else {}  # clear each frame before the next
-    first.save(
-        path,
-        format=suffix[1:],
-        save_all=True,
-        append_images=[_RemainingFrames(frames, animation.total - 1)] if animation.total > 1 else [],
-        duration=durations if animation.total > 1 else durations[0],
-        loop=0,
-        quality=WEBP_QUALITY,
-        **disposal,
-    )
+    options: dict[str, Any] = {"loop": 0, "quality": WEBP_QUALITY, "duration": durations[0]}
+    if animation.total > 1:
+        options |= {"append_images": [_RemainingFrames(frames, animation.total - 1)], "duration": durations}
+    if "transparency" in first.info:
+        options["disposal"] = 2  # clears each frame before the next
+    first.save(path, format=suffix[1:], save_all=True, **options)
 
 
 def _to_gif_opacity(image: Image.Image) -> Image.Image:
-    """Converts an RGBA image to a palette image for GIF, where a pixel is either opaque or transparent.
-
-    Pixels that are at least half opaque are shown. Images of other modes are returned unchanged.
-    """
+    """Converts RGBA to a palette image, in which pixels that are at least half opaque are shown. Keeps other modes."""
     if image.mode != "RGBA":
         return image
     visible = image.getchannel("A").point(lambda opacity: 255 if opacity >= MIN_VISIBLE_OPACITY else 0)
-    colours = Image.new("RGB", image.size)
-    colours.paste(image.convert("RGB"), mask=visible)
+    colours = Image.composite(image.convert("RGB"), Image.new("RGB", image.size), visible)
     quantized = colours.quantize(TRANSPARENT_INDEX)
     palette = quantized.getpalette() or []
     quantized.putpalette(palette + [0] * (3 * (TRANSPARENT_INDEX + 1) - len(palette)))
@@ -143,9 +130,6 @@ def _write_mp4(animation: Animation, path: Path) -> None:
         writer.close()
 
 
-# --- sample grids -----------------------------------------------------------------------------------------------------
-
-
 def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps: int = GRID_ANIMATION_FPS) -> Animation:
     """Returns the animation of image files. If there are more than `max_frames`, evenly spaced ones are taken."""
     selected = evenly_spaced(grids, max_frames)
@@ -166,10 +150,7 @@ def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """Yields the images, shrunk to at most `MAX_FRAME_SIDE` pixels a side, all of the size of the first.
-
-    Leaves out files that cannot be read, and repeats the last image in their stead. StorageError if none can be read.
-    """
+    """Yields the images, shrunk to `MAX_FRAME_SIDE` and of one size; the last once more for each unreadable file."""
     image: Image.Image | None = None
     missing = 0
     for path in grids:
@@ -180,7 +161,7 @@ def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
             missing += 1
             continue
         frame.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
-        image = frame if image is None or frame.size == image.size else frame.resize(image.size)
+        image = frame if image is None else frame.resize(image.size)
         yield image
     if image is None:
         raise StorageError(f"{grids[0].parent}: none of its sample grids can be read")
@@ -193,10 +174,8 @@ def open_grid(path: Path) -> Iterator[Image.Image]:
 
     Raises OSError if it is no regular file or too large; Pillow may raise almost anything for an invalid file.
     """
-    with contextlib.ExitStack() as opened:
-        file = opened.enter_context(open_to_read(path))
-        opened.enter_context(warnings.catch_warnings(action="ignore"))  # of large images
-        image = opened.enter_context(Image.open(file, formats=["PNG"]))
+    ignored = warnings.catch_warnings(action="ignore")  # of large images
+    with open_to_read(path) as file, ignored, Image.open(file, formats=["PNG"]) as image:
         if image.width * image.height > MOST_PIXELS or os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise OSError(errno.EFBIG, f"larger than {MOST_PIXELS:,} pixels", str(path))
         yield image
@@ -204,7 +183,6 @@ def open_grid(path: Path) -> Iterator[Image.Image]:
 
 def save_progress_animation(grids: Sequence[Path], path: Path) -> None:
     """Writes an animated WebP of at most `MAX_FRAMES` of a run's grids. Writes nothing if there are no grids."""
-    if not grids:
-        return
-    with replacing(path) as temporary:
-        write_animation(animation_of_grids(grids), temporary)
+    if grids:
+        with replacing(path) as temporary:
+            write_animation(animation_of_grids(grids), temporary)

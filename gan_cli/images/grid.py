@@ -23,11 +23,7 @@ REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
 def draw_grid_or_scatter(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:
-    """Draws uint8 images `[N, C, H, W]` as a grid, or points `[N, 2]` as a scatter plot.
-
-    `modes` are the real modes of the points, if they are known. `rows` is the number of images in each row of the grid.
-    Without `rows`, the grid is as square as possible.
-    """
+    """Draws uint8 images `[N, C, H, W]` as by `draw_grid`, or points `[N, 2]`, with their real modes if known."""
     if samples.ndim > 2:
         return draw_grid(samples, rows)
     return draw_scatter(samples, modes or Modes(torch.empty(0, 2), 0.0, samples.abs().max().item()))
@@ -51,21 +47,17 @@ def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
     for (line, column), image in zip(positions, pixels, strict=True):
         top, left = GAP + line * tile_height, GAP + column * tile_width
         sheet[top : top + height * factor, left : left + width * factor] = image
-    return _to_image(sheet)
+    return Image.fromarray(sheet.squeeze(-1).numpy())
 
 
 def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) -> Image.Image:
-    """Draws blocks of pairs. A block is `(title, above, below)`, in which `above` and `below` are uint8 `[N, C, H, W]`.
-
-    Each image of `above` stands above the image of `below` with the same index. A line has `columns` pairs.
-    """
+    """Draws blocks `(title, above, below)` of uint8 `[N, C, H, W]`: each image of `above` over its pair in `below`."""
     grids = []
     for _, above, below in blocks:
-        lines = zip(above.split(columns), below.split(columns), strict=True)
-        rows = [(part, len(part)) for pair in lines for part in pair]
-        grids.append(remove_opacity(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows])))
-    width = max(grid.width for grid in grids)
-    page = Image.new("RGB", (max(width, 480), sum(grid.height + TITLE_HEIGHT for grid in grids)), "white")
+        rows = [part for pair in zip(above.split(columns), below.split(columns), strict=True) for part in pair]
+        grids.append(remove_opacity(draw_grid(torch.cat(rows), list(map(len, rows)))))
+    width = max(480, *(grid.width for grid in grids))
+    page = Image.new("RGB", (width, sum(grid.height + TITLE_HEIGHT for grid in grids)), "white")
     draw, top = ImageDraw.Draw(page), 0
     for (title, _, _), grid in zip(blocks, grids, strict=True):
         draw.text((4, top + 4), title, fill="black", font_size=13)
@@ -83,21 +75,13 @@ def _tile_positions(rows: Sequence[int], columns: int) -> list[tuple[int, int]]:
     return positions
 
 
-def _to_image(pixels: Tensor) -> Image.Image:
-    """Converts uint8 pixels `[H, W, C]` with 1, 3 or 4 channels."""
-    return Image.fromarray(pixels.squeeze(-1).numpy())
-
-
 def draw_image(image: Tensor) -> Image.Image:
     """Returns one uint8 image `[C, H, W]` as a PIL image of the same size."""
-    return _to_image(_displayable(image.unsqueeze(0))[0])
+    return Image.fromarray(_displayable(image.unsqueeze(0))[0].squeeze(-1).numpy())
 
 
 def _displayable(images: Tensor) -> Tensor:
-    """Converts `[N, C, H, W]` to `[N, H, W, C']`, where C' is 1, 3 or 4.
-
-    Two channels become red and green; of five or more the first three are shown.
-    """
+    """Converts `[N, C, H, W]` to `[N, H, W, 1, 3 or 4]`: 2 channels become red and green, 5 or more the first 3."""
     channels = images.shape[1]
     if channels == 2:
         images = torch.cat([images, torch.zeros_like(images[:, :1])], 1)

@@ -58,6 +58,5 @@ def _add(name: str, plugin: Plugin) -> None:
             if not hasattr(part.options, "__pydantic_fields__"):
                 raise UsageError(f"plugins=[{name}]: {group}={option} has no class of keys, as `section` makes")
     for _, offered, known, builders in parts:
-        for option, part in offered.items():
-            known[option] = part.options
-            builders[option] = part.builds
+        known.update((option, part.options) for option, part in offered.items())
+        builders.update((option, part.builds) for option, part in offered.items())

@@ -422,7 +422,6 @@ def test_a_disk_that_fills_on_the_way_is_no_error(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_all(fd, content, offset)
 
-    monkeypatch.setattr(image_store, "write_at", failing)
     monkeypatch.setattr(mapped_file, "write_at", failing)  # the card comes after three chunks of pictures
     dataset = load_folder(pets, cache=cache)
     assert same(dataset, load_folder(pets))

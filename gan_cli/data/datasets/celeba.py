@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,14 +17,16 @@ from gan_cli.data.datasets.downloaded_archives import (
     download_missing,
     root_folder,
     source_text,
+    torchvision_class,
 )
 from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.selection import Selection
-from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.errors import UsageError, one_line
 from gan_cli.image_files.folder_reader import read_image_file
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_files.zip_reader import open_zip
 from gan_cli.image_labels.folder_classes import Layout
+from gan_cli.storage.archive_errors import reading
 
 IMAGE_FOLDER, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 ARCHIVE = f"{IMAGE_FOLDER}.zip"
@@ -37,10 +38,7 @@ MOST_PARTITION_BYTES = 1 << 24
 def build_celeba(
     *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection, cache: str = "none"
 ) -> Dataset:
-    """Returns the selected images of a split of CelebA, cropped and resized to `image_size`, without labels.
-
-    Reads `root/celeba`, and downloads missing files if `download` is True. Caches the result in the folder `cache`.
-    """
+    """Returns the selected images of a split of CelebA in `root/celeba`, of `image_size`, without labels."""
     folder = root_folder(root) / "celeba"
     downloaded = _ensure(folder, root, split, allowed=download)
     path = folder / (IMAGE_FOLDER if _has_images(folder / IMAGE_FOLDER) else ARCHIVE)
@@ -48,19 +46,15 @@ def build_celeba(
     with _opened(path) as (faces, read):
         names = [*faces] if split == "all" else _names_of(folder / PARTITION, split)
         files = [faces.get(name, ListedFile((name,), None, "missing")) for name in names]
-        layout = Layout(files, None, (), (), mixed=False)
         paths = [*map(str, (path, *partition))]
         height, width = PUBLISHED["celeba"]["size"]
         images = PublishedImages("CelebA", split, path, native=(width, height), read=read)
         images.most_unusable = 0.0
-        dataset = images.load(lambda: layout, image_size, selection, cache, paths, "celeba", root, split)
+        dataset = images.load(lambda: Layout(files), image_size, selection, cache, paths, "celeba", root, split)
     text = source_text("CelebA", split, len(names), "downloaded" if downloaded else f"from {path}")
     if len(dataset) < len(names):
         text += f"; {len(dataset):,} of {len(names):,} kept"
     return dataclasses.replace(dataset, source=text, changes={})
-
-
-# --- files -------------------------------------------------------------------------------------------------------
 
 
 def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> bool:
@@ -68,7 +62,7 @@ def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> bool:
     needed = {ARCHIVE: not _has_images(folder / IMAGE_FOLDER), PARTITION: split != "all"}
     missing = [name for name, is_needed in needed.items() if is_needed and not (folder / name).is_file()]
     if missing:
-        published = importlib.import_module("torchvision.datasets").CelebA.file_list
+        published = torchvision_class("CelebA").file_list
         known = {name: PublishedFile(name=name, md5=md5, drive_id=file_id) for file_id, md5, name in published}
         download_missing("CelebA", [known[name] for name in missing], folder, root, allowed=allowed)
     return bool(missing)
@@ -83,12 +77,10 @@ def _has_images(folder: Path) -> bool:
 def _names_of(path: Path, split: str) -> list[str]:
     """Returns the image names of a split. Each line of the partition file has an image and the number of its split."""
     try:
-        with open(path, encoding="ascii") as stream:
+        with reading(path), open(path, encoding="ascii") as stream:
             lines = stream.read(MOST_PARTITION_BYTES).splitlines()
     except UnicodeDecodeError as error:
         raise damaged_file_error(path, "is not a text") from error
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     names = []
     for number, line in enumerate(lines, 1):
         name, _, code = line.strip().partition(" ")
@@ -103,29 +95,20 @@ def _names_of(path: Path, split: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[dict[str, ListedFile], Callable[[ListedFile], bytes]]]:
-    """Opens the folder of extracted images, or the zip. Yields the files by name, and the function that reads one.
-
-    Raises UsageError if the zip is damaged or holds no images, and StorageError if it cannot be read.
-    """
+    """Yields the files of the folder of extracted images, or of the zip, by name, and the function that reads one."""
     if path.name == IMAGE_FOLDER:
         names = sorted(name for name in os.listdir(path) if NAME.fullmatch(name))
-        yield (
-            {name: ListedFile((name,), str(path / name)) for name in names},
-            lambda file: read_image_file(file.location),
-        )
+        files = {name: ListedFile((name,), str(path / name)) for name in names}
+        yield files, lambda file: read_image_file(file.location)
         return
     with contextlib.ExitStack() as stack:
         try:
             zipped = stack.enter_context(open_zip(str(path), str(path)))
         except UsageError as error:
             raise damaged_file_error(path, "damaged archive") from error
-        within = f"{IMAGE_FOLDER}/"
         inside = sorted(zipped.listing.files, key=lambda file: file.location.filename)
-        files = {
-            file.location.filename.removeprefix(within): file
-            for file in inside
-            if re.fullmatch(within + NAME.pattern, file.location.filename, re.ASCII)
-        }
+        named = [(file.location.filename.removeprefix(f"{IMAGE_FOLDER}/"), file) for file in inside]
+        files = {name: file for name, file in named if name != file.location.filename and NAME.fullmatch(name)}
         if not files:
-            raise damaged_file_error(path, f"has no images in {within}")
+            raise damaged_file_error(path, f"has no images in {IMAGE_FOLDER}/")
         yield files, zipped.read

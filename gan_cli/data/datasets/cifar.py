@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -19,7 +18,6 @@ from gan_cli.data.datasets.downloaded_archives import (
     read_files,
     source_text,
 )
-from gan_cli.data.decoding.resize import CHUNK
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -27,17 +25,12 @@ PIXELS = 3 * SIDE * SIDE
 
 @dataclass(frozen=True, kw_only=True)
 class CifarSource(TarArchive):
-    """The published files of CIFAR-10 or CIFAR-100. `files` are the names of the files of each split.
+    """CIFAR-10 or CIFAR-100. A record is one or two label bytes, then the red, green and blue planes, row by row."""
 
-    A record in a file is one or two label bytes, then the red, green and blue planes, each stored row by row. `labels`
-    holds the number of classes of each label byte; the last label byte is the one used. `classes` are the names of the
-    classes of this label byte.
-    """
-
-    files: dict[str, tuple[str, ...]]
-    labels: tuple[int, ...]
+    files: dict[str, tuple[str, ...]]  # names of the files, by split
+    labels: tuple[int, ...]  # number of classes of each label byte; the last label byte is the one used
     most: int  # the most records in a file
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # of the label that is used
 
 
 CIFAR10, CIFAR100 = (CifarSource(**PUBLISHED[name]["source"]) for name in ("cifar10", "cifar100"))
@@ -47,14 +40,14 @@ def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, im
     """Returns a split of `source` with labels, read as by `read_files`, with images of `image_size`."""
     readers = dict.fromkeys(source.files[split], partial(_read_records, source))
     found, origin = read_files(source, readers, root=root, allowed=download)
-    parts = [found[name] for name in readers]
-    count = sum(len(part) for part in parts)
-    labels = np.concatenate([part[:, len(source.labels) - 1] for part in parts])
+    parts, first = [found[name] for name in readers], len(source.labels)
+    images = (part[:, first:].reshape(-1, 3, SIDE, SIDE) for part in parts)
+    labels = np.concatenate([part[:, first - 1] for part in parts])
     return Dataset(
-        samples=fit_images(_iter_images(source, parts), count, image_size),
+        samples=fit_images(images, len(labels), image_size),
         labels=torch.from_numpy(labels.astype(np.int64)),
         classes=source.classes,
-        source=source_text(source.title, split, count, origin),
+        source=source_text(source.title, split, len(labels), origin),
     )
 
 
@@ -66,9 +59,3 @@ def _read_records(source: CifarSource, member: ArchiveMember) -> np.ndarray:
         if (largest := records[:, column].max()) >= known:
             raise damaged_file_error(member.shown, f"has the label {largest}, expected 0 to {known - 1}")
     return records
-
-
-def _iter_images(source: CifarSource, parts: list[np.ndarray]) -> Iterator[np.ndarray]:
-    for part in parts:
-        for start in range(0, len(part), CHUNK):
-            yield part[start : start + CHUNK, len(source.labels) :].reshape(-1, 3, SIDE, SIDE)

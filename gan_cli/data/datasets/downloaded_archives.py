@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pydantic.dataclasses
 import torch
 from torch import Tensor
 
-from gan_cli.data.decoding.resize import crop_and_resize_batch
+from gan_cli.data.decoding.resize import CHUNK, crop_and_resize_batch
 from gan_cli.errors import StorageError, UsageError, count_noun
+from gan_cli.storage.archive_errors import reading
 from gan_cli.storage.download import MOST_BYTES, DownloadError, download, download_from_drive
 
 T = TypeVar("T")
@@ -27,18 +29,14 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file. `name` is its name on every mirror, and `md5` its md5.
+    """A published file."""
 
-    `drive_id` is its id if it is on Google Drive. `most_bytes` is the largest size that is downloaded. `makes` is the
-    folder that extracting the file gives; it is empty for a file that is read as it is.
-    """
-
-    name: str
+    name: str  # on every mirror
     md5: str
     mirrors: tuple[str, ...] = ()
-    drive_id: str = ""
-    most_bytes: int = MOST_BYTES
-    makes: str = ""
+    drive_id: str = ""  # its id if it is on Google Drive
+    most_bytes: int = MOST_BYTES  # the largest size that is downloaded
+    makes: str = ""  # the folder that extracting the file gives; empty for a file that is read as it is
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,17 +50,16 @@ class TarArchive(PublishedFile):
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """An open file of a data set, extracted or in the archive, which is read once. `shown` is its name in messages."""
+    """An open file of a data set, extracted or in the archive, which is read once."""
 
     stream: IO[bytes]
     size: int
-    shown: str
+    shown: str  # its name in messages
 
     def count(self, record: int, most: int) -> int:
         """Returns how many records of `record` bytes the file holds. Raises UsageError if this is not 1 to `most`."""
         if self.size < record or self.size % record or self.size > most * record:
-            expected = f"expected 1 to {most:,} times {record:,}" if most > 1 else f"expected {record:,}"
-            raise damaged_file_error(self.shown, f"has {self.size:,} bytes, {expected}")
+            raise damaged_file_error(self.shown, f"has {self.size:,} bytes, expected 1 to {most:,} times {record:,}")
         return self.size // record
 
     def read(self, size: int) -> np.ndarray:
@@ -101,6 +98,11 @@ def source_text(title: str, split: str, count: int, origin: str) -> str:
     return f"{title}{'' if split == 'train' else f' ({split})'}, {count_noun(count, 'image')} {origin}"
 
 
+def torchvision_class(name: str) -> Any:
+    """Imports torchvision, which takes more than a second, and returns a class of its data sets."""
+    return getattr(importlib.import_module("torchvision.datasets"), name)
+
+
 def root_folder(root: str) -> Path:
     """Returns `dataset.root` as a path, with `~` expanded. Raises UsageError if it is, or is below, a file."""
     path = Path(os.path.expanduser(root))
@@ -115,10 +117,10 @@ def download_missing(
 ) -> None:
     """Downloads `files` into `folder`. Raises UsageError, which says where to put them, if it may not or cannot."""
     names = list(dict.fromkeys(file.name for file in files))
-    if not all(file.mirrors or file.drive_id for file in files):
-        raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
-    if not allowed:
-        raise missing_data_error(title, root, "dataset.download=false", names, folder, pickles)
+    offered = all(file.mirrors or file.drive_id for file in files)
+    if not offered or not allowed:
+        why = "dataset.download=false" if offered else "is not offered for download"
+        raise missing_data_error(title, root, why, names, folder, pickles)
     print(f"{title}: downloading to {folder}", flush=True)
     for index, file in enumerate(files):
         try:
@@ -142,28 +144,22 @@ def read_files(
     for folder in (root_folder(root) / archive.folder, root_folder(root)):
         if all(os.path.isfile(folder / name) for name in readers):
             return {name: _read_file(folder / name, read) for name, read in readers.items()}, f"from {folder}"
-    path, origin = root_folder(root) / archive.name, f"from {root_folder(root) / archive.name}"
-    if not os.path.isfile(path):
-        download_missing(archive.title, [archive], root_folder(root), root, allowed=allowed, pickles=archive.pickles)
-        origin = "downloaded"
+    path = root_folder(root) / archive.name
+    found = os.path.isfile(path)
+    if not found:
+        download_missing(archive.title, [archive], path.parent, root, allowed=allowed, pickles=archive.pickles)
     if os.path.getsize(path) > SLOW_BYTES:
         print(f"{archive.title}: reading {path}; once extracted it is read faster", flush=True)
-    return _read_archive(path, archive.folder, readers), origin
+    return _read_archive(path, archive.folder, readers), f"from {path}" if found else "downloaded"
 
 
 def _read_file(path: Path, read: Callable[[ArchiveMember], T]) -> T:
-    try:
-        with open(path, "rb") as stream:
-            return read(ArchiveMember(stream, os.fstat(stream.fileno()).st_size, str(path)))
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with reading(path), open(path, "rb") as stream:
+        return read(ArchiveMember(stream, os.fstat(stream.fileno()).st_size, str(path)))
 
 
 def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[ArchiveMember], T]]) -> dict[str, T]:
-    """Reads each named member with its reader, without extracting it. Skips links and members outside of `folder`.
-
-    Reads to the end, where gzip has its checksum. Raises UsageError if the archive is damaged or lacks a file.
-    """
+    """Reads each named member of `folder` by its reader, without extraction. Raises UsageError if one is missing."""
     found: dict[str, T] = {}
     try:
         with gzip.open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=BUFFER) as tar:
@@ -180,13 +176,14 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
         raise damaged_file_error(path, f"damaged archive ({error})") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if missing := [name for name in readers if name not in found]:
-        raise damaged_file_error(path, f"has no file {folder}/{missing[0]}")
+    for name in readers:
+        if name not in found:
+            raise damaged_file_error(path, f"has no file {folder}/{name}")
     return found
 
 
-def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """Crops and resizes `count` images, given in chunks uint8 `[n, channels, h, w]` of which one is in memory."""
+def fit_images(arrays: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Crops and resizes `count` images, given in arrays uint8 `[n, channels, h, w]` of which one is in memory."""
     try:
         samples, filled = torch.empty(count, channels, *size, dtype=torch.uint8), 0
     except RuntimeError:
@@ -195,9 +192,9 @@ def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], 
             f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
             f" {count * channels * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None
-    for chunk in chunks:
-        samples[filled : filled + len(chunk)] = crop_and_resize_batch(
-            torch.from_numpy(np.ascontiguousarray(chunk)), size
-        )
-        filled += len(chunk)
+    for array in arrays:
+        for start in range(0, len(array), CHUNK):
+            images = torch.from_numpy(np.ascontiguousarray(array[start : start + CHUNK]))
+            samples[filled : filled + len(images)] = crop_and_resize_batch(images, size)
+            filled += len(images)
     return samples

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_cli.errors import StorageError, UsageError
-from gan_cli.storage.archive_errors import DAMAGED
+from gan_cli.errors import UsageError
+from gan_cli.storage.archive_errors import DAMAGED, reading
 
 # By the third byte; the fourth is the number of dimensions.
 TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}
@@ -27,13 +27,12 @@ def read_idx(path: Path, member: str = "") -> np.ndarray:
     Raises UsageError if the file is damaged or is no such idx file, and StorageError if it cannot be read.
     """
     shown = f"{path} ({member})" if member else f"{path}"
-    try:
-        with _opened(path, member) as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except DAMAGED as error:
-        raise UsageError(f"{shown}: damaged {'zip' if member else 'gzip file'}, get it again") from error
-    except OSError as error:
-        raise StorageError(f"{shown}: cannot be read ({error.strerror or error})") from error
+    with reading(shown):
+        try:
+            with _opened(path, member) as stream:
+                content = stream.read(MOST_BYTES + 1)
+        except DAMAGED as error:
+            raise UsageError(f"{shown}: damaged {'zip' if member else 'gzip file'}, get it again") from error
     if len(content) > MOST_BYTES:
         raise UsageError(f"{shown}: unpacks to more than {MOST_BYTES >> 20} MiB, not an idx file of this family")
     kind = TYPES.get(int.from_bytes(content[:3], "big")) if len(content) >= 4 else None

@@ -16,7 +16,8 @@ from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.selection import Selection
 from gan_cli.errors import one_line
 from gan_cli.extras import require_extra
-from gan_cli.image_files.listing import BadImageError, ListedFile
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.folder_classes import Layout, class_indices
 
 SCENES: list[str] = PUBLISHED["lsun"]["source"]["classes"]
@@ -26,19 +27,16 @@ SPLITS = {"train": "train", "test": "val"}
 def load_lsun(
     *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection, cache: str = "none"
 ) -> Dataset:
-    """Returns the selected images of a split of LSUN. The classes are the scenes `selection.classes`, or all in `root`.
-
-    Each scene is a database such as `bedroom_train_lmdb`. Raises UsageError if one is missing, damaged or not of LSUN.
-    """
+    """Returns the selected images of a split of LSUN. Its classes are the scenes of the selection, or all in `root`."""
     require_extra("lsun", "dataset=lsun")
     folder = root_folder(root)
     names = {scene: f"{scene}_{SPLITS[split]}_lmdb" for scene in SCENES}
-    scenes = selection.classes or tuple(scene for scene in SCENES if (folder / names[scene]).is_dir())
+    there = [scene for scene in SCENES if (folder / names[scene]).is_dir()]
+    scenes = selection.classes or tuple(there)
     class_indices(scenes or SCENES, (), SCENES)  # raises UsageError for a scene that there is not
-    missing = [names[scene] for scene in scenes or SCENES[:1] if not (folder / names[scene]).is_dir()]
-    if missing:
-        missing = [f"{name} (the folder in {name}.zip)" for name in missing]
-        raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", missing, folder)
+    if missing := [names[scene] for scene in scenes or SCENES[:1] if scene not in there]:
+        wanted = [f"{name} (the folder in {name}.zip)" for name in missing]
+        raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", wanted, folder)
     paths = [str(folder / names[scene]) for scene in scenes]
     with contextlib.ExitStack() as stack:
         databases = [stack.enter_context(_opened(path)) for path in paths]
@@ -76,13 +74,12 @@ class _Keys(Sequence[ListedFile]):
 
 
 def _list_images(scenes: Sequence[str], databases: Sequence[Any]) -> Layout:
-    """Returns the list of the images and their scenes."""
     keys = []
     for database in databases:
         with database.begin() as transaction:
             keys.append(list(transaction.cursor().iternext(keys=True, values=False)))
     labels = [scene for scene, found in enumerate(keys) for _ in found]
-    return Layout(_Keys(scenes, keys), labels, tuple(scenes), (), mixed=False)
+    return Layout(_Keys(scenes, keys), labels, tuple(scenes))
 
 
 def _read(databases: Sequence[Any], file: ListedFile) -> bytes:

@@ -1,14 +1,10 @@
-"""MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST, read from local idx files or downloaded.
-
-If neither is possible, MNIST can use the digits that are part of this package.
-"""
+"""MNIST, with a part of it in this package, Fashion-MNIST, KMNIST, QMNIST and EMNIST: read from idx files."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +20,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     download_missing,
     missing_data_error,
     root_folder,
+    torchvision_class,
 )
 from gan_cli.data.datasets.idx_files import find_idx, read_idx
 from gan_cli.data.decoding.resize import crop_and_resize_batch
@@ -37,23 +34,18 @@ TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set of the MNIST family. `folder` is its folder under `root`. `classes` are the names of the classes.
-
-    `files` are the names of the image file and of the label file of each split, without the suffix `.gz`. `mirrors` are
-    the addresses to download from, and `md5` the md5 of each file as published, which is gzipped; if they are empty,
-    the class `reader` of torchvision has them. If `archive` is set, the files are published in this zip.
-    `pickle` is a file of this data set that others have, and that is not read.
-    """
+    """A data set of the MNIST family. If `mirrors` and `md5` are empty, the class `reader` of torchvision has them."""
 
     title: str
-    folder: str
+    folder: str  # below `root`
     classes: tuple[str, ...]
+    # By split, the names of the image file and of the label file, without the suffix `.gz`.
     files: Mapping[str, tuple[str, str]] = Field({"train": (IMAGES, LABELS), "test": (TEST_IMAGES, TEST_LABELS)})
     reader: str = ""
-    mirrors: tuple[str, ...] = ()
-    md5: Mapping[str, str] = Field(default_factory=dict)
-    archive: str = ""
-    pickle: str = ""
+    mirrors: tuple[str, ...] = ()  # the addresses to download from
+    md5: Mapping[str, str] = Field(default_factory=dict)  # of each file as published, which is gzipped
+    archive: str = ""  # the zip in which the files are published, if in one
+    pickle: str = ""  # a file of this data set that others have, and that is not read
     transposed: bool = False  # images are stored column by column
     first_label: int = 0
 
@@ -64,7 +56,7 @@ MNIST = SOURCES["mnist"]
 
 def emnist(subset: str) -> Source:
     """Returns the source of a subset of EMNIST."""
-    reader: Any = _torchvision_class("EMNIST")
+    reader = torchvision_class("EMNIST")
     names = {split: f"emnist-{subset}-{split}" for split in ("train", "test")}
     return Source(
         title=f"EMNIST {subset}",
@@ -78,11 +70,6 @@ def emnist(subset: str) -> Source:
         transposed=True,
         first_label=1 if subset == "letters" else 0,
     )
-
-
-def _torchvision_class(name: str) -> Any:
-    """Imports torchvision, which takes more than a second, and returns a class of its data sets."""
-    return getattr(importlib.import_module("torchvision.datasets"), name)
 
 
 def load_digits(
@@ -152,19 +139,19 @@ def _published(source: Source, name: str) -> PublishedFile:
     """Returns the published file `name`, with its mirrors and its md5."""
     if not source.reader:
         return PublishedFile(name=name, md5=source.md5[name.removesuffix(".gz")], mirrors=source.mirrors)
-    reader = _torchvision_class(source.reader)
+    reader = torchvision_class(source.reader)
     resources = reader.resources
     if isinstance(resources, dict):  # QMNIST: whole addresses by split
         resources = [*resources["train"], *resources["test"]]
     address, md5 = next(resource for resource in resources if resource[0].rpartition("/")[2] == name)
     prefix = address.removesuffix(name)
-    return PublishedFile(name=name, md5=md5, mirrors=source.mirrors or ((prefix,) if prefix else tuple(reader.mirrors)))
+    return PublishedFile(name=name, md5=md5, mirrors=(prefix,) if prefix else tuple(reader.mirrors))
 
 
-def _as_labels(labels: np.ndarray, classes: int, path: Path, first: int = 0) -> Tensor:
+def _as_labels(labels: np.ndarray, classes: int, path: Path, first: int) -> Tensor:
     """Returns labels int64 `[N]`, counted from 0. In the file, they are counted from `first`."""
-    numbers = labels.astype(np.int64) - first
-    if numbers.min() < 0 or numbers.max() >= classes:
-        wrong = labels.min() if numbers.min() < 0 else labels.max()
+    low, high = int(labels.min()), int(labels.max())
+    if low < first or high >= first + classes:
+        wrong = low if low < first else high
         raise UsageError(f"{path}: has label {wrong}, of {classes} classes counted from {first}")
-    return torch.from_numpy(numbers)
+    return torch.from_numpy(labels.astype(np.int64) - first)

@@ -16,21 +16,18 @@ SWISS_ROLL_SCALE = 7.5
 SWISS_ROLL_EXTENT = 4.5 * math.pi / SWISS_ROLL_SCALE
 
 
-def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:
+def build_ring(*, size: int, modes: int, radius: float, std: float, split: str, image_size: None = None) -> Dataset:
     """Returns points float32 `[size, 2]` drawn from `modes` equally frequent Gaussians around `ring_centres`."""
     return _draw_mixture("ring", ring_centres(modes, radius), size, std, split)
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
-    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle, 2 pi / modes apart.
-
-    A well-known demo spaces 8 angles from 0 to 2 pi inclusive, where the first and last coincide: 7 modes.
-    """
-    angles = torch.arange(modes) * (2 * math.pi / modes)
+    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle, 2 pi / modes apart."""
+    angles = torch.arange(modes) * (2 * math.pi / modes)  # without 2 pi, where the first mode is
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
-def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
+def build_grid(*, size: int, side: int, spacing: float, std: float, split: str, image_size: None = None) -> Dataset:
     """Returns points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
     return _draw_mixture("grid", grid_centres(side, spacing), size, std, split)
 
@@ -48,7 +45,7 @@ def grid_centres(side: int, spacing: float) -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
-def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
+def build_swiss_roll(*, size: int, std: float, split: str, image_size: None = None) -> Dataset:
     """Returns (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi]. Gulrajani et al. 2017, arXiv 1704.00028."""
     random = generator_for(SEEDS[split], "swiss_roll")
     angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
@@ -58,15 +55,11 @@ def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
 
 
 class Modes(NamedTuple):
-    """The known distribution of 2D points.
+    """The known distribution of 2D points."""
 
-    `centres` are the centres of the modes, float32 `[M, 2]`; M is 0 if the distribution is not a mixture. `std` is the
-    standard deviation of a mode. A square around the origin with the half side `extent` holds nearly all points.
-    """
-
-    centres: Tensor
-    std: float
-    extent: float
+    centres: Tensor  # of the modes, float32 `[M, 2]`; M is 0 if the distribution is not a mixture
+    std: float  # standard deviation of a mode
+    extent: float  # half the side of a square around the origin that holds nearly all points
 
 
 def _mixture(centres: Tensor, section: Any) -> Modes:

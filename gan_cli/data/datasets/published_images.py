@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import damaged_file_error
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
 from gan_cli.data.folder import cache_entry, decode_layout
 from gan_cli.data.image_store import find_cached
@@ -17,29 +19,26 @@ from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_unusable
 from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.image_files.folder_reader import read_image_file
-from gan_cli.image_files.listing import BadImageError, ListedFile, Listing
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ListedFile, Listing
 from gan_cli.image_labels.folder_classes import Layout
 
 
+@dataclass
 class PublishedImages:
-    """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off.
-
-    If `native`, (width, height), is given, each image must be a JPEG of this size. `read` returns the bytes of a file.
-    """
+    """Reads the image files of a published data set."""
 
     most_unusable = 0.01  # largest share of images that may be unusable; they are left out
 
-    def __init__(
-        self,
-        title: str,
-        split: str,
-        folder: Path,
-        cut_bottom: int = 0,
-        native: tuple[int, int] | None = None,
-        read: Callable[[ListedFile], bytes] = lambda file: read_image_file(file.location),
-    ) -> None:
-        self.listing = Listing(f"{title}{'' if split == 'train' else f' ({split})'} in {folder}")
-        self._title, self._cut_bottom, self._native, self._read = title, cut_bottom, native, read
+    title: str
+    split: str
+    folder: Path
+    cut_bottom: int = 0  # lowest rows of each image that are cut off
+    native: tuple[int, int] | None = None  # if given, each image must be a JPEG of this (width, height)
+    read: Callable[[ListedFile], bytes] = lambda file: read_image_file(file.location)
+
+    def __post_init__(self) -> None:
+        self.listing = Listing(f"{self.title}{'' if self.split == 'train' else f' ({self.split})'} in {self.folder}")
 
     def load(
         self,
@@ -59,19 +58,19 @@ class PublishedImages:
 
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         """Reads an image as bytes, or as uint8 `[H, W, 3]` if it is cut or checked. Raises BadImageError."""
-        content = self._read(file)
-        if not self._cut_bottom and self._native is None:
+        content = self.read(file)
+        if not self.cut_bottom and self.native is None:
             return content
         try:
-            with Image.open(io.BytesIO(content), formats=self._native and ("JPEG",)) as image:
-                if self._native in (None, image.size):
-                    return np.asarray(image.convert("RGB"))[: image.height - self._cut_bottom]
+            with Image.open(io.BytesIO(content), formats=self.native and ("JPEG",)) as image:
+                if self.native in (None, image.size):
+                    return np.asarray(image.convert("RGB"))[: image.height - self.cut_bottom]
                 width, height = image.size
         except Exception as error:  # a decoder may raise nearly anything on damaged bytes
             raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
-        expected = "{}x{}".format(*self._native or ())
+        right = "x".join(map(str, self.native))
         raise BadImageError(
-            f"is {width}x{height}, {self._title}'s are {expected}; for images of your own use dataset=folder"
+            f"is {width}x{height}, {self.title}'s are {right}; for images of your own use dataset=folder"
         )
 
     def _check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
@@ -80,8 +79,7 @@ class PublishedImages:
         if not files:
             raise UsageError(f"dataset.root: {self.listing.shown}: its lists name no image; get the lists again")
         if bad > self.most_unusable * len(files):
-            many = f"{bad:,} of {count_noun(len(files), 'image')} cannot be used"
-            raise UsageError(
-                f"dataset.root: {self.listing.shown}: {many}: {describe_unusable(files, outcomes, 3)};"
-                " delete it and get it again"
+            many = (
+                f"{bad:,} of {count_noun(len(files), 'image')} cannot be used: {describe_unusable(files, outcomes, 3)}"
             )
+            raise damaged_file_error(f"dataset.root: {self.listing.shown}", many)

@@ -26,11 +26,9 @@ def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int],
     )
     labels = torch.arange(size) % len(classes)
     random = torch.rand(size, 3, generator=generator_for(SEEDS[split], "shapes"))
-    chunks = [
-        _draw(part, values, image_channels, image_size)
-        for part, values in zip(labels.split(CHUNK), random.split(CHUNK), strict=True)
-    ]
-    return Dataset(samples=torch.cat(chunks), labels=labels, classes=classes, source="drawn by gan-cli")
+    chunks = zip(labels.split(CHUNK), random.split(CHUNK), strict=True)
+    samples = torch.cat([_draw(part, values, image_channels, image_size) for part, values in chunks])
+    return Dataset(samples=samples, labels=labels, classes=classes, source="drawn by gan-cli")
 
 
 def _draw(labels: Tensor, random: Tensor, channels: int, image_size: tuple[int, int]) -> Tensor:

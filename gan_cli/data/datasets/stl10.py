@@ -1,11 +1,8 @@
-"""STL-10: images of 96x96 pixels.
-
-5,000 images with labels are for training, 8,000 with labels are for testing, and 100,000 have no labels.
-"""
+"""STL-10: images of 96x96 pixels; 5,000 with labels for training, 8,000 for testing, and 100,000 without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -41,9 +38,8 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
     found, origin = read_files(STL10, readers, root=root, allowed=download)
     samples = found[images]
     if labels in found and len(found[labels]) != len(samples):
-        raise damaged_file_error(
-            f"{STL10.title} {origin}", f"{count_noun(len(samples), 'image')} do not fit {len(found[labels]):,} labels"
-        )
+        what = f"{count_noun(len(samples), 'image')} do not fit {len(found[labels]):,} labels"
+        raise damaged_file_error(f"{STL10.title} {origin}", what)
     return Dataset(
         samples=samples,
         labels=found.get(labels),
@@ -55,20 +51,16 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
 def _read_images(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
     """Returns the images of a file as uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
-    return fit_images(_iter_images(member, count), count, size)
-
-
-def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
-    for start in range(0, count, CHUNK):
-        columns = member.read(min(CHUNK, count - start) * PIXELS).reshape(-1, 3, SIDE, SIDE)
-        yield columns.swapaxes(2, 3)  # each plane is stored column by column
+    lengths = (min(CHUNK, count - start) for start in range(0, count, CHUNK))
+    chunks = (member.read(length * PIXELS).reshape(-1, 3, SIDE, SIDE) for length in lengths)
+    # Each plane is stored column by column.
+    return fit_images((columns.swapaxes(2, 3) for columns in chunks), count, size)
 
 
 def _read_labels(member: ArchiveMember) -> Tensor:
     """Returns labels int64 `[N]`, from 0; in the file they count from 1. Raises UsageError if one is out of range."""
     labels = member.read(member.count(1, MOST))
-    if labels.min() < 1 or labels.max() > len(CLASSES):
-        raise damaged_file_error(
-            member.shown, f"has labels from {labels.min()} to {labels.max()}, expected 1 to {len(CLASSES)}"
-        )
+    low, high = labels.min(), labels.max()
+    if low < 1 or high > len(CLASSES):
+        raise damaged_file_error(member.shown, f"has labels from {low} to {high}, expected 1 to {len(CLASSES)}")
     return torch.from_numpy(labels.astype(np.int64) - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -20,10 +19,10 @@ from gan_cli.data.datasets.downloaded_archives import (
     fit_images,
     root_folder,
     source_text,
+    torchvision_class,
 )
 from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.datasets.torchvision_sets import TABLE, Found, TorchvisionSet
-from gan_cli.data.decoding.resize import CHUNK
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.extras import require_extra
@@ -43,17 +42,13 @@ def load_torchvision_set(
     cache: str = "none",
     **settings: Any,
 ) -> Dataset:
-    """Returns the selected images of a split of the data set `name`, with labels and of `image_size`, (height, width).
-
-    If `download` is True, what is missing in `root` is downloaded and extracted. Encoded images are cached in `cache`.
-    Raises UsageError if files are missing or damaged, or if the data set has no such split.
-    """
+    """Returns the selected images of a split of the data set `name`, of `image_size`, (height, width), with labels."""
     published, settings = TABLE[name], {**settings, "split": split}
     if split not in published.splits:
         raise UsageError(f"dataset.split={split}: {published.title} has no such split")
     if published.extra:
         require_extra(published.extra, f"dataset={name}")
-    reader = getattr(importlib.import_module("torchvision.datasets"), published.reader)
+    reader = torchvision_class(published.reader)
     if published.needs_archive:
         reader = type(published.reader, (reader,), {"_check_integrity": lambda self: True})
     files = published.files(reader, settings)
@@ -67,13 +62,10 @@ def load_torchvision_set(
     outside = next((file for file in listed if file.parts[0] == ".."), None)
     if outside is not None:  # a list of files that someone else wrote decides what is read
         raise UsageError(f"dataset.root={root}: {published.title} lists a file outside of {folder}: {outside.location}")
-    layout = Layout(listed, list(found.labels), tuple(found.classes), (), mixed=False)
+    layout = Layout(listed, list(found.labels), tuple(found.classes))
     images = PublishedImages(published.title, split, folder, published.cut_bottom)
     paths = [str(folder / (file.makes or file.name)) for file in files]
     return images.load(lambda: layout, image_size, selection, cache, paths, name, root, sorted(settings.items()))
-
-
-# --- files -------------------------------------------------------------------------------------------------------
 
 
 def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool) -> bool:
@@ -85,9 +77,7 @@ def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root:
     missing = [file for file in needed if not (folder / file.name).is_file()]
     if missing:
         download_missing(title, missing, folder, root, allowed=allowed)
-    for file in needed:
-        if not file.makes:
-            continue
+    for file in filter(lambda file: file.makes, needed):
         path = folder / file.name
         print(f"{title}: extracting {path}", flush=True)
         try:
@@ -116,30 +106,23 @@ def _read(
         for file in files:
             if not file.makes and (md5 := file_md5(folder / file.name)) != file.md5:
                 raise damaged_file_error(folder / file.name, f"has md5 {md5}, expected {file.md5}") from error
-        reason = ""  # most texts are about the parser, not about the files
+        why = ""  # most texts are about the parser, not about the files
         if isinstance(error, OSError) and error.filename:
-            reason = f" ({one_line(f'{error.filename}: {error.strerror}', 300)})"
-        names = " and ".join(file.makes or file.name for file in files)
-        raise UsageError(
-            f"dataset.root={root}: {published.title} is damaged or incomplete{reason}; delete {names} in {folder} and"
-            " get them again"
-        ) from error
+            why = f" ({one_line(f'{error.filename}: {error.strerror}', 300)})"
+        remedy = f"delete {' and '.join(file.makes or file.name for file in files)} in {folder} and get them again"
+        raise UsageError(f"dataset.root={root}: {published.title} is damaged or incomplete{why}; {remedy}") from error
     if len(found) == 1:
         return found[0]
     images, labels, classes = zip(*found, strict=True)
     return Found([*chain(*images)], [*chain(*labels)], classes[0])
 
 
-# --- images ------------------------------------------------------------------------------------------------------
-
-
 def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], origin: str) -> Dataset:
     """Returns the data set of an array of images, which are cropped and resized to `size`."""
     images, count = found.images, len(found.images)
     images = images[:, None] if images.ndim == 3 else images
-    chunks = (images[start : start + CHUNK] for start in range(0, count, CHUNK))
     return Dataset(
-        samples=fit_images(chunks, count, size, images.shape[1]),
+        samples=fit_images([images], count, size, images.shape[1]),
         labels=torch.from_numpy(np.asarray(found.labels, dtype=np.int64)),
         classes=tuple(found.classes),
         source=source_text(title, split, count, origin),

@@ -29,28 +29,23 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionSet:
-    """A data set that the class `reader` of torchvision.datasets reads from `folder` in the root.
-
-    `files` returns the published files that are needed, given that class and the settings. `splits` maps each split to
-    those of torchvision that it consists of. `arguments` maps config keys to arguments of the class. `found` returns
-    what an object of the class holds. `extra` is the extra with the packages that the class needs.
-    """
+    """A data set that the class `reader` of torchvision.datasets reads from `folder` in the root."""
 
     title: str
     reader: str
     folder: str = ""
-    files: Callable[[Any, Settings], Sequence[PublishedFile]]
-    found: Callable[[Any, Settings], Found]
+    files: Callable[[Any, Settings], Sequence[PublishedFile]]  # returns those needed, given that class and the settings
+    found: Callable[[Any, Settings], Found]  # returns what an object of the class holds
+    # The split or splits of torchvision of which each split consists.
     splits: Mapping[str, Any] = field(default_factory=lambda: {"train": "train", "test": "test"})
     split_argument: str = "split"
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    extra: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)  # config keys, with the arguments of the class
+    extra: str = ""  # the extra with the packages that the class needs
     needs_archive: bool = False
     cut_bottom: int = 0  # rows of each image that are cut off
 
 
 def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
-    """Returns the published file at `url`."""
     prefix, _, name = url.rpartition("/")
     return PublishedFile(name=name, md5=md5, mirrors=(f"{prefix}/",), makes=makes, most_bytes=gigabytes << 30)
 

@@ -26,7 +26,6 @@ def _space_of(profile: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> Any:
-    """Returns the transform from `profile` to sRGB."""
     opened = ImageCms.getOpenProfile(io.BytesIO(profile))
     return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
 

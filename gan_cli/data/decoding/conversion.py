@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -13,14 +14,8 @@ from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNO
 from gan_cli.data.decoding import colour_profiles, value_ranges
 from gan_cli.data.decoding.crop_and_pad import compute_fit, crop_and_resize, pad_to_size
 from gan_cli.data.decoding.open_image import combine_bytes
-from gan_cli.data.decoding.value_ranges import (
-    EIGHT_BITS,
-    NEARLY_BLACK,
-    OVER_SIXTEEN_BITS,
-    SIXTEEN_BITS,
-    ValueExtent,
-    ValueRange,
-)
+from gan_cli.data.decoding.value_ranges import EIGHT_BITS, SIXTEEN_BITS, ValueExtent, ValueRange
+from gan_cli.errors import count_noun
 from gan_cli.image_files.formats import BadImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -33,22 +28,21 @@ DEEP_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """The format that every image is converted to. `size` is (height, width); `background` is a colour name.
+    """The format that every image is converted to. Its text is a part of the names of cache files.
 
     With `bands=colour`, images of 1, 3 or 4 `channels` are grey, RGB or RGBA. With `bands=data`, each band is a
-    channel. If `deep_only` is True, the value range does not apply to 8-bit images. An image of more than `max_pixels`
-    is not decoded.
+    channel.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # (height, width)
     channels: int
-    background: str
+    background: str  # a colour name
     fit: str = CROP
     value_range: ValueRange = FULL
     bands: str = COLOUR
     profiles: str = IGNORE
-    deep_only: bool = False
-    max_pixels: int = field(default=MAX_PIXELS_BEFORE, repr=False)
+    deep_only: bool = False  # the value range does not apply to 8-bit images
+    max_pixels: int = field(default=MAX_PIXELS_BEFORE, repr=False)  # larger images are not decoded
 
     @property
     def colour(self) -> tuple[int, int, int]:
@@ -79,25 +73,18 @@ class TargetFormat:
 
 
 class ImageOutcome(NamedTuple):
-    """The result for one image: why it cannot be used (`bad`), or what was done to it.
+    """The result for one image: why it cannot be used, or what was done to it."""
 
-    `reoriented`: it was rotated by its EXIF orientation. `flattened`: it was put on the background, because it had
-    transparency. `enlarged`: it was smaller than the target. `recoloured`: `grey` or `colour` if it was converted to
-    that. `profile`: it was converted to sRGB from another colour profile. `transparent`: it is fully transparent.
-    `share`: thousandths cropped, padded or stretched. `values`: the extent of its values, for a deep, scaled or nearly
-    black image. `cut_off`: some of these values were clipped.
-    """
-
-    bad: str | None = None
-    reoriented: bool = False
-    flattened: bool = False
-    enlarged: bool = False
-    recoloured: str | None = None
-    profile: bool = False
-    transparent: bool = False
-    share: int = 0
-    values: ValueExtent | None = None
-    cut_off: bool = False
+    bad: str | None = None  # why it cannot be used
+    reoriented: bool = False  # rotated by its EXIF orientation
+    flattened: bool = False  # put on the background, because it had transparency
+    enlarged: bool = False  # it was smaller than the target
+    recoloured: str | None = None  # `grey` or `colour` if it was converted to that
+    profile: bool = False  # converted to sRGB from another colour profile
+    transparent: bool = False  # it is fully transparent
+    share: int = 0  # thousandths cropped, padded or stretched
+    values: ValueExtent | None = None  # extent of its values, for a deep, scaled or nearly black image
+    cut_off: bool = False  # some of these values were clipped
 
 
 def target_for_set(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> TargetFormat | None:
@@ -148,7 +135,10 @@ def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, targe
     if low is not None:
         return _of_values(combine_bytes(image, low), SIXTEEN_BITS, target, low.info.get("transparency"), profile)
     converted = (_in_bands if target.bands == DATA else _in_colour)(image, target)
-    return _with_values(converted, _values_of_high_bytes(image), target) if wide else converted
+    if not wide:
+        return converted
+    least, most = _extremes(image, 3)  # of the high bytes, the only ones that Pillow keeps
+    return _with_values(converted, ValueExtent(SIXTEEN_BITS, float(least << 8), float(most << 8 | 255)), target)
 
 
 def fit_to_target(
@@ -161,16 +151,12 @@ def fit_to_target(
     if target.channels == 4 and target.bands == COLOUR:
         pixels[pixels[..., 3] == 0, :3] = target.colour
     if outcome.values is None:
-        extent = pixels[..., :3] if target.bands == COLOUR else pixels
-        low, high = int(extent.min()), int(extent.max())
-        if high <= NEARLY_BLACK:
-            outcome = outcome._replace(values=ValueExtent(EIGHT_BITS, float(low), float(high)))
+        colours = pixels[..., :3] if target.bands == COLOUR else pixels
+        extent = ValueExtent(EIGHT_BITS, float(colours.min()), float(colours.max()))
+        outcome = outcome._replace(values=extent if extent.high <= value_ranges.NEARLY_BLACK else None)
     pixels = pad_to_size(pixels, fit, target.size, target.padding)
     share = max(1, round(1000 * fit.share)) if fit.share > 0 else 0
     return pixels.transpose(2, 0, 1), outcome._replace(reoriented=reoriented, enlarged=fit.enlarged, share=share)
-
-
-# --- arrays ------------------------------------------------------------------------------------------------------
 
 
 def _of_values(
@@ -184,20 +170,18 @@ def _of_values(
     if kind == value_ranges.FLOATS and not np.isfinite([values.min(), values.max()]).all():
         raise BadImageError("has values that are not finite")
     extent = ValueExtent(kind, float(colours.min()), float(colours.max()))
-    if kind == OVER_SIXTEEN_BITS and extent.low >= 0 and extent.high <= 65535:
+    if kind == value_ranges.OVER_SIXTEEN_BITS and extent.low >= 0 and extent.high <= 65535:
         kind, extent = SIXTEEN_BITS, extent._replace(kind=SIXTEEN_BITS)
-    if kind == OVER_SIXTEEN_BITS and target.value_range == FULL:
+    if kind == value_ranges.OVER_SIXTEEN_BITS and target.value_range == FULL:
         raise BadImageError("has values beyond 16 bits; dataset.value_range=auto takes the range that they have")
     eight = value_ranges.scale_to_uint8(colours, kind, target.range_of(kind))
     if opaque < bands:
         eight = np.dstack([eight, value_ranges.scale_to_uint8(values[..., opaque:], kind, FULL)])
     elif target.bands == COLOUR and isinstance(key, int | tuple):
         eight = np.dstack([eight, np.where((values == key).all(2), 0, 255).astype(np.uint8)])
-    return _with_values(
-        _of_eight(eight, target, profile),
-        None if kind == EIGHT_BITS and target.range_of(kind) == FULL else extent,
-        target,
-    )
+    converted = _of_eight(eight, target, profile)
+    unscaled = kind == EIGHT_BITS and target.range_of(kind) == FULL
+    return converted if unscaled else _with_values(converted, extent, target)
 
 
 def _of_eight(eight: np.ndarray, target: TargetFormat, profile: bytes | None) -> ConvertedImage:
@@ -214,12 +198,6 @@ def _of_eight(eight: np.ndarray, target: TargetFormat, profile: bytes | None) ->
     return _in_colour(image, target, scale=False)
 
 
-def _values_of_high_bytes(image: Image.Image) -> ValueExtent:
-    """Estimates the lowest and highest value of a 16-bit image from its high bytes, the only ones that Pillow keeps."""
-    low, high = _extremes(image, 3)
-    return ValueExtent(SIXTEEN_BITS, float(low << 8), float(high << 8 | 255))
-
-
 def _with_values(converted: ConvertedImage, extent: ValueExtent | None, target: TargetFormat) -> ConvertedImage:
     """Returns the image with `extent`, if given, recorded in its outcome, and whether some values were clipped."""
     if extent is None:
@@ -230,14 +208,9 @@ def _with_values(converted: ConvertedImage, extent: ValueExtent | None, target: 
     return converted._replace(outcome=converted.outcome._replace(values=extent, cut_off=cut_off))
 
 
-# --- images ------------------------------------------------------------------------------------------------------
-
-
 def _check_bands(bands: int, target: TargetFormat) -> None:
     if bands != target.channels:
-        raise BadImageError(
-            f"has {bands} band{'' if bands == 1 else 's'}, not dataset.image_channels={target.channels}"
-        )
+        raise BadImageError(f"has {count_noun(bands, 'band')}, not dataset.image_channels={target.channels}")
 
 
 def _in_bands(image: Image.Image, target: TargetFormat) -> ConvertedImage:
@@ -260,19 +233,16 @@ def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) 
         image = _plain(image)
         image, extent = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
     outcome = ImageOutcome(recoloured=recoloured, profile=converted is not None)
-    if not image.has_transparency_data:
-        return _with_values(ConvertedImage((_in_mode(image, mode),), outcome), extent, target)
-    image = _in_mode(image, "RGBA")
-    alpha = image.getchannel("A")
-    extremes = alpha.getextrema()
-    outcome = outcome._replace(transparent=extremes == (0, 0))
-    if target.channels != 4 and extremes == (255, 255):
-        image = _in_mode(image, mode)
-    elif target.channels != 4:
-        canvas = Image.new("RGB", image.size, target.colour)
-        canvas.paste(image, mask=alpha)
-        image, outcome = _in_mode(canvas, mode), outcome._replace(flattened=True)
-    return _with_values(ConvertedImage((image,), outcome), extent, target)
+    if image.has_transparency_data:
+        image = _in_mode(image, "RGBA")
+        alpha = image.getchannel("A")
+        extremes = alpha.getextrema()
+        outcome = outcome._replace(transparent=extremes == (0, 0))
+        if target.channels != 4 and extremes != (255, 255):
+            canvas = Image.new("RGB", image.size, target.colour)
+            canvas.paste(image, mask=alpha)
+            image, outcome = canvas, outcome._replace(flattened=True)
+    return _with_values(ConvertedImage((_in_mode(image, mode),), outcome), extent, target)
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -302,10 +272,9 @@ def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image
     if image.mode == "CMYK" and target.bands == COLOUR:
         image = image.convert("RGB")
     low, high = _extremes(image, bands)
-    others = len(image.getbands()) - min(bands, len(image.getbands()))
     scaled = value_ranges.scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
-    lookup = scaled * (len(image.getbands()) - others) + list(range(256)) * others
-    return image.point(lookup), ValueExtent(EIGHT_BITS, float(low), float(high))
+    tables = [scaled if band < bands else range(256) for band in range(len(image.getbands()))]
+    return image.point([*itertools.chain(*tables)]), ValueExtent(EIGHT_BITS, float(low), float(high))
 
 
 def _extremes(image: Image.Image, bands: int) -> tuple[int, int]:

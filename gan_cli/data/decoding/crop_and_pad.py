@@ -15,16 +15,11 @@ PAD, STRETCH = "pad", "stretch"
 
 
 class Fit(NamedTuple):
-    """How an image is fitted to a size. `box` is the part of the image that is used.
+    """How an image is fitted to a size. Boxes are (left, top, width, height) in pixels."""
 
-    `inner` is the part of the result that this part fills. `box` and `inner` are (left, top, width, height) in pixels.
-    `share`, from 0 to 1, is the part of the image that is cropped, the part of the result that is padding, or the
-    change of the proportions.
-    """
-
-    box: tuple[int, int, int, int]
-    inner: tuple[int, int, int, int]
-    share: float
+    box: tuple[int, int, int, int]  # the part of the image that is used
+    inner: tuple[int, int, int, int]  # the part of the result that this part fills
+    share: float  # 0 to 1: of the image that is cropped, of the result that is padding, or change of the proportions
 
     @property
     def shrunk(self) -> bool:
@@ -57,12 +52,10 @@ def min_decode_size(width: int, height: int, size: tuple[int, int], how: str) ->
 
 
 def crop_and_resize(image: Image.Image, fit: Fit) -> np.ndarray:
-    """Returns the used part of the image, resized, uint8 `[h, w]` or `[h, w, C]`, without padding.
-
-    Pillow resizes RGBA with premultiplied alpha, so that the colours of transparent pixels do not mix into others.
-    """
+    """Returns the used part of the image, resized, uint8 `[h, w]` or `[h, w, C]`, without padding."""
     left, top, width, height = fit.box
     box = (left, top, left + width, top + height)
+    # Pillow premultiplies alpha, so that the colours of transparent pixels do not mix into others.
     return np.array(image.resize(fit.inner[2:], Image.Resampling.LANCZOS, box=box))
 
 

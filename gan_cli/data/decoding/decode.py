@@ -15,29 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gan_cli.data.decoding.conversion import (
-    DATA,
-    DEEP_MODES,
-    GREY_MODES,
-    ImageOutcome,
-    TargetFormat,
-    convert_array,
-    convert_image,
-    fit_to_target,
-    foreign_profile,
-)
-from gan_cli.data.decoding.open_image import (
-    decode_pixels,
-    describe_decode_error,
-    draft,
-    exif_transpose,
-    has_16_bit_channels,
-    is_sideways,
-    limit_of_pillow_lifted,
-    open_image,
-    open_low_bytes,
-    require_pixels,
-)
+from gan_cli.config.options.datasets import DATA
+from gan_cli.data.decoding import conversion, open_image
+from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, fit_to_target
 from gan_cli.image_files.formats import BadImageError
 
 MOST_PIXELS_AT_ONCE = 64_000_000  # in all threads together, because eight large images would fill the memory
@@ -93,8 +73,7 @@ def decode_all(
     quiet = len(items) <= SHOW_PROGRESS or not console.is_terminal
     bar = Progress(*columns, console=console, transient=True, disable=quiet)
     # The filter and the limit are global to the process, so they are set here and not in a thread.
-    with warnings.catch_warnings(), limit_of_pillow_lifted(), bar as progress:
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), open_image.limit_of_pillow_lifted(), bar as progress:
         task = progress.add_task("", total=len(items))
         pool = ThreadPoolExecutor(workers)
         try:
@@ -139,33 +118,34 @@ def _decode_some(
 
 def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
     """Decodes one image. Returns uint8 `[C, H, W]` and the outcome. Raises BadImageError if it cannot be used."""
-    if isinstance(content, np.ndarray):
-        try:
-            return fit_to_target(convert_array(content, target), target, reoriented=False)
-        except (OSError, ValueError, MemoryError) as error:
-            raise BadImageError(describe_decode_error(error)) from None
-    image = open_image(content)
+    try:
+        if isinstance(content, np.ndarray):
+            return fit_to_target(conversion.convert_array(content, target), target, reoriented=False)
+        return _decode_encoded(content, target)
+    except (OSError, ValueError, MemoryError) as error:
+        raise BadImageError(open_image.describe_decode_error(error)) from None
+
+
+def _decode_encoded(content: bytes, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
+    image = open_image.open_image(content)
     coloured = image.mode == "RGB"
     if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-        keeps_mode = target.bands == DATA or foreign_profile(image, target) is not None
+        keeps_mode = target.bands == DATA or conversion.foreign_profile(image, target) is not None
         mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
-        draft(image, mode, target.size, target.fit)
-    with _budget.hold(require_pixels(image, content, target.max_pixels)):
+        open_image.draft(image, mode, target.size, target.fit)
+    with _budget.hold(open_image.require_pixels(image, content, target.max_pixels)):
         # The low bytes of 16-bit channels matter only where a part of the range is scaled to 0..255.
-        wide = has_16_bit_channels(image)
-        low = open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None
-        by_pillow = image.format == "TIFF" and exif_transpose(image) is not None
-        decode_pixels(image)
-        orientation = exif_transpose(image)  # read last, because a PNG's EXIF data may follow its pixels
-        try:
-            converted = convert_image(image, low, wide, target)
-            if orientation is not None:
-                converted = converted._replace(images=tuple(each.transpose(orientation) for each in converted.images))
-            if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
-                converted = converted._replace(outcome=converted.outcome._replace(recoloured="grey"))
-            return fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)
-        except (OSError, ValueError, MemoryError) as error:
-            raise BadImageError(describe_decode_error(error)) from None
+        wide = open_image.has_16_bit_channels(image)
+        low = open_image.open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None
+        by_pillow = image.format == "TIFF" and open_image.exif_transpose(image) is not None
+        open_image.decode_pixels(image)
+        orientation = open_image.exif_transpose(image)  # read last, because a PNG's EXIF data may follow its pixels
+        converted = conversion.convert_image(image, low, wide, target)
+        if orientation is not None:
+            converted = converted._replace(images=tuple(each.transpose(orientation) for each in converted.images))
+        if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
+            converted = converted._replace(outcome=converted.outcome._replace(recoloured="grey"))
+        return fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)
 
 
 class Header(NamedTuple):
@@ -183,9 +163,10 @@ def read_header(content: Content) -> Header:
         bands = 1 if content.ndim == 2 else content.shape[2]
         colours = "grey" if bands < 3 else "colour" if bands < 5 else f"of {bands} bands"
         return Header((content.shape[0], content.shape[1]), colours, bands in (2, 4), content.dtype.itemsize > 1)
-    kinds = {"P": "palette", "PA": "palette", "CMYK": "CMYK"} | dict.fromkeys((*GREY_MODES, *DEEP_MODES), "grey")
+    grey = dict.fromkeys((*conversion.GREY_MODES, *conversion.DEEP_MODES), "grey")
+    kinds = {"P": "palette", "PA": "palette", "CMYK": "CMYK"} | grey
     with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd metadata
-        image = open_image(content)
-        sides = image.size if is_sideways(image) else (image.height, image.width)
-        deep = image.mode in DEEP_MODES or has_16_bit_channels(image)
+        image = open_image.open_image(content)
+        sides = image.size if open_image.is_sideways(image) else (image.height, image.width)
+        deep = image.mode in conversion.DEEP_MODES or open_image.has_16_bit_channels(image)
         return Header(sides, kinds.get(image.mode, "colour"), image.has_transparency_data, deep)

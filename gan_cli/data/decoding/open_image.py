@@ -96,15 +96,19 @@ def _has_one_scan(image: ImageFile.ImageFile, data: bytes) -> bool:
 def decode_pixels(image: ImageFile.ImageFile) -> None:
     """Decodes the pixels, or raises BadImageError. Rescales a transparent colour to 8 bits, as Pillow does not."""
     raw = image.tile[0].args if image.format == "PNG" and image.tile else None
-    try:
-        image.load()
-    except Exception as error:  # Pillow may raise almost anything on a damaged file
-        raise BadImageError(describe_decode_error(error)) from None
+    _load(image)
     key = image.info.get("transparency")
     if isinstance(key, int) and raw in ("L;2", "L;4"):
         image.info["transparency"] = key * (85 if raw == "L;2" else 17)
     elif isinstance(key, tuple) and raw == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as error:  # Pillow may raise almost anything on a damaged file
+        raise BadImageError(describe_decode_error(error)) from None
 
 
 def exif_transpose(image: Image.Image) -> Image.Transpose | None:
@@ -145,20 +149,15 @@ def open_low_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
     low = Image.open(io.BytesIO(data), formats=FORMATS)
     raw = _raw_mode(image)
     swapped = raw[:-4] + OTHER_BYTE[raw[-4:]]
-    tiles = []
-    for tile in low.tile:
+    for number, tile in enumerate(low.tile):
         rest = () if isinstance(tile.args, str) else (tile.args or ())[1:]
-        tiles.append(tile._replace(args=(swapped, *rest) if rest else swapped))
-    low.tile = tiles
+        low.tile[number] = tile._replace(args=(swapped, *rest) if rest else swapped)
     return low
 
 
 def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
     """Combines high and low bytes to uint16 `[H, W, C]`. Raises BadImageError if the low bytes cannot be decoded."""
-    try:
-        low.load()
-    except Exception as error:
-        raise BadImageError(describe_decode_error(error)) from None
+    _load(low)
     combined = np.empty((image.height, image.width, len(image.getbands())), np.uint16)
     for rows in row_blocks(combined.shape):
         box = (0, rows.start, image.width, rows.stop)

@@ -79,11 +79,11 @@ def infer_range(extents: Iterable[ValueExtent]) -> ValueRange | None:
     deep = [values for values in extents if values.kind != EIGHT_BITS]
     if not deep:
         return None
-    floats = {values.kind == FLOATS for values in deep}
-    low, high = min(values.low for values in deep), max(values.high for values in deep)
-    if len(floats) > 1:
+    low, high = _union(deep)
+    are_floats = {values.kind == FLOATS for values in deep}
+    if len(are_floats) > 1:
         return FULL
-    return _of_floats(low, high) if floats == {True} else _of_whole_numbers(low, high)
+    return _of_floats(low, high) if are_floats == {True} else _of_whole_numbers(low, high)
 
 
 def _of_whole_numbers(low: float, high: float) -> ValueRange:
@@ -106,9 +106,6 @@ def _of_floats(low: float, high: float) -> ValueRange:
     return (low, high) if high > low else (low, low + 1)
 
 
-# --- texts -------------------------------------------------------------------------------------------------------
-
-
 def format_override(wanted: ValueRange) -> str:
     """Returns the range as it is written on the command line."""
     if isinstance(wanted, str):
@@ -119,39 +116,38 @@ def format_override(wanted: ValueRange) -> str:
 def describe_values(extents: list[ValueExtent], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
     """Describes the values of a set with `eight` images of 8 bits: depths, range scaled to 0..255, near black."""
     deep = [values for values in extents if values.kind != EIGHT_BITS]
-    dark = [values for values in extents if values.kind == EIGHT_BITS]
-    lines = []
     if deep:
         counts = Counter(values.kind for values in deep)
-        depths = " and ".join(
-            f"{counts[kind]:,} of {kind}" for kind in (SIXTEEN_BITS, OVER_SIXTEEN_BITS, FLOATS) if counts[kind]
-        )
+        depths = " and ".join(f"{counts[kind]:,} of {kind}" for kind in FULL_RANGES if counts[kind])
         others = f" besides {eight:,} of 8 bits" if eight else ""
-        lines.append(f"{depths}{others}, {_describe_scaling(deep, configured, used)}")
-    elif not fits_eight_bits(used):
-        lines.append(f"all of 8 bits, to which dataset.value_range={format_override(used)} does not apply: unchanged")
-    elif not isinstance(used, str):
-        lines.append(f"{format_number(used[0])} to {format_number(used[1])} scaled to 0..255")
-    elif dark and len(dark) == eight:
-        low, high = min(values.low for values in dark), max(values.high for values in dark)
-        advice = f"; dataset.value_range=[{low:.0f},{high:.0f}] scales them to 0..255" if high > low else ""
-        lines.append(f"values {format_number(low)} to {format_number(high)} of 255: nearly black{advice}")
-    return lines
+        return [f"{depths}{others}, {_describe_scaling(deep, configured, used)}"]
+    if not fits_eight_bits(used):
+        return [f"all of 8 bits, to which dataset.value_range={format_override(used)} does not apply: unchanged"]
+    if not isinstance(used, str):
+        return [f"{_span(*used)} scaled to 0..255"]
+    if not extents or len(extents) < eight:
+        return []
+    low, high = _union(extents)
+    advice = f"; dataset.value_range=[{low:.0f},{high:.0f}] scales them to 0..255" if high > low else ""
+    return [f"values {_span(low, high)} of 255: nearly black{advice}"]
 
 
 def _describe_scaling(deep: list[ValueExtent], configured: ValueRange, used: ValueRange) -> str:
     """Describes how deep images (more than 8 bits) were scaled to 8 bits."""
-    low, high = min(values.low for values in deep), max(values.high for values in deep)
-    top = (
-        f" of {format_number(FULL_RANGES[deep[0].kind][1])}"
-        if {values.kind for values in deep} == {SIXTEEN_BITS}
-        else ""
-    )
-    has = f"values {format_number(low)} to {format_number(high)}{top}"
+    top = " of 65,535" if all(values.kind == SIXTEEN_BITS for values in deep) else ""
+    has = f"values {_span(*_union(deep))}{top}"
     if not isinstance(used, str):
         advice = " (dataset.value_range=full scales the full range)" if configured == AUTO else ""
-        return f"{has}: {format_number(used[0])} to {format_number(used[1])} scaled to 0..255{advice}"
+        return f"{has}: {_span(*used)} scaled to 0..255{advice}"
     better = infer_range(deep)
     if better is None or isinstance(better, str):
         return "scaled to 8"
     return f"scaled to 8: {has}, few shades are left; dataset.value_range={format_override(better)} keeps more"
+
+
+def _union(extents: list[ValueExtent]) -> tuple[float, float]:
+    return min(values.low for values in extents), max(values.high for values in extents)
+
+
+def _span(low: float, high: float) -> str:
+    return f"{format_number(low)} to {format_number(high)}"
