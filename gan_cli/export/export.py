@@ -25,11 +25,9 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
-from gan_cli.storage.atomic_write import temporary_folder
-from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, unused_path, writing_to
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder, unused_path
 from gan_cli.storage.run_folder import write_json
 
 BATCH_SIZES = (1, 2, 5)  # the exported file is compared with the checkpoint once for each of these batch sizes
@@ -57,16 +55,15 @@ def export(config: ExportConfig) -> int:
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
     parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
-    with writing_to(parent), create_folder_or_undo(parent):
+    with output_folder(parent) as temporary:
         target = named or unused_path(parent, f"{generator.path.stem}_{config.format}", "")
-        with temporary_folder(parent) as temporary:
-            part = temporary / "export"
-            part.mkdir()
-            parity = _write(generator, config.format, part, target.name)
-            if named is None:
-                target = claim_unused(part, parent, f"{generator.path.stem}_{config.format}", "")
-            else:
-                _keep_file(part, file, named, overwrite=config.overwrite)
+        part = temporary / "export"
+        part.mkdir()
+        parity = _write(generator, config.format, part, target.name)
+        if named is None:
+            target = claim_unused(part, parent, f"{generator.path.stem}_{config.format}", "")
+        else:
+            _keep_file(part, file, named, overwrite=config.overwrite)
     for batch, difference in parity["differences"].items():
         largest = f"largest difference from the checkpoint {format_number(difference, 2)}"
         print(f"batch {batch}: {largest}, run by {parity['run_by']}")

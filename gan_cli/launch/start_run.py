@@ -52,16 +52,17 @@ from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.locks import exclusive
+from gan_cli.storage.run_files import remove_symlink
 from gan_cli.storage.run_folder import (
     CHECKPOINTS,
     clear_leftovers,
     create_dated_folder,
     create_run_folder,
+    has_begun,
     lock,
-    removed_if_not_begun,
+    removed_unless,
     write_record,
 )
-from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.periodic_evaluation import reference_for
 from gan_cli.training.run import Run
 
@@ -179,7 +180,7 @@ def _start(request: Request) -> RunResult:
         with _refusing_begun_run(found_by):
             folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
             held.enter_context(lock(folder))
-            held.enter_context(removed_if_not_begun(folder))
+            held.enter_context(removed_unless(has_begun, folder))
             _record_start(request, folder, dataset, state.device, transfers)
         if replayed is not None:
             shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))

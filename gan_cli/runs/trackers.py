@@ -19,8 +19,14 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.locate import resolve_path
-from gan_cli.storage.run_files import open_to_append, read_bytes, read_lines, refuse_unsafe
-from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
+from gan_cli.storage.run_files import (
+    open_to_append,
+    read_bytes,
+    read_lines,
+    refuse_symlink,
+    refuse_unsafe,
+    remove_symlink,
+)
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also name folders in a run
 CSV_FILE = "metrics.csv"

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from gan_cli.errors import one_line
 from gan_cli.storage.archive_errors import DAMAGED
-from gan_cli.storage.atomic_write import replacing, temporary_folder
+from gan_cli.storage.atomic_write import create_folder_or_undo, replacing, temporary_folder
 
 TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
@@ -69,26 +69,6 @@ def file_md5(path: Path) -> str:
     """Returns the md5 of a file in hex digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
-
-
-@contextlib.contextmanager
-def create_folder_or_undo(folder: Path) -> Iterator[None]:
-    """Creates `folder` and its parents. If the `with` block raises an error, removes those of them that are empty."""
-    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for parent in created:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise
-
-
-def write_atomically(content: bytes | bytearray, path: Path) -> None:
-    """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
-    with create_folder_or_undo(path.parent), replacing(path) as part:
-        part.write_bytes(content)
 
 
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:

@@ -37,14 +37,15 @@ def lock_file(file: int | IO, *, wait: bool = False) -> None:
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def lock_folder(folder: Path) -> int:
-    """Locks a folder for this process until the returned descriptor is closed.
+def lock_folder(folder: Path, *, wait: bool = False) -> int:
+    """Locks a folder for this process until the returned descriptor is closed. `wait` is that of `lock_file`.
 
-    Raises BlockingIOError if another process holds the lock. On file systems that lock no folders, it is not locked.
+    Raises BlockingIOError if another process holds the lock. On file systems that lock no folders, such as NFS, it is
+    not locked.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        lock_file(descriptor)
+        lock_file(descriptor, wait=wait)
     except BlockingIOError:
         os.close(descriptor)
         raise
@@ -55,14 +56,9 @@ def lock_folder(folder: Path) -> int:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Waits for the folder's lock and holds it, so that no other process looks up or creates a run or sweep in it.
-
-    On file systems that lock no folders, such as NFS, it is not locked.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Waits for the folder's lock and holds it, so that no other process looks up or creates a run or sweep in it."""
+    descriptor = lock_folder(folder, wait=True)
     try:
-        with contextlib.suppress(OSError):
-            lock_file(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

@@ -18,7 +18,7 @@ from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import better_direction
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
-from gan_cli.errors import StorageError, UsageError, count_noun, format_number, one_line
+from gan_cli.errors import UsageError, count_noun, format_number, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.comparability import (
     METRIC_KINDS,
@@ -29,7 +29,7 @@ from gan_cli.runs.comparability import (
 )
 from gan_cli.storage.evaluation_file import MetricResult, load_newest_evaluation
 from gan_cli.storage.locate import find_run_or_sweep, is_sweep
-from gan_cli.storage.output_file import check_overwrite
+from gan_cli.storage.output_file import check_overwrite, writing_to
 from gan_cli.storage.run_folder import RECORD, write_text
 from gan_cli.storage.run_record import load_record
 from gan_cli.sweeps.outcomes import last_attempts
@@ -161,10 +161,8 @@ def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
     writer.writeheader()
     writer.writerows(rows)
-    try:
+    with writing_to(path):
         write_text(path, text.getvalue())
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 _SUMMARY_ROWS: dict[str, Callable[[ComparedRun], str]] = {

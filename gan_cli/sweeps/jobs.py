@@ -23,8 +23,8 @@ from gan_cli.config.options.untrusted_files import NAMED_AGAIN
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
 from gan_cli.stop_signals import handling, is_same_request
+from gan_cli.storage.run_files import UnsafeFileError
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
-from gan_cli.storage.symlinks import UnsafeFileError
 from gan_cli.sweeps.outcomes import (
     FINAL,
     Job,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from gan_cli.storage.run_folder import (
     SWEEP_RECORD,
     create_dated_folder,
     lock,
+    removed_unless,
     require_writable,
     sweeps_in,
     write_json,
@@ -50,7 +50,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
             if found is None:
-                held.enter_context(_removed_without_jobs(folder))
+                held.enter_context(removed_unless(last_attempts, folder))
                 record = {
                     "gan_cli": __version__,
                     "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -66,20 +66,6 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             jobs = [job.model_copy(update={"number": number[job.key]}) for job in this.jobs]
             this = dataclasses.replace(this, jobs=sorted(jobs, key=lambda job: job.number))
         yield this, found is not None
-
-
-@contextlib.contextmanager
-def _removed_without_jobs(folder: Path) -> Iterator[None]:
-    """After an error or a signal, removes the folder of a new sweep in which no job has begun."""
-    try:
-        yield
-    except BaseException:
-        if not last_attempts(folder):
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):  # there are other runs
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
-        raise
 
 
 def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:

@@ -5,7 +5,6 @@ One that is not better than chance must not be used to evaluate samples.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +22,7 @@ from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
-from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
-from gan_cli.storage.download import write_atomically
+from gan_cli.storage.checksummed_file import load_cached, save_cached
 
 CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
@@ -190,11 +188,8 @@ def load_or_train_classifier(
     if found is not None:
         return found
     classifier = train_classifier(samples, labels, attributes, steps=steps, log=log)
-    content = encode_checksummed(
-        classifier.network.state_dict(), {"data": dataset_fingerprint, "accuracy": classifier.accuracy}
-    )
-    with contextlib.suppress(OSError):
-        write_atomically(content, path)
+    metadata = {"data": dataset_fingerprint, "accuracy": classifier.accuracy}
+    save_cached(classifier.network.state_dict(), metadata, path)
     return classifier
 
 
