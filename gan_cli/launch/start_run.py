@@ -52,7 +52,6 @@ from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.locks import exclusive
-from gan_cli.storage.run_files import remove_symlink
 from gan_cli.storage.run_folder import (
     CHECKPOINTS,
     clear_leftovers,
@@ -183,7 +182,8 @@ def _start(request: Request) -> RunResult:
             held.enter_context(removed_unless(has_begun, folder))
             _record_start(request, folder, dataset, state.device, transfers)
         if replayed is not None:
-            shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))
+            (folder / replay.ENDS_COPY).unlink(missing_ok=True)  # it may be a link
+            shutil.copyfile(replayed, folder / replay.ENDS_COPY)
         with RunLog(folder) as log:
             log.info(f"run: {folder}")
             if request.recipe.reason:

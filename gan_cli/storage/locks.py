@@ -46,11 +46,10 @@ def lock_folder(folder: Path, *, wait: bool = False) -> int:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         lock_file(descriptor, wait=wait)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise
-    except OSError:
-        pass
+    except OSError as error:
+        if isinstance(error, BlockingIOError) and not wait:
+            os.close(descriptor)
+            raise
     return descriptor
 
 

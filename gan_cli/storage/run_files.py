@@ -32,13 +32,6 @@ def refuse_symlink(path: Path) -> Path:
     return path
 
 
-def remove_symlink(path: Path) -> Path:
-    """Removes a symbolic link at `path`, if there is one. Returns the path, so that a file can be written there."""
-    if path.is_symlink():
-        path.unlink(missing_ok=True)
-    return path
-
-
 def read_bytes(path: Path, most_bytes: int, *, follow: bool = False) -> bytes:
     """Returns the content of a file. With `follow`, the path may be a link to a file.
 

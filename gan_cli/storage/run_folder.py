@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -145,22 +145,19 @@ def clear_leftovers(folder: Path) -> None:
 
 def runs_in(folder: Path) -> list[Path]:
     """Returns the run folders in the folder `outputs/<name>`, newest first. The folder need not exist."""
-    if not folder.is_dir():
-        return []
-    return _newest_first((path.name, path) for path in folder.iterdir() if (path / RECORD).is_file())
+    return [path for path in _dated_in(folder, "") if (path / RECORD).is_file()]
 
 
 def sweeps_in(folder: Path) -> list[Path]:
-    """Returns the sweep folders in the folder `outputs/<name>`, newest first."""
-    named = ((path.name.removeprefix(SWEEP_PREFIX), path) for path in folder.glob(f"{SWEEP_PREFIX}*"))
-    return _newest_first((name, path) for name, path in named if path.is_dir())
+    """Returns the sweep folders in the folder `outputs/<name>`, newest first. The folder need not exist."""
+    return [path for path in _dated_in(folder, SWEEP_PREFIX) if path.is_dir()]
 
 
-def _newest_first(named: Iterable[tuple[str, Path]]) -> list[Path]:
-    """Takes (name, path) pairs and returns the paths whose name is a date and time, the newest first."""
-    matched = [(DATED.fullmatch(name), path) for name, path in named]
-    dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
-    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+def _dated_in(folder: Path, prefix: str) -> list[Path]:
+    """Returns the paths in the folder that `create_dated_folder` may have made, newest first."""
+    matched = [(DATED.fullmatch(path.name.removeprefix(prefix)), path) for path in folder.glob(f"{prefix}*")]
+    dated = [((match[1], int(match[2] or 1)), path) for match, path in matched if match]
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
