@@ -77,13 +77,10 @@ def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
         found.pop("data", None)  # data of another shape or with other classes always differ
     if len(found) > 1:
         found.pop("features", None)  # other data imply another classifier
-    return [_difference(key, values) for key, values in found.items()]
-
-
-def _difference(key: str, values: Sequence[str]) -> str:
-    if key in DIGESTS:
-        return LABELS[key]
-    return f"{LABELS.get(key, key)} ({first_few(values, MAX_SHOWN)})"
+    return [
+        LABELS[key] if key in DIGESTS else f"{LABELS.get(key, key)} ({first_few(values, MAX_SHOWN)})"
+        for key, values in found.items()
+    ]
 
 
 def _text(value: Any) -> str:
