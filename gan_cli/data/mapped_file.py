@@ -26,7 +26,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import printable
-from gan_cli.storage.download import create_folder_or_undo
+from gan_cli.storage.atomic_write import create_folder_or_undo
 from gan_cli.storage.locks import lock_file
 from gan_cli.storage.run_files import open_to_read
 

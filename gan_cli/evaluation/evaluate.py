@@ -24,11 +24,10 @@ from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
-from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
-from gan_cli.storage.output_file import check_overwrite, keep_as, output_file, unused_path, writing_to
+from gan_cli.storage.output_file import check_overwrite, keep_as, output_file, output_folder, unused_path
+from gan_cli.storage.run_files import refuse_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS
-from gan_cli.storage.symlinks import refuse_symlink
 
 NUMBERS = ("value", "95 % interval", "floor", "n", "reals", "s")
 WIDTH = 110  # of the table if the output is not a terminal
@@ -54,9 +53,7 @@ def evaluate(config: EvalConfig) -> int:
             evaluated, pairs = evaluate_folders(config, print_line, progress)
     _print(evaluated)
     folder = named.parent if named else Path(config.out) if config.out else folder
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        saved = _save(evaluated, pairs, named, folder / stem, overwrite=config.overwrite)
+    saved = _save(evaluated, pairs, named, folder / stem, overwrite=config.overwrite)
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -134,7 +131,7 @@ def _save(
     about = evaluated.about
     stem = f"{start.name}_{about['extractor']}_n{about['n']}"
     stem += "" if about["reals"] == "held_out" else f"_{about['reals']}"
-    with temporary_folder(start.parent) as temporary:
+    with output_folder(start.parent) as temporary:
         part, image = temporary / "metrics.json", temporary / "pairs.png"
         if pairs is not None:
             grid.save_png(pairs, image)

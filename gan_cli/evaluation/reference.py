@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import math
@@ -24,8 +23,7 @@ from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
-from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
-from gan_cli.storage.download import write_atomically
+from gan_cli.storage.checksummed_file import load_cached, save_cached
 
 VERSION = 1  # version of the cached files; a file of another version is not used
 REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
@@ -142,9 +140,7 @@ class Reference:
             for name, value in features.items()
             if value is not None
         }
-        content = encode_checksummed(tensors, {"reference": self.key, "floors": self.floors})
-        with contextlib.suppress(OSError):
-            write_atomically(content, _cache_file(self.key))
+        save_cached(tensors, {"reference": self.key, "floors": self.floors}, _cache_file(self.key))
 
 
 def _cache_file(key: str) -> Path:

@@ -28,11 +28,9 @@ from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latent
 from gan_cli.sampling.input_samples import draw_rows, samples_of_input
 from gan_cli.sampling.inputs import GivenImage, held_out_inputs
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
-from gan_cli.storage.atomic_write import temporary_folder
-from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, unused_path, writing_to
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder, unused_path
 from gan_cli.storage.run_folder import write_json
 from gan_cli.tasks.tasks import condition_of_samples
 from gan_cli.training.inputs import SHOWN
@@ -62,16 +60,15 @@ def export(config: ExportConfig) -> int:
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
     parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
-    with writing_to(parent), create_folder_or_undo(parent):
+    with output_folder(parent) as temporary:
         target = named or unused_path(parent, f"{generator.path.stem}_{config.format}", "")
-        with temporary_folder(parent) as temporary:
-            part = temporary / "export"
-            part.mkdir()
-            parity = _write(generator, config.format, part, target.name)
-            if named is None:
-                target = claim_unused(part, parent, f"{generator.path.stem}_{config.format}", "")
-            else:
-                _keep_file(part, file, named, overwrite=config.overwrite)
+        part = temporary / "export"
+        part.mkdir()
+        parity = _write(generator, config.format, part, target.name)
+        if named is None:
+            target = claim_unused(part, parent, f"{generator.path.stem}_{config.format}", "")
+        else:
+            _keep_file(part, file, named, overwrite=config.overwrite)
     for batch, difference in parity["differences"].items():
         largest = f"largest difference from the checkpoint {format_number(difference, 2)}"
         print(f"batch {batch}: {largest}, run by {parity['run_by']}")

@@ -57,11 +57,11 @@ from gan_cli.storage.run_folder import (
     clear_leftovers,
     create_dated_folder,
     create_run_folder,
+    has_begun,
     lock,
-    removed_if_not_begun,
+    removed_unless,
     write_record,
 )
-from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.periodic_evaluation import reference_for
 from gan_cli.training.run import Run
 
@@ -179,10 +179,11 @@ def _start(request: Request) -> RunResult:
         with _refusing_begun_run(found_by):
             folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
             held.enter_context(lock(folder))
-            held.enter_context(removed_if_not_begun(folder))
+            held.enter_context(removed_unless(has_begun, folder))
             _record_start(request, folder, dataset, state.device, transfers)
         if replayed is not None:
-            shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))
+            (folder / replay.ENDS_COPY).unlink(missing_ok=True)  # it may be a link
+            shutil.copyfile(replayed, folder / replay.ENDS_COPY)
         with RunLog(folder) as log:
             log.info(f"run: {folder}")
             if request.recipe.reason:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_cli import __version__
-from gan_cli.errors import StorageError, describe_reason
 from gan_cli.reports import safe_values
-from gan_cli.storage.atomic_write import replacing
+from gan_cli.storage.atomic_write import write_bytes
+from gan_cli.storage.output_file import writing_to
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -83,9 +83,6 @@ def is_ours(path: Path) -> bool:
 
 def write_page(page: bytes, path: Path) -> Path:
     """Writes the page atomically and returns its path. Raises StorageError if it cannot be written."""
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(page)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({describe_reason(error, path.parent)})") from error
+    with writing_to(path):
+        write_bytes(path, page)
     return path

@@ -9,9 +9,8 @@ from gan_cli.errors import UsageError
 from gan_cli.reports.html_page import NAME, choose_report_path, write_page
 from gan_cli.reports.run_page import build_run_page
 from gan_cli.reports.sweep_page import build_sweep_page, list_runs
-from gan_cli.storage.atomic_write import temporary_folder
 from gan_cli.storage.locate import find_run_or_sweep, is_sweep
-from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, writing_to
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
 
 
 def report(config: ReportConfig) -> int:
@@ -38,15 +37,13 @@ def _write_out(folder: Path, out: str, named: Path | None, *, overwrite: bool) -
     """Writes the report of a run or sweep to the file `named`, or under an unused name in the folder `out`."""
     parent = Path(out) if named is None else named.parent
     build = build_sweep_page if is_sweep(folder) else build_run_page
-    with writing_to(parent):
-        parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(parent) as temporary:
-            part = temporary / NAME
-            part.write_bytes(build(folder, parent))
-            if named is None:
-                return claim_unused(part, parent, "report", ".html")
-            keep_as(part, named, overwrite=overwrite)
-            return named
+    with output_folder(parent) as temporary:
+        part = temporary / NAME
+        part.write_bytes(build(folder, parent))
+        if named is None:
+            return claim_unused(part, parent, "report", ".html")
+        keep_as(part, named, overwrite=overwrite)
+        return named
 
 
 def write_run_report(run: Path) -> Path:

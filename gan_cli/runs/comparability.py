@@ -51,9 +51,19 @@ def key_changes_basis(key: str, metric: str) -> bool:
     return section == "image_size" or (kind == "samples" and key in ("evaluation.extractor", "evaluation.n"))
 
 
-def basis_from_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Returns the part of a flat config ({dotted key: value}) that decides what the metric is measured on."""
-    return {key: value for key, value in config.items() if key_changes_basis(key, metric)}
+def find_bases(metric: str, runs: Sequence[tuple[Any, Mapping[str, Any], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Returns the basis of a metric for each run, given as its `measured_on`, its flat config, and more parts.
+
+    If one of the runs did not record its basis, the bases of all runs are the parts of their configs that decide it,
+    and these more parts. A flat config is {dotted key: value}.
+    """
+    recorded = [basis for measured_on, *_ in runs if (basis := metric_basis(measured_on, metric)) is not None]
+    if len(recorded) == len(runs):
+        return recorded
+    return [
+        {key: value for key, value in config.items() if key_changes_basis(key, metric)} | more
+        for _, config, more in runs
+    ]
 
 
 def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -67,13 +77,10 @@ def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
         found.pop("data", None)  # data of another shape or with other classes always differ
     if len(found) > 1:
         found.pop("features", None)  # other data imply another classifier
-    return [_difference(key, values) for key, values in found.items()]
-
-
-def _difference(key: str, values: Sequence[str]) -> str:
-    if key in DIGESTS:
-        return LABELS[key]
-    return f"{LABELS.get(key, key)} ({first_few(values, MAX_SHOWN)})"
+    return [
+        LABELS[key] if key in DIGESTS else f"{LABELS.get(key, key)} ({first_few(values, MAX_SHOWN)})"
+        for key, values in found.items()
+    ]
 
 
 def _text(value: Any) -> str:

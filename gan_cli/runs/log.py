@@ -40,8 +40,8 @@ class RunLog:
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
         self._folder = folder
-        self._metrics, self._log = open_to_append(folder / METRICS), open_to_append(folder / LOG)
-        self._count_all()
+        self._log = open_to_append(folder / LOG)
+        self._open_metrics()
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
@@ -83,16 +83,14 @@ class RunLog:
 
     def event(self, step: int, finding: str, text: str) -> None:
         """Writes a line to `metrics.jsonl` that holds a health finding (its name and its text) and no metrics."""
-        self._append(self._metrics, json.dumps({"step": step, "findings": [finding], "text": text}))
-        self._count(step)
+        self._append_metrics({"step": step, "findings": [finding], "text": text})
 
     def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
         """Writes a line of metrics with the names of the health `findings`, and passes the metrics to the trackers.
 
         Also updates the progress bar of a terminal; on other outputs, prints a line at most every PLAIN_SECONDS.
         """
-        self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
-        self._count(int(values["step"]))
+        self._append_metrics({**values, **({"findings": list(findings)} if findings else {})})
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
         self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
         names = {"loss/discriminator": "D", "loss/generator": "G"}
@@ -122,25 +120,20 @@ class RunLog:
         with contextlib.suppress(OSError):
             self._metrics.close()
         truncate_metrics(self._folder, step)
-        self._count_all()
-        self._metrics = open_to_append(self._folder / METRICS)
+        self._open_metrics()
         self._call_trackers(lambda tracker: tracker.truncate(step))
 
     def lines_before(self, step: int) -> int:
         """Returns how many lines of `metrics.jsonl` are of earlier steps than `step`."""
-        if step < self._step:  # the run is being rolled back
-            return sum(entry["step"] < step for _, entry in _read_lines(self._folder / METRICS, None))
-        return self._before if step == self._step else self._lines
+        return sum(logged < step for logged in self._steps)
 
-    def _count_all(self) -> None:
-        self._lines, self._step, self._before = 0, -1, 0
-        for _, entry in _read_lines(self._folder / METRICS, None):
-            self._count(entry["step"])
+    def _open_metrics(self) -> None:
+        self._metrics = open_to_append(self._folder / METRICS)
+        self._steps = [entry["step"] for _, entry in _read_lines(self._folder / METRICS, None)]  # of each line
 
-    def _count(self, step: int) -> None:
-        if step != self._step:
-            self._step, self._before = step, self._lines
-        self._lines += 1
+    def _append_metrics(self, line: dict[str, Any]) -> None:
+        self._append(self._metrics, json.dumps(line))
+        self._steps.append(line["step"])
 
     def sync(self) -> None:
         """Waits until the lines of `metrics.jsonl` are on the disk. Called before a checkpoint is saved."""
@@ -199,13 +192,8 @@ class RunLog:
             return
         try:
             print(text, flush=True)
-        except OSError:
-            discard_stdout()  # the reader of the pipe has ended; the run continues and still logs to its files
-
-
-def discard_stdout() -> None:
-    """Discards all further output, so that the interpreter does not fail on a closed pipe when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:  # the reader of the pipe has ended; the run continues and still logs to its files
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter fails when it ends
 
 
 def _remaining(values: dict[str, float], total_steps: int | None) -> str:

@@ -40,6 +40,7 @@ def parse_due(content: Any, step: int, d_updates: int) -> Due | None:
         return None
     if (due.step, due.d_updates) != (step, d_updates):
         return None
-    values = due.values
-    logged = values is None or (len(values) <= MOST_VALUES and values.get("step") == step and "seconds" in values)
-    return due if logged and (values is None or "images_per_second" in values) else None
+    if (values := due.values) is not None:
+        needed = {"seconds", "images_per_second"} <= values.keys()
+        return due if needed and values.get("step") == step and len(values) <= MOST_VALUES else None
+    return due

@@ -19,8 +19,8 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.locate import resolve_path
-from gan_cli.storage.run_files import open_to_append, read_bytes, read_lines, refuse_unsafe
-from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
+from gan_cli.storage.run_files import open_to_append, read_bytes, read_lines, refuse_symlink, refuse_unsafe
+from gan_cli.storage.run_folder import write_text
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also name folders in a run
 CSV_FILE = "metrics.csv"
@@ -115,7 +115,7 @@ class WeightsAndBiases(Tracker):
             group=os.environ.get("WANDB_RUN_GROUP", config.run_name),
             config=train_config.to_dict(config),
             dir=str(folder),
-            id=_run_id(inside / RUN_ID),
+            id=_read_id(inside / RUN_ID) or _keep_id(inside / RUN_ID, secrets.token_hex(4)),
             resume="allow",
             mode=mode,  # type: ignore[arg-type]
             settings=wandb.Settings(console="off", silent=True),
@@ -198,12 +198,11 @@ class MLflow(Tracker):
             # A server has its own place for files, which None selects.
             mlflow.create_experiment(name, artifact_location=(home / "mlflow").as_uri() if own else None)
         mlflow.set_experiment(name)
-        known = inside / RUN_ID
-        if known.is_file():
-            mlflow.start_run(run_id=_read_id(known))
+        if known := _read_id(inside / RUN_ID):
+            mlflow.start_run(run_id=known)
             return
         run = mlflow.start_run(run_name=f"{config.run_name} {folder.name}")
-        remove_symlink(known).write_text(run.info.run_id + "\n", encoding="utf-8")
+        _keep_id(inside / RUN_ID, run.info.run_id)
         leaves = train_config.flatten(train_config.to_dict(config))
         mlflow.log_params({key: str(value)[:500] for key, value in leaves if value is not None})
 
@@ -231,17 +230,15 @@ def has_key() -> bool:
         return False
 
 
-def _run_id(path: Path) -> str:
-    """Returns the id of the W&B run from the file. If the file holds no valid id, first writes a new random id."""
-    if path.is_file():
-        saved = _read_id(path)
-        if saved.isalnum() and saved.isascii() and len(saved) <= 64:
-            return saved
-    created = secrets.token_hex(4)
-    remove_symlink(path).write_text(created + "\n", encoding="utf-8")
-    return created
+def _read_id(path: Path) -> str | None:
+    """Returns the id that the file holds, None if it holds none. Raises OSError if it is a link or too long."""
+    if not path.is_file():
+        return None
+    saved = read_bytes(path, LONGEST_ID).decode(errors="replace").strip()
+    return saved if saved.isalnum() and saved.isascii() and len(saved) <= 64 else None
 
 
-def _read_id(path: Path) -> str:
-    """Returns the text of a file that holds an id. Raises OSError if the file is longer than an id or a link."""
-    return read_bytes(path, LONGEST_ID).decode(errors="replace").strip()
+def _keep_id(path: Path, id: str) -> str:
+    """Writes the id to the file and returns it."""
+    write_text(path, f"{id}\n")
+    return id

@@ -47,9 +47,8 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, find_card, locate
-from gan_cli.storage.run_files import read_bytes
+from gan_cli.storage.run_files import read_bytes, refuse_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS
-from gan_cli.storage.symlinks import refuse_symlink
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import condition_of_input, task_of
 

@@ -31,8 +31,7 @@ from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import input_samples, interpolation
 from gan_cli.sampling.inputs import GivenImage
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
-from gan_cli.storage.atomic_write import temporary_folder
-from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, writing_to
+from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
 from gan_cli.storage.run_folder import write_json
 from gan_cli.training.inputs import OUTPUTS
 
@@ -77,22 +76,20 @@ def sample(config: SampleConfig) -> int:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         requested = distribute_evenly(rows, len(seeds))
     folder, stem = _default_name(config, generator, seeds) if named is None else (named.parent, "")
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(folder) as temporary:
-            part, sidecar = temporary / f"part{suffix}", temporary / "sidecar.json"
-            if animation is not None:
-                write_animation(animation, part)
-            elif given:
-                input_samples.write(config, generator, given, rows, seeds, part)
-            else:
-                _write(config, generator, requested, seeds, part)
-            _write_sidecar(config, generator, requested, seeds, sidecar_fields, sidecar)
-            if named is None:
-                target = claim_unused(part, folder, stem, suffix, sidecar)
-            else:
-                target = named
-                keep_as(part, named, (sidecar, named.with_suffix(".json")), overwrite=config.overwrite)
+    with output_folder(folder) as temporary:
+        part, sidecar = temporary / f"part{suffix}", temporary / "sidecar.json"
+        if animation is not None:
+            write_animation(animation, part)
+        elif given:
+            input_samples.write(config, generator, given, rows, seeds, part)
+        else:
+            _write(config, generator, requested, seeds, part)
+        _write_sidecar(config, generator, requested, seeds, sidecar_fields, sidecar)
+        if named is None:
+            target = claim_unused(part, folder, stem, suffix, sidecar)
+        else:
+            target = named
+            keep_as(part, named, (sidecar, named.with_suffix(".json")), overwrite=config.overwrite)
     print(target)
     return 0
 

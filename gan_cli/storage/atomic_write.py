@@ -40,9 +40,7 @@ def _create_locked(parent: Path) -> tuple[Path, int | None]:
         if locks.fcntl is None:
             return folder, None
         with contextlib.suppress(FileNotFoundError):  # another process removed it before it was locked
-            handle = os.open(folder, os.O_RDONLY)
-            with contextlib.suppress(OSError):  # the file system has no locks
-                locks.lock_file(handle, wait=True)  # another process may be removing it
+            handle = locks.lock_folder(folder, wait=True)  # another process may be removing it
             if folder.exists():
                 return folder, handle
             os.close(handle)
@@ -69,25 +67,49 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A file is on the disk before it has its name, and the name before this returns, so that it survives a power cut.
     """
-    with naming_errors(path), temporary_folder(path.parent) as folder:
-        part = folder / path.name
-        yield part
-        if part.is_file():
-            sync(part)
-        os.replace(part, path)
-        sync(path.parent)
+    try:
+        with temporary_folder(path.parent) as folder:
+            part = folder / path.name
+            yield part
+            if part.is_file():
+                sync(part)
+            os.replace(part, path)
+            sync(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, named_file(error, path)) from error
+
+
+def named_file(error: OSError, path: Path) -> str:
+    """Returns the file that an error names; `path` if it names none, or a temporary one, which is gone afterwards."""
+    name = os.fsdecode(error.filename or "")
+    return str(path) if not name or f"{os.sep}{PREFIX}" in name else name
+
+
+def write_bytes(path: Path, content: bytes | bytearray) -> None:
+    """Writes a file so that readers never see a part of it, even after a power cut."""
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 @contextlib.contextmanager
-def naming_errors(path: Path) -> Iterator[None]:
-    """While entered, gives an OSError that names no file, or a temporary one that is gone afterwards, this path."""
+def create_folder_or_undo(folder: Path) -> Iterator[None]:
+    """Creates `folder` and its parents. If the `with` block raises an error, removes those of them that are empty."""
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        named = os.fsdecode(error.filename or "")
-        if error.errno is not None and (not named or f"{os.sep}{PREFIX}" in named):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        remove_empty(*created)
         raise
+
+
+def remove_empty(*folders: Path) -> None:
+    """Removes these folders, in this order, without those that are missing or hold anything."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def sync(path: Path) -> None:

@@ -7,6 +7,7 @@ who wrote the file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import struct
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
+from gan_cli.storage.atomic_write import create_folder_or_undo, write_bytes
 from gan_cli.storage.run_files import read_bytes
 
 METADATA_KEY = "gan-cli"
@@ -53,6 +55,12 @@ def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any
         return safetensors_torch.load(content), metadata, sha256
     except SafetensorError as error:
         raise ChecksummedFileError(f"not readable as safetensors ({error})") from error
+
+
+def save_cached(tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path) -> None:
+    """Writes a file, and its folder, for `load_cached`. Does nothing if they cannot be written."""
+    with contextlib.suppress(OSError), create_folder_or_undo(path.parent):
+        write_bytes(path, encode_checksummed(tensors, metadata))
 
 
 def load_cached(path: Path, most_bytes: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -9,17 +9,16 @@ import sys
 import tarfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gan_cli.errors import one_line
 from gan_cli.storage.archive_errors import DAMAGED
-from gan_cli.storage.atomic_write import replacing, temporary_folder
+from gan_cli.storage.atomic_write import create_folder_or_undo, replacing, temporary_folder
 
 TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
@@ -56,10 +55,8 @@ def download_from_drive(file_id: str, name: str, md5: str, folder: Path) -> Path
     except ImportError:
         raise DownloadError("its download needs gdown (pip install 'gan-cli[celeba]')") from None
     try:
-        with create_folder_or_undo(folder), replacing(folder / name) as path:
+        with _checked(md5, folder / name) as path:
             gdown.download(id=file_id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
-            if (found := file_md5(path)) != md5:
-                raise DownloadError(f"the file has md5 {found}, expected {md5}")
         return folder / name
     except Exception as error:  # gdown raises errors of many kinds
         raise DownloadError(f"{name}: {one_line(error, 200)}") from error
@@ -71,55 +68,27 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
-@contextlib.contextmanager
-def create_folder_or_undo(folder: Path) -> Iterator[None]:
-    """Creates `folder` and its parents. If the `with` block raises an error, removes those of them that are empty."""
-    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for parent in created:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise
-
-
-def write_atomically(content: bytes | bytearray, path: Path) -> None:
-    """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
-    with create_folder_or_undo(path.parent), replacing(path) as part:
-        part.write_bytes(content)
-
-
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
-    digest = hashlib.md5(usedforsecurity=False)
-    with (
-        urllib.request.urlopen(url, timeout=TIMEOUT) as response,
-        _bar(target.name, response.length) as show,
-        create_folder_or_undo(target.parent),
-        replacing(target) as part,
-        open(part, "wb") as file,
-    ):
-        while chunk := response.read(CHUNK):
-            if file.tell() > most_bytes:
-                raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
-            digest.update(chunk)
-            file.write(chunk)
-            show(file.tell())
-        if digest.hexdigest() != md5:
-            raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, bar, _checked(md5, target) as part:
+        task = bar.add_task(target.name, total=response.length)
+        with open(part, "wb") as file:
+            while chunk := response.read(CHUNK):
+                if file.tell() > most_bytes:
+                    raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
+                file.write(chunk)
+                bar.update(task, completed=file.tell())
     return target
 
 
 @contextlib.contextmanager
-def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields a function that shows the number of received bytes in a progress bar, if on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=Console(), transient=True, disable=not sys.stdout.isatty()
-    ) as bar:
-        task = bar.add_task(name, total=size)
-        yield lambda received: bar.update(task, completed=received)
+def _checked(md5: str, target: Path) -> Iterator[Path]:
+    """Yields a temporary path to write a file to, which replaces `target` if it has this md5; else DownloadError."""
+    with create_folder_or_undo(target.parent), replacing(target) as part:
+        yield part
+        if (found := file_md5(part)) != md5:
+            raise DownloadError(f"the file has md5 {found}, expected {md5}")
 
 
 # --- archives -----------------------------------------------------------------------------------------------------

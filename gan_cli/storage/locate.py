@@ -147,11 +147,8 @@ def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCall
         raise UsageError(
             f"{typed}: no run there, give a run's folder, a name under {output}{more}{_similar(named, output)}"
         )
-    if location.kind == "runs":
-        run = newest_run(location.path, log)
-        if run is not None:
-            return run
-    return _whole_run(location, typed, key)
+    run = newest_run(location.path, log) if location.kind == "runs" else None
+    return run or _whole_run(location, typed, key)
 
 
 def find_checkpoint(
@@ -166,13 +163,10 @@ def find_checkpoint(
     of_train = key == "init_from"  # the others are typed without their key too
     typed, refusal = (f"{key}={name}", UsageError) if of_train else (name, CheckpointError)
     if location is None:
-        there = Path(os.path.expanduser(named)).is_dir()
-        what = "holds no checkpoint" if there else f"no such checkpoint, and no run of this name in {output}"
-        exports = _exports_in(Path(os.path.expanduser(named)))
-        if exports:
-            raise refusal(
-                f"{typed}: {what}, but {len(exports)} exports: name one, {first_few([*map(str, exports)], MOST_NAMED)}"
-            )
+        here = Path(os.path.expanduser(named))
+        what = "holds no checkpoint" if here.is_dir() else f"no such checkpoint, and no run of this name in {output}"
+        if exports := [str(export) for export in _exports_in(here)]:
+            raise refusal(f"{typed}: {what}, but {len(exports)} exports: name one, {first_few(exports, MOST_NAMED)}")
         raise refusal(f"{typed}: {what}{_similar(name, output)}")
     if location.kind == "export":
         lacking = LACKING.get(key, "no checkpoint")
@@ -183,18 +177,18 @@ def find_checkpoint(
     return run if location.kind in ("file", "checkpoints") else run / CHECKPOINTS
 
 
-def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
+def find_run_or_sweep(named: str) -> Path:
     """Returns the folder that `gan-report` or `gan-compare` names: of a shared name the newest run, else sweep.
 
     Raises UsageError if there is neither.
     """
-    location = locate(named, log=log)
+    location = locate(named)
     if location is None:
         raise UsageError(
             f"{named}: no run there; give a run's folder, a sweep's, or a name under {OUTPUT}{_similar(named, OUTPUT)}"
         )
     if location.kind == "runs":
-        found = newest_run(location.path, log) or next(filter(is_sweep, sweeps_in(location.path)), None)
+        found = newest_run(location.path) or next(filter(is_sweep, sweeps_in(location.path)), None)
         if found is None:
             raise UsageError(f"{named}: holds no run and no sweep that has begun")
         return found
@@ -247,17 +241,13 @@ def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
     status = load_record(taken).status
     if status in FAILED:
         sound = next((run for run in before if load_record(run).status not in FAILED), None)
+        steps = sorted(path.stem for path in (taken / CHECKPOINTS).glob("step_*.safetensors"))
+        newest = f", and its newest checkpoint is {steps[-1]}" if steps else ""
         other = f"; the one before it: {sound}" if sound else ""
-        log(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
+        log(f"warning: {folder}: its newest run, {taken.name}, {status}{newest}{other}")
     elif before and not passed:
         log(f"{folder}: using {taken.name}, the newest of {count_noun(len(runs), 'run')}")
     return taken
-
-
-def _newest_checkpoint(run: Path) -> str:
-    """Returns the part of a message that names the newest checkpoint of a run, or an empty text if there is none."""
-    steps = sorted((path.stem for path in (run / CHECKPOINTS).glob("step_*.safetensors")), key=lambda stem: stem[5:])
-    return f", and its newest checkpoint is {steps[-1]}" if steps else ""
 
 
 def resolve_path(path: str) -> Path:

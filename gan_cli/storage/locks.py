@@ -37,32 +37,27 @@ def lock_file(file: int | IO, *, wait: bool = False) -> None:
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def lock_folder(folder: Path) -> int:
-    """Locks a folder for this process until the returned descriptor is closed.
+def lock_folder(folder: Path, *, wait: bool = False) -> int:
+    """Locks a folder for this process until the returned descriptor is closed. `wait` is that of `lock_file`.
 
-    Raises BlockingIOError if another process holds the lock. On file systems that lock no folders, it is not locked.
+    Raises BlockingIOError if another process holds the lock. On file systems that lock no folders, such as NFS, it is
+    not locked.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        lock_file(descriptor)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise
-    except OSError:
-        pass
+        lock_file(descriptor, wait=wait)
+    except OSError as error:
+        if isinstance(error, BlockingIOError) and not wait:
+            os.close(descriptor)
+            raise
     return descriptor
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Waits for the folder's lock and holds it, so that no other process looks up or creates a run or sweep in it.
-
-    On file systems that lock no folders, such as NFS, it is not locked.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Waits for the folder's lock and holds it, so that no other process looks up or creates a run or sweep in it."""
+    descriptor = lock_folder(folder, wait=True)
     try:
-        with contextlib.suppress(OSError):
-            lock_file(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

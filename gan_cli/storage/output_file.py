@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gan_cli.errors import StorageError, UsageError, describe_reason
-from gan_cli.storage.atomic_write import PREFIX, claim, sync
+from gan_cli.storage.atomic_write import claim, create_folder_or_undo, named_file, sync, temporary_folder
 from gan_cli.storage.json_files import load_json
 
 # Endings that mean a file. Any other ending may be part of a folder's name, for example runs.v2.
@@ -75,14 +75,22 @@ def _is_sidecar(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Turns an OSError of the block into a StorageError that names the file, or `folder` if the file is hidden."""
+def writing_to(path: Path) -> Iterator[None]:
+    """Turns an OSError of the block into a StorageError that names the file, or `path` if that is a temporary one."""
     try:
         yield
     except OSError as error:
-        name = os.fsdecode(error.filename or "")
-        path = folder if not name or f"{os.sep}{PREFIX}" in name else name
-        raise StorageError(f"{path}: cannot be written ({describe_reason(error, folder)})") from error
+        raise StorageError(f"{named_file(error, path)}: cannot be written ({describe_reason(error, path)})") from error
+
+
+@contextlib.contextmanager
+def output_folder(folder: Path) -> Iterator[Path]:
+    """Creates the folder and yields a temporary folder in it. Turns an OSError of the block into a StorageError.
+
+    After an error, leaves no new folder behind.
+    """
+    with writing_to(folder), create_folder_or_undo(folder), temporary_folder(folder) as temporary:
+        yield temporary
 
 
 def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:

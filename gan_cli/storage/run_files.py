@@ -1,4 +1,4 @@
-"""Opens the files of a run's folder, which may come from someone else.
+"""Opens the files of a run's folder, which may come from someone else, and refuses links in it.
 
 Only regular files are opened, because opening a FIFO or a device can block for ever. Links are not followed, and a file
 with a second name (a hard link) is not written to, because the other name may be a file at another place.
@@ -14,11 +14,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from gan_cli.storage.symlinks import UnsafeFileError, refuse_symlink
+from gan_cli.errors import StorageError
 
 # These flags are 0 on systems that lack them. Without NO_BLOCK, opening a FIFO waits for its other end.
 NO_FOLLOW, NO_BLOCK = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 LONGEST_LINE = 1 << 20  # bytes
+
+
+class UnsafeFileError(StorageError):
+    """A file or folder of a run is a link, or no regular file, so that nothing is written to it."""
+
+
+def refuse_symlink(path: Path) -> Path:
+    """Returns the path unchanged. Raises UnsafeFileError if the path is a symbolic link, whatever its target."""
+    if path.is_symlink():
+        raise UnsafeFileError(f"{path}: is a link, which nothing is written through; replace it by what it points to")
+    return path
 
 
 def read_bytes(path: Path, most_bytes: int, *, follow: bool = False) -> bytes:

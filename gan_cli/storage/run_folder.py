@@ -9,17 +9,16 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.atomic_write import remove_unlocked, replacing
+from gan_cli.storage.atomic_write import remove_empty, remove_unlocked, write_bytes
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file, lock_folder
-from gan_cli.storage.run_files import open_to_append, refuse_unsafe
-from gan_cli.storage.symlinks import refuse_symlink
+from gan_cli.storage.run_files import open_to_append, refuse_symlink, refuse_unsafe
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
@@ -73,31 +72,32 @@ def create_run_folder(folder: Path) -> Path:
         for name in (CHECKPOINTS, SAMPLES):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _remove_empty(folder)
+        _remove_without_record(folder)
         raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
     return folder
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_without_record(folder: Path) -> None:
     """Removes the new folder of a run if nothing was written to it, and its parents if they are empty."""
     if not (folder / RECORD).exists():
-        for path in (folder / CHECKPOINTS, folder / SAMPLES, folder, folder.parent, folder.parent.parent):
-            with contextlib.suppress(OSError):  # it is not empty, or missing
-                path.rmdir()
+        remove_empty(folder / CHECKPOINTS, folder / SAMPLES, folder, *folder.parents[:2])
 
 
 @contextlib.contextmanager
-def removed_if_not_begun(folder: Path) -> Iterator[None]:
-    """After an error or a signal, removes the new folder of a run that has no checkpoint and no recorded end."""
+def removed_unless(begun: Callable[[Path], object], folder: Path) -> Iterator[None]:
+    """After an error or a signal, removes the new folder of a run or sweep, unless `begun(folder)` is true."""
     try:
         yield
     except BaseException:
-        if not any((folder / CHECKPOINTS).iterdir()) and "ended" not in read_record(folder):
+        if not begun(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # there are other runs
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
+            remove_empty(*folder.parents[:2])
         raise
+
+
+def has_begun(folder: Path) -> bool:
+    """Returns True if a run has a checkpoint or a recorded end."""
+    return any((folder / CHECKPOINTS).iterdir()) or "ended" in read_record(folder)
 
 
 def lock(folder: Path) -> contextlib.ExitStack:
@@ -113,7 +113,7 @@ def lock(folder: Path) -> contextlib.ExitStack:
             refuse_links(folder)
             handle = held.enter_context(open_to_append(folder / LOCK))
         except OSError as error:
-            _remove_empty(folder)
+            _remove_without_record(folder)
             raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
         try:
             lock_file(handle)
@@ -145,22 +145,19 @@ def clear_leftovers(folder: Path) -> None:
 
 def runs_in(folder: Path) -> list[Path]:
     """Returns the run folders in the folder `outputs/<name>`, newest first. The folder need not exist."""
-    if not folder.is_dir():
-        return []
-    return _newest_first((path.name, path) for path in folder.iterdir() if (path / RECORD).is_file())
+    return [path for path in _dated_in(folder, "") if (path / RECORD).is_file()]
 
 
 def sweeps_in(folder: Path) -> list[Path]:
-    """Returns the sweep folders in the folder `outputs/<name>`, newest first."""
-    named = ((path.name.removeprefix(SWEEP_PREFIX), path) for path in folder.glob(f"{SWEEP_PREFIX}*"))
-    return _newest_first((name, path) for name, path in named if path.is_dir())
+    """Returns the sweep folders in the folder `outputs/<name>`, newest first. The folder need not exist."""
+    return [path for path in _dated_in(folder, SWEEP_PREFIX) if path.is_dir()]
 
 
-def _newest_first(named: Iterable[tuple[str, Path]]) -> list[Path]:
-    """Takes (name, path) pairs and returns the paths whose name is a date and time, the newest first."""
-    matched = [(DATED.fullmatch(name), path) for name, path in named]
-    dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
-    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+def _dated_in(folder: Path, prefix: str) -> list[Path]:
+    """Returns the paths in the folder that `create_dated_folder` may have made, newest first."""
+    matched = [(DATED.fullmatch(path.name.removeprefix(prefix)), path) for path in folder.glob(f"{prefix}*")]
+    dated = [((match[1], int(match[2] or 1)), path) for match, path in matched if match]
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -174,9 +171,8 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that readers never see a part of it, even after a power cut."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
+    """Writes a text file as `write_bytes` does."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def read_record(folder: Path) -> dict[str, Any]:

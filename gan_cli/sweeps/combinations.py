@@ -53,7 +53,7 @@ class PlannedSweep:
     combinations: list[Combination]
 
 
-def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
+def compose_sweep(arguments: Sequence[str]) -> PlannedSweep:
     """Expands the command line of a sweep and composes the config of each combination.
 
     Raises UsageError for a mistake in an override or if there are more than MOST_JOBS combinations.
@@ -74,7 +74,7 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
         varied=varied,
         launcher=launcher,
         sweeper=sweeper,
-        combinations=_compose_all(command, combinations, varied),
+        combinations=_compose_all(combinations, varied),
     )
 
 
@@ -98,20 +98,20 @@ def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]
     return [first, *others]
 
 
-def _compose_all(command: str, combinations: list[list[Override]], varied: tuple[str, ...]) -> list[Combination]:
+def _compose_all(combinations: list[list[Override]], varied: tuple[str, ...]) -> list[Combination]:
     """Composes all combinations. Hydra is called only once for combinations that choose the same options.
 
     Options such as `loss=hinge` need a new Hydra composition, and so do the keys on which a recipe depends. The values
     of all other keys are set in a copy of an earlier composition, also in the keys that interpolate them.
     """
-    options = groups(command)
+    options = groups("train")
     composing = {*options, recipes.ADA_TARGET, recipes.AUGMENT}
     composed: dict[tuple[str, ...], Composed] = {}
 
     def compose(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
         lines = (recipe, *(each.input_line or "" for each in combination if each.key_or_group in composing))
         if lines not in composed:
-            composed[lines] = compose_overrides(command, combination, recipe)
+            composed[lines] = compose_overrides("train", combination, recipe)
         base = composed[lines]
         data = copy.deepcopy(base.data)
         for override in combination:
@@ -147,9 +147,9 @@ def _values(override: Override, searched: bool) -> list[Override]:
     key, swept = override.get_key_element(), override.value()
     if isinstance(swept, IntervalSweep) and not searched:
         raise UsageError(f"{override.input_line}: an interval needs a sweeper that searches, as hydra/sweeper=optuna")
-    if isinstance(swept, RangeSweep) and _length(swept) > MOST_JOBS:
-        raise UsageError(f"{override.input_line}: a sweep has at most {MOST_JOBS:,} jobs")
     try:
+        if isinstance(swept, RangeSweep) and next(itertools.islice(swept.range(), MOST_JOBS, None), None) is not None:
+            raise UsageError(f"{override.input_line}: a sweep has at most {MOST_JOBS:,} jobs")
         ends = [swept.start, swept.end] if isinstance(swept, IntervalSweep) else override.sweep_string_iterator()
         found = [read_override(f"{key}={value}") for value in ends]
     except (HydraException, ValueError, TypeError) as error:
@@ -157,9 +157,3 @@ def _values(override: Override, searched: bool) -> list[Override]:
     if not found:
         raise UsageError(f"{override.input_line}: has no value in it")
     return found
-
-
-def _length(swept: RangeSweep) -> float:
-    """Returns the approximate number of values in a range without listing them."""
-    start, stop = swept.start or 0, swept.stop if swept.stop is not None else swept.start or 0
-    return abs(float(stop) - float(start)) / max(abs(float(swept.step)), 1e-9)

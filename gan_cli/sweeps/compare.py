@@ -18,18 +18,12 @@ from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import better_direction
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
-from gan_cli.errors import StorageError, UsageError, count_noun, format_number, one_line
+from gan_cli.errors import UsageError, count_noun, format_number, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
-from gan_cli.runs.comparability import (
-    METRIC_KINDS,
-    basis_from_config,
-    describe_differences,
-    explain_incomparable,
-    metric_basis,
-)
-from gan_cli.storage.evaluation_file import MetricResult, load_newest_evaluation
+from gan_cli.runs.comparability import METRIC_KINDS, describe_differences, explain_incomparable, find_bases
+from gan_cli.storage.evaluation_file import EvaluationResult, MetricResult, load_newest_evaluation
 from gan_cli.storage.locate import find_run_or_sweep, is_sweep
-from gan_cli.storage.output_file import check_overwrite
+from gan_cli.storage.output_file import check_overwrite, writing_to
 from gan_cli.storage.run_folder import RECORD, write_text
 from gan_cli.storage.run_record import load_record
 from gan_cli.sweeps.outcomes import last_attempts
@@ -43,19 +37,12 @@ IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed
 
 
 @dataclass(frozen=True)
-class Results:
-    """Metrics of a run by name. `measured_on` has what each kind of metric was measured on, if that is known."""
-
-    metrics: dict[str, MetricResult]
-    measured_on: Any
-
-
-@dataclass(frozen=True)
 class ComparedRun:
     """The parts of a run that the comparison shows.
 
     `config` maps dotted config keys to values. `last` holds the last value of each logged metric, and `findings` the
-    names of the health findings. `results` has an entry for each of SOURCES.
+    names of the health findings. For each of SOURCES, `metrics` holds the metrics by name, and `measured_on` what each
+    kind of metric was measured on, if that is known.
     """
 
     folder: Path
@@ -63,7 +50,8 @@ class ComparedRun:
     status: str
     findings: list[str]
     last: dict[str, float]
-    results: dict[str, Results]
+    metrics: dict[str, dict[str, MetricResult]]
+    measured_on: dict[str, Any]
 
 
 def compare(config: CompareConfig) -> int:
@@ -106,19 +94,22 @@ def _find_runs(named: str) -> list[Path]:
 
 
 def _read_run(folder: Path) -> ComparedRun:
-    record, measured, evaluated = load_record(folder), read_best_metrics(folder), load_newest_evaluation(folder)
+    record, measured = load_record(folder), read_best_metrics(folder)
     trained = {
         name: MetricResult(name, value, n=0)
         for name, value in measured.metrics.items()
         if better_direction(name) or _is_of_training(name)
     }
-    results = dict.fromkeys(SOURCES, Results({}, None))
-    results[BEST_CHECKPOINT] = Results(trained, record.measured_on)
-    if evaluated is not None:
-        metrics = {metric.name: metric for metric in evaluated.figures}
-        results[NEWEST_EVALUATION] = Results(metrics, dict.fromkeys(METRIC_KINDS, evaluated.about.get("basis")))
+    evaluated = load_newest_evaluation(folder) or EvaluationResult((), {})
+    basis = dict.fromkeys(METRIC_KINDS, evaluated.about.get("basis"))
     return ComparedRun(
-        folder, dict(flatten(record.config)), record.status or "not ended", measured.findings, measured.last, results
+        folder,
+        config=dict(flatten(record.config)),
+        status=record.status or "not ended",
+        findings=measured.findings,
+        last=measured.last,
+        metrics={BEST_CHECKPOINT: trained, NEWEST_EVALUATION: {metric.name: metric for metric in evaluated.figures}},
+        measured_on={BEST_CHECKPOINT: record.measured_on, NEWEST_EVALUATION: basis},
     )
 
 
@@ -141,7 +132,7 @@ def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
         table.add_section()
         for name in _metric_names(runs, source):
             best = _best(runs, source, name)
-            cells = [_value_cell(run.results[source].metrics.get(name), best) for run in some]
+            cells = [_value_cell(run.metrics[source].get(name), best) for run in some]
             table.add_row(Text(one_line(name + source, 80)), *cells)
     return table
 
@@ -153,18 +144,15 @@ def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
         row = {"run": str(run.folder), **{key: format_value(run.config.get(key)) for key in _differing_keys(runs)}}
         row |= {"status": run.status, "findings": " ".join(run.findings)}
         row |= {name: repr(run.last[name]) for name in ("step", "seconds") if name in run.last}
-        for source, results in run.results.items():
-            names = [name for name in _metric_names(runs, source) if name in results.metrics]
-            row |= {name + source: repr(results.metrics[name].value) for name in names}
+        for source, metrics in run.metrics.items():
+            row |= {name + source: repr(metrics[name].value) for name in sorted(metrics, key=_is_of_training)}
         rows.append(row)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
     writer.writeheader()
     writer.writerows(rows)
-    try:
+    with writing_to(path):
         write_text(path, text.getvalue())
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 _SUMMARY_ROWS: dict[str, Callable[[ComparedRun], str]] = {
@@ -183,13 +171,12 @@ def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _metric_names(runs: Sequence[ComparedRun], source: str) -> list[str]:
     """Returns the names of the metrics from this source; losses and speed are the last ones."""
-    return sorted(dict.fromkeys(name for run in runs for name in run.results[source].metrics), key=_is_of_training)
+    return sorted(dict.fromkeys(name for run in runs for name in run.metrics[source]), key=_is_of_training)
 
 
 def _best(runs: Sequence[ComparedRun], source: str, name: str) -> float | None:
     """Returns the best value of a metric, or None if the metric cannot rank these runs or only one of them has it."""
-    found = [run.results[source].metrics.get(name) for run in runs]
-    values = [metric.value for metric in found if metric is not None]
+    values = [run.metrics[source][name].value for run in runs if name in run.metrics[source]]
     if not better_direction(name) or len(values) < 2 or _basis_differences(runs, source, name):
         return None
     return max(values) if better_direction(name) == "higher" else min(values)
@@ -197,13 +184,11 @@ def _best(runs: Sequence[ComparedRun], source: str, name: str) -> float | None:
 
 def _basis_differences(runs: Sequence[ComparedRun], source: str, name: str) -> list[str]:
     """Returns how the measurements of this metric differ between runs. If they do, no value is marked as the best."""
-    some = [(run.config, run.results[source]) for run in runs if name in run.results[source].metrics]
+    some = [run for run in runs if name in run.metrics[source]]
     if not better_direction(name) or len(some) < 2:
         return []
-    bases = [metric_basis(results.measured_on, name) for _, results in some]
-    if None in bases:
-        bases = [{**basis_from_config(config, name), "n": results.metrics[name].n} for config, results in some]
-    return describe_differences([basis for basis in bases if basis is not None])
+    measured = [(run.measured_on[source], run.config, {"n": run.metrics[source][name].n}) for run in some]
+    return describe_differences(find_bases(name, measured))
 
 
 def _incomparable_lines(runs: Sequence[ComparedRun]) -> list[str]:

@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
     _sweep_processes[os.getpid()] = processes
     try:
         with _errors_in_one_line(), _repeating(update):
-            task = LaunchedJob(replace(this, jobs=list(jobs)))
+            task = partial(_run_launched, replace(this, jobs=list(jobs)))
             launcher = _instantiate("launcher", this.launcher, this.folder, task)
             for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
                 _ = done.return_value  # raises the error that the function raised
@@ -88,33 +89,30 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
         stop_file.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class LaunchedJob:
-    """The function that a launcher calls for each job. It holds plain data, since it is sent to other processes."""
+def _run_launched(this: Sweep, config: DictConfig) -> None:
+    """Runs one of the jobs, which stops if the sweep receives a signal or its process ends. Ignores Hydra's config.
 
-    sweep: Sweep
+    A launcher calls this function, in this process or in another one, to which it sends `this`.
+    """
+    job = this.jobs[HydraConfig.get().job.num]
+    stop_file, parent = this.folder / STOP_FILE, os.getppid()
+    if (shared := _sweep_processes.get(os.getpid())) is not None:  # the launcher uses the sweep's own process
+        if shared.received is None:
+            run_job(job, this, shared)
+        return
 
-    def __call__(self, config: DictConfig) -> None:
-        """Runs a job, which stops if the sweep receives a signal or its process ends. Ignores Hydra's config."""
-        job = self.sweep.jobs[HydraConfig.get().job.num]
-        stop_file, parent = self.sweep.folder / STOP_FILE, os.getppid()
-        if (shared := _sweep_processes.get(os.getpid())) is not None:  # the launcher uses the sweep's own process
-            if shared.received is None:
-                run_job(job, self.sweep, shared)
-            return
+    def stop_with_sweep() -> None:
+        number = signal.SIGTERM if os.getppid() != parent else 0
+        with contextlib.suppress(OSError, ValueError):  # there is no file, or it is not completely written
+            number = number or int(stop_file.read_text())
+        if number and processes.received is None:
+            processes.forward(number)
 
-        def stop_with_sweep() -> None:
-            number = signal.SIGTERM if os.getppid() != parent else 0
-            with contextlib.suppress(OSError, ValueError):  # there is no file, or it is not completely written
-                number = number or int(stop_file.read_text())
-            if number and processes.received is None:
-                processes.forward(number)
-
-        with tolerant_streams(), JobProcesses() as processes, _repeating(stop_with_sweep):
-            if not stop_file.exists():
-                run_job(job, self.sweep, processes)
-        if os.getppid() != parent:
-            os._exit(1)  # a worker of joblib would wait for more jobs
+    with tolerant_streams(), JobProcesses() as processes, _repeating(stop_with_sweep):
+        if not stop_file.exists():
+            run_job(job, this, processes)
+    if os.getppid() != parent:
+        os._exit(1)  # a worker of joblib would wait for more jobs
 
 
 def search(this: Sweep, run: Callable[[Sequence[Job]], None], processes: JobProcesses) -> None:

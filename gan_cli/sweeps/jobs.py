@@ -23,8 +23,8 @@ from gan_cli.config.options.untrusted_files import NAMED_AGAIN
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
 from gan_cli.stop_signals import handling, is_same_request
+from gan_cli.storage.run_files import UnsafeFileError
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
-from gan_cli.storage.symlinks import UnsafeFileError
 from gan_cli.sweeps.outcomes import (
     FINAL,
     Job,
@@ -183,11 +183,9 @@ def _run_process(request: dict[str, Any], processes: JobProcesses, prefix: str |
                 process.stdin.write(json.dumps(request) + "\n")
                 process.stdin.flush()
             printer = threading.Thread(target=_print_lines, args=(process.stdout, prefix), daemon=True)
-            if prefix is not None:
-                printer.start()
+            printer.start()
             code = process.wait()
-        if prefix is not None:
-            printer.join(timeout=5)  # a process that the job left behind may keep the pipe open
+        printer.join(timeout=5)  # a process that the job left behind may keep the pipe open
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         errors.seek(0)
@@ -196,11 +194,11 @@ def _run_process(request: dict[str, Any], processes: JobProcesses, prefix: str |
     return code, text
 
 
-def _print_lines(stream: IO[str] | None, prefix: str) -> None:
-    """Prints each line of a job's output with the prefix before it."""
+def _print_lines(stream: IO[str] | None, prefix: str | None) -> None:
+    """Prints each line of a job's output, if it comes through a pipe, with the prefix before it."""
     with contextlib.suppress(OSError, ValueError), stream or contextlib.nullcontext():
         for line in stream or ():
-            print_line(prefix + line.rstrip("\n"))
+            print_line(f"{prefix}{line}".rstrip("\n"))
 
 
 def print_line(line: str) -> None:

@@ -12,7 +12,7 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from gan_cli.config.metric_names import better_direction, find_metric, metric_limits
-from gan_cli.runs.comparability import basis_from_config, describe_differences, explain_incomparable, metric_basis
+from gan_cli.runs.comparability import describe_differences, explain_incomparable, find_bases
 from gan_cli.sweeps.outcomes import FAILED_TRAINING, Outcome
 
 # If configs cover equally many modes, MODE_BALANCE ranks them.
@@ -61,48 +61,38 @@ def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[Outco
     can be compared stand together, and the text `unranked` says why there is no overall ranking.
     """
     found = (find_metric(outcome.figures, wanted) for wanted in ranked_by for outcome in outcomes)
-    metric = next((each[0] for each in found if each is not None), None)
+    metric = next((each[0] for each in found if each is not None), "")
     grouped: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         config = {key: value for key, value in outcome.config.items() if key != "seed"}
         grouped.setdefault(json.dumps(config, sort_keys=True), []).append(outcome)
     bases = _bases(outcomes, metric)
-    kinds = {number: json.dumps(basis, sort_keys=True) for number, basis in bases.items()}
-    order = list(dict.fromkeys(kinds.values()))
+    listed = list(bases.values())
 
     def rank(jobs: list[Outcome]) -> tuple[Any, ...]:
         """Rows that can be compared with each other stand together; rows without a value come last."""
-        kind = next((order.index(kinds[job.number]) for job in jobs if job.number in kinds), len(order))
-        return kind, *_rank(jobs, metric or "")
+        kind = next((listed.index(bases[job.number]) for job in jobs if job.number in bases), len(listed))
+        return kind, *_rank(jobs, metric)
 
     return {
-        "metric": metric,
-        "unranked": explain_incomparable([metric or ""], describe_differences(list(bases.values()))),
-        "better": better_direction(metric) if metric is not None else "lower",
+        "metric": metric or None,
+        "unranked": explain_incomparable([metric], describe_differences(listed)),
+        "better": better_direction(metric) if metric else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome.config)),
-        "rows": [_row(jobs, metric or "") for jobs in sorted(grouped.values(), key=rank)],
+        "rows": [_row(jobs, metric) for jobs in sorted(grouped.values(), key=rank)],
         "jobs": [outcome.model_dump(by_alias=True) for outcome in outcomes],
     }
 
 
-def _bases(outcomes: Sequence[Outcome], metric: str | None) -> dict[int, dict[str, Any]]:
-    """Returns, for the number of each finished job that has the metric, what the metric was measured on.
-
-    If one of these jobs has no such record, the entries of all jobs are taken from their configs instead.
-    """
-    if metric is None:
+def _bases(outcomes: Sequence[Outcome], metric: str) -> dict[int, dict[str, Any]]:
+    """Returns, for the number of each finished job that has the metric, what the metric was measured on."""
+    if not metric:
         return {}
-    done = {job.number: job for job in outcomes if job.status == "done"}
-    names = {number: find_metric(job.figures, metric.partition("-")[0]) for number, job in done.items()}
-    recorded = {number: metric_basis(done[number].measured_on, metric) for number, name in names.items() if name}
-    if None not in recorded.values():
-        return {number: basis for number, basis in recorded.items() if basis is not None}
-    return {
-        number: {**basis_from_config(done[number].config, metric), "extractor": name[0].partition("-")[2]}
-        for number, name in names.items()
-        if name is not None
-    }
+    named = ((job, find_metric(job.figures, metric.partition("-")[0])) for job in outcomes if job.status == "done")
+    extractors = [(job, name[0].partition("-")[2]) for job, name in named if name is not None]
+    measured = [(job.measured_on, job.config, {"extractor": extractor}) for job, extractor in extractors]
+    return {job.number: basis for (job, _), basis in zip(extractors, find_bases(metric, measured), strict=True)}
 
 
 def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.stop_signals import STOP_CODES
 from gan_cli.storage.json_files import FileModel, Number, Whole, line, read_as
 from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME
-from gan_cli.storage.run_record import RunRecord, load_record
+from gan_cli.storage.run_record import load_record
 
 Status = Literal["done", "diverged", "collapsed", "stopped", "killed", "refused", "raised", "exited", "not run"]
 REFUSED_CODES = (2, 3, 5)  # exit codes of a run that did not begin
@@ -194,8 +194,8 @@ def trial_outcomes(folder: Path) -> list[Outcome]:
 
 def build_outcome(job: Job, this: Sweep, folder: Path | None, status: Status, reason: str) -> Outcome:
     """Returns the outcome of a job from the files in its run folder. `folder` is None if the job was not run."""
-    record = RunRecord() if folder is None else load_record(folder)
-    measured = None if folder is None else read_best_metrics(folder)
+    where = folder or this.folder / str(job.number)  # which is missing or empty if the job was not run
+    record, measured = load_record(where), read_best_metrics(where)
     # The number of threads affects results.
     exactly = [] if record.threads is None or job.sets_threads else [f"threads={record.threads}"]
     return Outcome.model_construct(
@@ -204,8 +204,8 @@ def build_outcome(job: Job, this: Sweep, folder: Path | None, status: Status, re
         repeat=shlex.join(["gan-train", *this.flags, *job.overrides, *exactly]),
         status=status,
         reason=one_line(reason, 300),
-        findings=measured.findings if measured is not None else [],
-        figures=measured.metrics if measured is not None else {},
+        findings=measured.findings,
+        figures=measured.metrics,
         measured_on=record.measured_on,
         seconds=record.seconds or 0.0,
         folder=folder.name if folder is not None else None,

@@ -22,27 +22,24 @@ from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.runs.comparability import key_changes_basis
-from gan_cli.sweeps.combinations import PlannedSweep
+from gan_cli.sweeps.combinations import PlannedSweep, compose_sweep
 from gan_cli.sweeps.outcomes import Job, Sweep
 
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
-KEYS_OUTSIDE_JOB_IDENTITY = (
-    "name",
-    "output",
-    "resume_strict",
-    *SWEEP_ONLY_KEYS,
-)  # two jobs that differ only in these are the same
+# Two jobs that differ only in these are the same.
+KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", "resume_strict", *SWEEP_ONLY_KEYS)
 # If the user names no metric, the first of these that any job has ranks the results.
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"
 MIN_SAMPLES = 20  # an evaluation needs 10 real samples as the reference and 10 other real samples
 
 
-def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep:
-    """Returns the plan of a sweep. Raises UsageError for mistakes that can be found before the first job.
+def plan(overrides: Sequence[str], command: str) -> Sweep:
+    """Returns the plan of a sweep with these overrides. `command` is the whole command line as typed.
 
-    `planned` is the expanded command line, `overrides` are its overrides, and `command` is the whole line as typed.
+    Raises UsageError for mistakes that can be found before the first job.
     """
+    planned = compose_sweep(overrides)
     parsed = _check(planned)
     first = parsed[0]
     added = _added_overrides(planned, parsed)

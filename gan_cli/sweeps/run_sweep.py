@@ -16,7 +16,7 @@ from gan_cli.plugins.option_sources import print_used_files
 from gan_cli.reports.html_page import choose_report_path
 from gan_cli.stop_signals import STOP_CODES, exit_on_signal
 from gan_cli.storage.run_folder import sweeps_in
-from gan_cli.sweeps.combinations import compose_sweep
+from gan_cli.sweeps.hydra_launcher import check_plugins, launch_jobs, search
 from gan_cli.sweeps.jobs import JobProcesses, keep_outcome, run_job
 from gan_cli.sweeps.leaderboard_tables import print_board, write_leaderboard
 from gan_cli.sweeps.outcomes import FINAL, Job, Sweep, load_outcome
@@ -30,18 +30,14 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
     The exit code is that of the signal that stopped the sweep, else that of the first job that failed, else 0.
     """
     with exit_on_signal():
-        this = plan(compose_sweep("train", arguments), arguments, command)
+        this = plan(arguments, command)
     if this.launcher or this.sweeper:
-        from gan_cli.sweeps.hydra_launcher import check_plugins
-
         check_plugins(this)
     print_used_files("train")
     processes = JobProcesses()
     with open_sweep(this) as (this, begun), processes:
         _print_plan(this, begun=begun)
         if this.sweeper:
-            from gan_cli.sweeps.hydra_launcher import search
-
             search(this, partial(_run_unfinished, this, processes), processes)
         else:
             _run_unfinished(this, processes, this.jobs)
@@ -57,8 +53,6 @@ def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -
     """Runs those of the jobs that are not finished, and writes the leaderboard as they end."""
     waiting = [job for job in jobs if keep_outcome(job, this).status not in FINAL]
     if this.launcher and waiting:
-        from gan_cli.sweeps.hydra_launcher import launch_jobs
-
         launch_jobs(this, waiting, processes)
         return
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from gan_cli.storage.run_folder import (
     SWEEP_RECORD,
     create_dated_folder,
     lock,
+    removed_unless,
     require_writable,
     sweeps_in,
     write_json,
@@ -46,11 +46,11 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     this.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         with exclusive(this.parent):
-            found = None if this.fresh else _find_begun(this)
-            folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
-            held.enter_context(lock(folder))
-            if found is None:
-                held.enter_context(_removed_without_jobs(folder))
+            begun = None if this.fresh else _find_begun(this)
+            this = begun or dataclasses.replace(this, folder=create_dated_folder(this.parent, SWEEP_PREFIX))
+            held.enter_context(lock(this.folder))
+            if begun is None:
+                held.enter_context(removed_unless(last_attempts, this.folder))
                 record = {
                     "gan_cli": __version__,
                     "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -59,47 +59,26 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
                     "identity": this.identity,
                     "jobs": [job.model_dump(exclude={"varied"}) for job in this.jobs],
                 }
-                write_json(folder / SWEEP_RECORD, record)
-        this = dataclasses.replace(this, folder=folder)
-        if found is not None:
-            number = {job.key: job.number for job in found[1].jobs}
-            jobs = [job.model_copy(update={"number": number[job.key]}) for job in this.jobs]
-            this = dataclasses.replace(this, jobs=sorted(jobs, key=lambda job: job.number))
-        yield this, found is not None
+                write_json(this.folder / SWEEP_RECORD, record)
+        yield this, begun is not None
 
 
-@contextlib.contextmanager
-def _removed_without_jobs(folder: Path) -> Iterator[None]:
-    """After an error or a signal, removes the folder of a new sweep in which no job has begun."""
-    try:
-        yield
-    except BaseException:
-        if not last_attempts(folder):
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):  # there are other runs
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
-        raise
+def _find_begun(this: Sweep) -> Sweep | None:
+    """Returns the sweep with the folder of the newest one with the same identity and jobs, and the job numbers there.
 
-
-def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:
-    """Returns the folder and the record of the newest sweep with the same identity and jobs; None if there is none.
-
-    Prints a warning for a damaged record, since its sweep could be the one that the user wants to continue, and a note
-    if the command is that of a sweep whose configs were others, as of another version of gan-cli.
+    Returns None if there is none. Prints a warning for a damaged record, since its sweep could be the one that the user
+    wants to continue.
     """
-    others: list[Path] = []
     for folder in sweeps_in(this.parent):
         record = read_sweep(folder)
-        if record is None and (folder / SWEEP_RECORD).exists():
-            print(f"warning: {folder / SWEEP_RECORD}: is damaged, so this sweep cannot be continued", flush=True)
-        if record is None or record.identity != this.identity:
-            others += [folder] if record is not None and record.command == this.command else []
+        if record is None:
+            if (folder / SWEEP_RECORD).exists():
+                print(f"warning: {folder / SWEEP_RECORD}: is damaged, so this sweep cannot be continued", flush=True)
             continue
-        if {job.key for job in record.jobs} == {job.key for job in this.jobs}:
-            return folder, record
-    if others:
-        print(f"note: {others[0]} is not continued: the same command gives other configs now", flush=True)
+        numbers = {job.key: job.number for job in record.jobs}
+        if record.identity == this.identity and numbers.keys() == {job.key for job in this.jobs}:
+            jobs = [job.model_copy(update={"number": numbers[job.key]}) for job in this.jobs]
+            return dataclasses.replace(this, folder=folder, jobs=sorted(jobs, key=lambda job: job.number))
     return None
 
 

@@ -283,7 +283,7 @@ def test_what_depends_on_augmenting_goes_with_it() -> None:
     assert compose(*few, "training.augment=[color]").training.ada_target == compose(*few).training.ada_target
     with pytest.raises(UsageError, match="which needs"):
         compose(*few, "training.augment=[]", "training.ada_target=0.5")
-    sweep = compose_sweep("train", [*few, "training.augment=[],[color]"])
+    sweep = compose_sweep([*few, "training.augment=[],[color]"])
     targets = [combination.data["training"]["ada_target"] for combination in sweep.combinations]
     assert targets == [None, compose(*few).training.ada_target]
 
@@ -317,9 +317,9 @@ def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: C
 
     def planned(count: int) -> list[tuple[str, str]]:
         many(count)
-        sweep = compose_sweep("train", command)
+        sweep = compose_sweep(command)
         found = [combination.data[recipes.USED_KEY] for combination in sweep.combinations]
-        return list(zip(found, [job.key for job in plan(sweep, command, "").jobs], strict=True))
+        return list(zip(found, [job.key for job in plan(command, "").jobs], strict=True))
 
     few, enough = planned(10), planned(10_000)
     assert [name for name, _ in few] == ["colour_32_few", "colour_64_few"]

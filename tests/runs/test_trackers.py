@@ -20,7 +20,7 @@ from gan_cli.runs import trackers
 from gan_cli.runs.log import RunLog, read_metrics
 from gan_cli.runs.trackers import has_key
 from gan_cli.state.checkpoint import LAST, load
-from gan_cli.storage.symlinks import UnsafeFileError
+from gan_cli.storage.run_files import UnsafeFileError
 from support.commands import run_process
 from support.configs import TINY_IMAGES, compose, without
 

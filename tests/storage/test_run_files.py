@@ -27,9 +27,8 @@ from gan_cli.runs import log
 from gan_cli.runs.log import read_metrics, truncate_metrics
 from gan_cli.storage import run_files
 from gan_cli.storage.json_files import load_json
-from gan_cli.storage.run_files import open_to_append, open_to_read, read_bytes, read_lines
+from gan_cli.storage.run_files import UnsafeFileError, open_to_append, open_to_read, read_bytes, read_lines
 from gan_cli.storage.run_folder import create_dated_folder, create_run_folder, lock
-from gan_cli.storage.symlinks import UnsafeFileError
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.runs import last_checkpoint

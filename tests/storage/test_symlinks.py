@@ -17,9 +17,8 @@ from gan_cli.runs.log import RunLog
 from gan_cli.state.checkpoint import _write
 from gan_cli.storage import run_files
 from gan_cli.storage.evaluation_file import EvaluationResult, save_evaluation
-from gan_cli.storage.run_files import open_to_append
+from gan_cli.storage.run_files import UnsafeFileError, open_to_append
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
-from gan_cli.storage.symlinks import UnsafeFileError
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.runs import last_checkpoint

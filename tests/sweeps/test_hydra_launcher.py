@@ -12,7 +12,6 @@ import pytest
 from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
 from gan_cli.sweeps import hydra_launcher
-from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.outcomes import Outcome, Sweep, load_outcome, next_folder, objective_value
 from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.sweep_folder import open_sweep
@@ -118,7 +117,7 @@ def test_a_launcher_has_its_own_number_of_jobs(here: Path, capsys: pytest.Captur
 
 def test_an_error_before_the_first_job_leaves_nothing_new(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["experiment=ring", "seed=1,2"]
-    this = plan(compose_sweep("train", arguments), arguments, "gan-train -m")
+    this = plan(arguments, "gan-train -m")
     with pytest.raises(ValueError, match="of a sweeper"), open_sweep(this):
         raise ValueError("of a sweeper")
     assert list(here.iterdir()) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -440,7 +439,7 @@ def test_what_clashes_in_every_combination_is_refused_before_anything_is_written
 
 def test_a_large_sweep_is_checked_quickly(here: Path) -> None:
     started = time.process_time()
-    planned = compose_sweep("train", ["experiment=ring", "seed=range(0,400)", "optimizer.lr=1e-3,1e-4"])
+    planned = compose_sweep(["experiment=ring", "seed=range(0,400)", "optimizer.lr=1e-3,1e-4"])
     assert time.process_time() - started < 5
     assert len(planned.combinations) == 800
 
@@ -448,7 +447,7 @@ def test_a_large_sweep_is_checked_quickly(here: Path) -> None:
 def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
     rates = [
         [each.data["optimizer"][role]["lr"] for role in ("generator", "discriminator")]
-        for each in compose_sweep("train", ["optimizer.lr=1e-3,1e-4", "optimizer.generator.lr=0.5"]).combinations
+        for each in compose_sweep(["optimizer.lr=1e-3,1e-4", "optimizer.generator.lr=0.5"]).combinations
     ]
     assert rates == [[0.5, 1e-3], [0.5, 1e-4]]
 
@@ -465,7 +464,7 @@ def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
 )
 def test_the_figure_that_is_named_is_worked_out(best: str, brought: str) -> None:
     named = ["dataset=shapes", "seed=1,2", "steps=3", f"evaluation.best={best}", "conditioning=projection"]
-    this = plan.plan(compose_sweep("train", named), named, "gan-train -m")
+    this = plan.plan(named, "gan-train -m")
     assert this.added == ((f"evaluation.metrics={brought}",) if brought else ())
     assert this.ranked_by == (best.partition(",")[0],)
 
@@ -474,24 +473,12 @@ def test_the_keys_of_jobs_stay() -> None:
     """Else a sweep that an earlier version began is run again. Leave new keys that change no result out of the key."""
     named = ["loss=hinge,minimax", "seed=1", "steps=10", "dataset.download=false"]
     keys = ["41bbb5acbb14e62e", "e8d558a1725d7934"]
-    assert [job.key for job in plan.plan(compose_sweep("train", named), named, "gan-train -m").jobs] == keys
-
-
-def test_a_sweep_with_other_configs_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["experiment=ring", "seed=1,2"]
-    this = plan.plan(compose_sweep("train", arguments), arguments, "gan-train -m x")
-    with sweep_folder.open_sweep(this) as (begun, _):
-        run_folder = begun.folder / "0"
-        run_folder.mkdir()
-        (run_folder / "outcome.json").write_text("{}")
-    with sweep_folder.open_sweep(dataclasses.replace(this, identity="other")) as (_, continued):
-        assert not continued
-    assert "is not continued: the same command gives other configs now" in capsys.readouterr().out
+    assert [job.key for job in plan.plan(named, "gan-train -m").jobs] == keys
 
 
 def test_metrics_that_are_named_are_not_added_to() -> None:
     named = ["dataset=shapes", "seed=1,2", "evaluation.best=recall", "evaluation.metrics=[frechet,precision_recall]"]
-    assert plan.plan(compose_sweep("train", named), named, "gan-train -m").added == ()
+    assert plan.plan(named, "gan-train -m").added == ()
 
 
 def test_every_figure_has_its_metric() -> None:
@@ -501,7 +488,7 @@ def test_every_figure_has_its_metric() -> None:
 
 def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["experiment=ring", "seed=1,2"]
-    this = plan.plan(compose_sweep("train", arguments), arguments, "gan-train -m")
+    this = plan.plan(arguments, "gan-train -m")
     refused: list[StorageError] = []
 
     def other() -> None:

@@ -5,7 +5,6 @@ One that is not better than chance must not be used to evaluate samples.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,7 @@ from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
-from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
-from gan_cli.storage.download import write_atomically
+from gan_cli.storage.checksummed_file import load_cached, save_cached
 
 CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
@@ -177,12 +175,12 @@ def load_or_train_classifier(
     if steps is not None:
         shape += f"-{steps}"
     path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{data.fingerprint}.safetensors"
-    classifier = _load(path, data)
-    if classifier is None:
-        classifier = train_classifier(data, steps, log)
-        metadata = {"data": data.fingerprint, "accuracy": classifier.accuracy}
-        with contextlib.suppress(OSError):
-            write_atomically(encode_checksummed(classifier.network.state_dict(), metadata), path)
+    found = _load(path, data)
+    if found is not None:
+        return found
+    classifier = train_classifier(data, steps, log)
+    metadata = {"data": data.fingerprint, "accuracy": classifier.accuracy}
+    save_cached(classifier.network.state_dict(), metadata, path)
     return classifier
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_cli.errors import UsageError, one_line
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
-from gan_cli.storage.download import create_folder_or_undo
+from gan_cli.storage.atomic_write import create_folder_or_undo
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
