@@ -16,6 +16,8 @@ from gan_cli.device import to_device
 from gan_cli.objectives.augmentation import flip_and_shift
 from gan_cli.tasks.condition import Condition
 
+EPSILON = 1e-12  # keeps the derivative of the square root finite at a gradient of exactly zero
+
 
 class PenaltyInputs(NamedTuple):
     """The arguments of a penalty."""
@@ -156,9 +158,6 @@ def _uniform(shape: tuple[int, ...], inputs: PenaltyInputs) -> Tensor:
 def _interpolate(inputs: PenaltyInputs) -> Tensor:
     """Returns one random point on the line between each fake sample and the real sample of the same index."""
     return torch.lerp(inputs.fake, inputs.real, _interpolation_weights(inputs))
-
-
-EPSILON = 1e-12  # keeps the derivative of the square root finite at a gradient of exactly zero
 
 
 @torch.no_grad()

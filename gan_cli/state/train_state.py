@@ -21,6 +21,7 @@ from gan_cli.errors import DivergedError
 from gan_cli.models.build_networks import build_networks, check_parameters, freeze_layers, under
 from gan_cli.objectives.regularizers import PENALTY_STATE
 from gan_cli.state import optimizers
+from gan_cli.state.optimizers import build_optimizer
 
 ROLES = ("generator", "discriminator")
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # shape and dtype of each tensor
@@ -114,23 +115,20 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     generator, discriminator = build_networks(config, device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if training.ema_decay > 0 else None
     freeze_layers(discriminator, training.freeze_discriminator_layers)
-    roles = {"generator": generator, "discriminator": discriminator}
-    built = {
-        role: optimizers.build_optimizer(net, **optimizer_settings(optimizer, role)) for role, net in roles.items()
-    }
     compiling = config.compile and device.type != "meta"
+    to_compile = {"generator": generator, "discriminator": discriminator} if compiling else {}
     return TrainState(
         generator=generator,
         discriminator=discriminator,
         generator_ema=ema,
-        generator_optimizer=built["generator"],
-        discriminator_optimizer=built["discriminator"],
+        generator_optimizer=build_optimizer(generator, **optimizer_settings(optimizer, "generator")),
+        discriminator_optimizer=build_optimizer(discriminator, **optimizer_settings(optimizer, "discriminator")),
         counters=Counters(step=0, d_updates=0, total_steps=None),
         device=device,
         penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
         augment_probability=None if training.ada_target is None else torch.zeros((), device=device),
         # one kernel for each shape; with dynamic shapes the kernels would depend on where a run was interrupted
-        compiled={role: torch.compile(net, dynamic=False) for role, net in roles.items()} if compiling else {},
+        compiled={role: torch.compile(network, dynamic=False) for role, network in to_compile.items()},
     )
 
 
