@@ -18,6 +18,7 @@ from torture import (
     signals,
     soak,
     strace,
+    sweeps,
 )
 from torture.worker import Trial
 
@@ -70,5 +71,6 @@ PARTS = {
     "fuzz": Part("mutants of files that others may have made", *fuzz.TRIALS, fuzz.mutants, cases=fuzz.CASES),
     "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),
+    "job": Part("kills and signals of single jobs of a sweep", 3, 100, sweeps.interrupted_job),
     "soak": Part("20 minutes of training, killed every 30 to 90 seconds", 0, 1, soak.soak),
 }  # fmt: skip
