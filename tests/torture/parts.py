@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torture import (
     boundaries,
+    command_signals,
     configs,
     damage,
     fuzz,
@@ -65,6 +66,7 @@ PARTS = {
     "length": Part("a checkpoint cut off at every length", 0, 400, damage.cut_checkpoint, damage.LENGTHS, True),
     "boundary": Part("resume after a random update, each option in turn", 24, 480, boundaries.boundary),
     "signal": Part("signals at random instants, and ignored", 8, 300, signals.signalled),
+    "command_signal": Part("signals to new runs, sweeps and the other commands", 6, 240, command_signals.signalled_command),
     "double": Part("two signals, of which the second comes at a random instant", 4, 100, signals.signalled_twice),
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
     "hostile": Part("hostile run folders, checkpoints, images, archives, YAML", 60, 400, hostile.hostile_input),
