@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.errors import StorageError, UsageError, describe_reason, one_line
 from gan_cli.storage.atomic_write import remove_unlocked, replacing
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file, lock_folder
@@ -42,7 +42,7 @@ def require_writable(folder: Path) -> None:
         os.rmdir(tempfile.mkdtemp(dir=parent))
     except OSError as error:
         raise StorageError(
-            f"{folder}: no folder can be made there ({error.strerror}); choose another place by output="
+            f"{folder}: no folder can be made there ({describe_reason(error, folder)}); choose another place by output="
         ) from error
 
 
@@ -61,7 +61,7 @@ def create_dated_folder(parent: Path, prefix: str = "") -> Path:
             if not parent.is_dir():
                 break
         except OSError as error:
-            raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
+            raise StorageError(f"{one_line(folder, 300)}: cannot be made ({describe_reason(error, folder)})") from error
     raise StorageError(f"{parent}: cannot hold a run, it is a file")
 
 
@@ -74,7 +74,7 @@ def create_run_folder(folder: Path) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_empty(folder)
-        raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
+        raise StorageError(f"{one_line(folder, 300)}: cannot be made ({describe_reason(error, folder)})") from error
     return folder
 
 
@@ -114,7 +114,7 @@ def lock(folder: Path) -> contextlib.ExitStack:
             handle = held.enter_context(open_to_append(folder / LOCK))
         except OSError as error:
             _remove_empty(folder)
-            raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
+            raise StorageError(f"{folder}: cannot be locked ({describe_reason(error, folder)})") from error
         try:
             lock_file(handle)
             held.callback(os.close, lock_folder(folder))

@@ -18,7 +18,7 @@ from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import better_direction
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
-from gan_cli.errors import StorageError, UsageError, count_noun, format_number, one_line
+from gan_cli.errors import StorageError, UsageError, count_noun, describe_reason, format_number, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.comparability import (
     METRIC_KINDS,
@@ -164,7 +164,7 @@ def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
     try:
         write_text(path, text.getvalue())
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+        raise StorageError(f"{path}: cannot be written ({describe_reason(error, path.parent)})") from error
 
 
 _SUMMARY_ROWS: dict[str, Callable[[ComparedRun], str]] = {

@@ -10,6 +10,7 @@ from torture import (
     command_signals,
     configs,
     damage,
+    full_disk,
     fuzz,
     hostile,
     kills,
@@ -57,6 +58,7 @@ PARTS = {
         "ENOSPC, EDQUOT, EIO, EROFS, EACCES at each call, once and for ever", 20, 8000, kills.failing_call,
         visits_all=True,
     ),
+    "full_disk": Part("what is said of a full disk, at a random call", 6, 240, full_disk.full_disk),
     "strace": Part("kills and errors of system calls, by strace", 2, 60, strace.traced),
     "permission": Part(
         "files and folders that another user than root may not use", 4, 150, permissions.forbidden_place,
