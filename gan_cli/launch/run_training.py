@@ -15,7 +15,16 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number, one_line
+from gan_cli.errors import (
+    CollapsedError,
+    DivergedError,
+    GanCliError,
+    StorageError,
+    count_noun,
+    first_few,
+    format_number,
+    one_line,
+)
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
@@ -132,7 +141,7 @@ def _finish_after(error: GanCliError, run: Run) -> None:
     """Records the error by which a run ended. If the record cannot be written, only warns: the error is the reason."""
     try:
         finish(run, STATUS_OF_ERROR.get(type(error), "failed"))
-    except OSError as unwritten:
+    except (OSError, StorageError) as unwritten:
         run.log.info(f"warning: how the run ended was not recorded ({one_line(unwritten, 200)})")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -16,9 +17,9 @@ from typing import Any
 
 from gan_cli.errors import StorageError, UsageError, describe_reason, one_line
 from gan_cli.storage.atomic_write import remove_unlocked, replacing
-from gan_cli.storage.json_files import load_json
+from gan_cli.storage.json_files import LARGEST_FILE, load_json
 from gan_cli.storage.locks import lock_file, lock_folder
-from gan_cli.storage.run_files import open_to_append, refuse_unsafe
+from gan_cli.storage.run_files import open_to_append, read_bytes, refuse_unsafe
 from gan_cli.storage.symlinks import refuse_symlink
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
@@ -31,6 +32,7 @@ WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep'
 # These must be no links, since we write to the existing file or folder. All other files are replaced.
 NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
 JOB_FOLDER = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
+NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP)  # there is no file that we wrote
 DATE_FORMAT = "%Y-%m-%d_%H%M%S"
 DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
@@ -92,12 +94,17 @@ def removed_if_not_begun(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not any((folder / CHECKPOINTS).iterdir()) and "ended" not in read_record(folder):
+        if not any((folder / CHECKPOINTS).iterdir()) and not _has_ended(folder):
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):  # there are other runs
                 folder.parent.rmdir()
                 folder.parent.parent.rmdir()
         raise
+
+
+def _has_ended(folder: Path) -> bool:
+    record = load_json(folder / RECORD)
+    return isinstance(record, dict) and "ended" in record
 
 
 def lock(folder: Path) -> contextlib.ExitStack:
@@ -180,6 +187,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Returns a run's record to add to, or an empty dict. `run_record.load_record` is for reading it."""
-    record = load_json(folder / RECORD)
+    """Returns a run's record to add to, or an empty dict. `run_record.load_record` is for reading it.
+
+    Raises StorageError if there is a record that cannot be read, because writing it again would lose what it holds.
+    """
+    try:
+        record = json.loads(read_bytes(folder / RECORD, LARGEST_FILE))
+    except OSError as error:
+        if error.errno in NO_RECORD:
+            return {}
+        raise StorageError(f"{folder / RECORD}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
+        return {}
     return record if isinstance(record, dict) else {}

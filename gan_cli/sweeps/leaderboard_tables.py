@@ -41,7 +41,9 @@ def write_leaderboard(this: Sweep) -> dict[str, Any]:
             write_board(folder, board)
             write_sweep_report(folder)
         except OSError as error:
-            print(f"warning: {error.filename or folder}: cannot be written ({describe_reason(error, folder)})", flush=True)
+            print(
+                f"warning: {error.filename or folder}: cannot be written ({describe_reason(error, folder)})", flush=True
+            )
         except GanCliError as error:
             print(f"warning: no report: {error}", flush=True)
     return board

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,10 +33,11 @@ class Input:
 
 
 def cache_everything() -> None:
-    """Lets this process cache small data sets too."""
+    """Lets this process cache small data sets too, and Optuna log without colours."""
     from gan_cli.data import image_store
 
     image_store.MIN_CACHE_BYTES = 0
+    os.environ["NO_COLOR"] = "1"
 
 
 def run_once(trial: Trial, command: str, *arguments: str) -> None:

@@ -17,6 +17,7 @@ from torture import (
     pairs,
     permissions,
     power,
+    reads,
     signals,
     soak,
     strace,
@@ -59,6 +60,7 @@ PARTS = {
         visits_all=True,
     ),
     "full_disk": Part("what is said of a full disk, at a random call", 6, 240, full_disk.full_disk),
+    "read": Part("reads that fail, once and for ever, and files that end early", 6, 300, reads.failing_read),
     "strace": Part("kills and errors of system calls, by strace", 2, 60, strace.traced),
     "permission": Part(
         "files and folders that another user than root may not use", 4, 150, permissions.forbidden_place,

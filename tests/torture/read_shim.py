@@ -40,12 +40,10 @@ class ReadShim:
         builtins.open = io.open = self._open  # type: ignore[assignment]
         for name in LISTING:
             real = getattr(os, name)
-            setattr(os, name, functools.wraps(real)(functools.partial(self._list, name, real)))
-        wrapped = functools.wraps(self.os_open)(self._os_open)
-        for checked in (os.supports_dir_fd, os.supports_fd):
-            checked |= {getattr(os, name) for name in LISTING}  # type: ignore[misc]
-        os.supports_dir_fd.add(wrapped)
-        os.open, os.read = wrapped, self._os_read  # type: ignore[assignment]
+            setattr(os, name, functools.partial(self._list, name, real))
+        os.open, os.read = self._os_open, self._os_read  # type: ignore[assignment]
+        os.supports_fd.update(getattr(os, name) for name in LISTING)
+        os.supports_dir_fd.add(os.open)
         shutil._use_fd_functions = False  # type: ignore[attr-defined]
 
     def happen(self, name: str, path: Any) -> bool:

@@ -30,9 +30,7 @@ def interrupted_job(trial: Trial) -> None:
     when = {"call": call} if at_call else {"cpu": cpu}
     trial.note = f"{signal.Signals(sent).name} to job {job}, {together} at a time, {when}"
     chosen = ", ".join(f"{key}={value}" for key, value in when.items())
-    before = partial(
-        in_jobs.install, trial.folder, f"interrupt({str(trial.folder)!r}, {job}, {int(sent)}, {chosen})"
-    )
+    before = partial(in_jobs.install, trial.folder, f"interrupt({str(trial.folder)!r}, {job}, {int(sent)}, {chosen})")
     arguments = (*SWEEP.arguments, f"jobs={together}")
     _check_record(trial, sent, trial.run("train", *arguments, before=before))
     ended = trial.run("train", *arguments)
