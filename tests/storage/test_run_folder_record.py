@@ -23,7 +23,7 @@ def test_a_record_that_cannot_be_read_is_not_taken_for_a_missing_one(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(run_folder, "read_bytes", fail)
-    with pytest.raises(StorageError, match="config.json: cannot be read"):
+    with pytest.raises(StorageError, match=r"config\.json: cannot be read"):
         read_record(tmp_path)
 
 

@@ -58,6 +58,13 @@ def record(folder: str) -> None:
     atexit.register(lambda: log_line(here / f"cpu-{number}", str(time.process_time())))
 
 
+def watch(folder: str) -> None:
+    """Writes what no file may make a job do to the file `sightings`."""
+    from torture import canary
+
+    canary.watch(Path(folder), Path(folder) / "sightings")
+
+
 def interrupt(folder: str, job: int, sent: int, call: int | None = None, cpu: float | None = None) -> None:
     """Sends a signal to the job of a number before its n-th call that changes a file, or after CPU seconds."""
     here = Path(folder)

@@ -1,4 +1,4 @@
-"""What commands read, beside a run: another run, exports, pictures, caches and a sweep. Made once, copied into trials."""
+"""What commands read beside a run: another run, exports, pictures, caches, a sweep. Made once, copied into trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torture.worker import Trial
 
 SWEEP = SCENARIOS["sweep"].arguments
 EVAL = ("run", "metrics=[frechet]", "n=20", "resamples=0")
-PICTURES = tuple(each for each in TINY if not each.startswith("dataset")) + ("dataset=folder", "steps=1", "name=n")
+PICTURES = (*(each for each in TINY if not each.startswith("dataset")), "dataset=folder", "steps=1", "name=n")
 CACHED = (*PICTURES, "dataset.path=pictures", "dataset.cache=cache")
 STUDY = (
     "-m", *TINY, "name=s", "steps=1", "evaluation.extractor=pixels", "hydra/sweeper=optuna",

@@ -23,6 +23,7 @@ from torture import (
     strace,
     sweeps,
 )
+from torture.hostile import files
 from torture.worker import Trial
 
 
@@ -70,10 +71,11 @@ PARTS = {
     "length": Part("a checkpoint cut off at every length", 0, 400, damage.cut_checkpoint, damage.LENGTHS, True),
     "boundary": Part("resume after a random update, each option in turn", 24, 480, boundaries.boundary),
     "signal": Part("signals at random instants, and ignored", 8, 300, signals.signalled),
-    "command_signal": Part("signals to new runs, sweeps and the other commands", 6, 240, command_signals.signalled_command),
+    "command_signal": Part("signals to new runs, sweeps and all commands", 6, 240, command_signals.signalled_command),
     "double": Part("two signals, of which the second comes at a random instant", 4, 100, signals.signalled_twice),
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
     "hostile": Part("hostile run folders, checkpoints, images, archives, YAML", 60, 400, hostile.hostile_input),
+    "hostile_file": Part("hostile exports, caches, sweeps, databases of a search", 9, 400, files.hostile_file),
     "fuzz": Part("mutants of files that others may have made", *fuzz.TRIALS, fuzz.mutants, cases=fuzz.CASES),
     "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),

@@ -69,7 +69,7 @@ def last_attempts(state: State) -> State:
 
 
 def _check_record(trial: Trial, sent: int, ended: Ended) -> None:
-    """All jobs must have an outcome: `done`, or what was sent to the one job; the exit code must be that of this one."""
+    """Checks that all jobs are done but the one that got the signal, whose exit code is also that of the sweep."""
     allowed = KILLED if sent == signal.SIGKILL else [("stopped", CODES[signal.Signals(sent)])]
     folder = only_run(trial)
     found = [_outcome(folder, number) for number in range(JOBS)]
