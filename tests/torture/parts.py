@@ -75,10 +75,10 @@ PARTS = {
     "double": Part("two signals, of which the second comes at a random instant", 4, 100, signals.signalled_twice),
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
     "hostile": Part("hostile run folders, checkpoints, images, archives, YAML", 60, 400, hostile.hostile_input),
-    "hostile_file": Part("hostile exports, caches, sweeps, databases of a search", 9, 400, files.hostile_file),
+    "hostile_file": Part("hostile exports, caches, sweeps, databases of a search", 5, 400, files.hostile_file),
     "fuzz": Part("mutants of files that others may have made", *fuzz.TRIALS, fuzz.mutants, cases=fuzz.CASES),
     "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),
-    "job": Part("kills and signals of single jobs of a sweep", 3, 100, sweeps.interrupted_job),
+    "job": Part("kills and signals of single jobs of a sweep", 2, 100, sweeps.interrupted_job),
     "soak": Part("20 minutes of training, killed every 30 to 90 seconds", 0, 1, soak.soak),
 }  # fmt: skip

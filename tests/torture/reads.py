@@ -31,13 +31,13 @@ from torture.worker import Ended, Trial
 INPUTS = {
     "resume": Input("train", ("resume=run", *SCENARIOS["resume"].arguments[1:]), copy_run),
     "grid": Input("sample", ("run", "n=4"), copy_run),
-    "sweep": Input("train", SWEEP, make_sweep),
     "eval": Input("eval", (*EVAL, "extractor=pixels"), copy_run),
     "pictures": Input(
         "train", (*PICTURES, "dataset.path=pictures", "dataset.labels=labels.csv"), lambda trial: make_labels(trial)
     ),
     "export": Input("export", ("run",), copy_run),
     "step": Input("train", ("resume=run", "steps=3"), copy_run),
+    "sweep": Input("train", SWEEP, make_sweep),
     "report": Input("report", ("run",), copy_run),
     "archive": Input("train", (*PICTURES, "dataset.path=pictures.zip"), lambda trial: make_healthy(trial.here)),
     "compare": Input("compare", ("run", "other"), make_two_runs),

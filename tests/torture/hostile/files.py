@@ -170,7 +170,7 @@ HEALTHY: dict[str, Callable[[Trial], object]] = {
     "features": make_evaluation_cache,
     "study": make_study,
 }
-ORDER = ("export", "sweep", "images", "export", "sweep", "features", "export", "sweep", "study")
+ORDER = ("export", "sweep", "images", "features", "study", "export", "sweep", "export", "sweep")
 
 
 def hostile_file(trial: Trial) -> None:
