@@ -164,6 +164,6 @@ def _check_end(trial: Trial, ended: Ended) -> None:
     lines = [line for line in ended.error.splitlines() if line and not line.startswith(("warning:", "using "))]
     if ended.code and len(lines) != 1:
         trial.fault("wrong", f"not one line of error: {ended.error[-300:]!r}")
-    words = [word.strip("'\":,;()") for word in ended.last_line.split()[1:]]
+    words = [word.strip("'\":,;()").rpartition("=")[2] for word in ended.last_line.split()[1:]]
     if ended.code and not any("/" in word or (word and (trial.here / word).exists()) for word in words):
         trial.fault("wrong", f"names no path: {ended.last_line}")
