@@ -15,7 +15,16 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number
+from gan_cli.errors import (
+    CollapsedError,
+    DivergedError,
+    GanCliError,
+    StorageError,
+    count_noun,
+    first_few,
+    format_number,
+    one_line,
+)
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
@@ -108,7 +117,7 @@ def run_training(run: Run) -> RunResult:
     except GanCliError as error:
         run.log.info(str(error), console=False)
         run.log.stop_progress()
-        finish(run, STATUS_OF_ERROR.get(type(error), "failed"))
+        _finish_after(error, run)
         raise
     finally:
         run.log.stop_progress()
@@ -127,6 +136,14 @@ def run_training(run: Run) -> RunResult:
     finish(run, "done")
     _log_next_commands(run)
     return RunResult(run.folder, 0)
+
+
+def _finish_after(error: GanCliError, run: Run) -> None:
+    """Records the error by which a run ended. If the record cannot be written, only warns: the error is the reason."""
+    try:
+        finish(run, STATUS_OF_ERROR.get(type(error), "failed"))
+    except (OSError, StorageError) as unwritten:
+        run.log.info(f"warning: how the run ended was not recorded ({one_line(unwritten, 200)})")
 
 
 def _log_next_commands(run: Run) -> None:
