@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
-from gan_cli.config.options.networks import CONVOLUTIONAL, GENERATOR_OPTIONS
+from gan_cli.config.options.networks import CONVOLUTIONAL, FROM_IMAGES, GENERATOR_OPTIONS, PATCH
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
@@ -28,8 +28,8 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 
 def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
-    _validate_shapes(config)
     _validate_task(config)
+    _validate_shapes(config)
     _validate_regularizers(config)
     _validate_training(config)
     _validate_evaluation(config)
@@ -44,14 +44,23 @@ def _validate_shapes(config: Config) -> None:
         raise wrong_value(config, "image_size", f"dataset={config.dataset.name} has points, leave image_size out")
     for role in ("generator", "discriminator"):
         network = getattr(config.architecture, role)
-        if network.name not in CONVOLUTIONAL:
+        if network.name not in (*CONVOLUTIONAL, *FROM_IMAGES, PATCH):
             continue
         if len(shape) == 1:
             raise UsageError(
                 f"architecture.{role}={network.name} works on images, but dataset={config.dataset.name} has points:"
                 " use architecture=mlp"
             )
-        _validate_sides(config, role, network, *shape[1:])
+        if network.name in CONVOLUTIONAL:
+            _validate_sides(config, role, network, *shape[1:])
+        most = max(min(shape[1:]).bit_length() - 2, 0)  # the smallest map has sides of at least 2
+        if getattr(network, "levels", 0) > most:
+            size = "x".join(map(str, shape[1:]))
+            raise wrong_value(
+                config, f"architecture.{role}.levels", f"images of {size} are halved at most {most} times"
+            )
+    if config.architecture.discriminator.name == PATCH and config.conditioning.name == "acgan":
+        raise UsageError("conditioning=acgan: architecture.discriminator=patch does not classify, use projection")
 
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from gan_cli.device import to_device
+from gan_cli.models.layers import logits_of_samples
 from gan_cli.objectives.augmentation import flip_and_shift
 from gan_cli.tasks.condition import Condition
 
@@ -40,7 +41,7 @@ def logits_and_squared_gradient_norm(
     sample = sample.detach().requires_grad_(True)
     logits = discriminator(sample, condition)
     (gradient,) = torch.autograd.grad(logits.sum(), sample, create_graph=True)
-    return logits, gradient.square().flatten(1).sum(1)
+    return logits_of_samples(logits), gradient.square().flatten(1).sum(1)
 
 
 def squared_gradient_norm(discriminator: nn.Module, sample: Tensor, condition: Condition | None) -> Tensor:

@@ -23,7 +23,7 @@ from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.freezing import frozen
 from gan_cli.models.latents import LatentDistribution
-from gan_cli.models.layers import DiscriminatorOutput
+from gan_cli.models.layers import DiscriminatorOutput, logits_of_samples
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
 from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
@@ -196,7 +196,7 @@ class Objective:
         share = self.top_share(epochs)
         if share == 1:
             return fake_logits, real_logits
-        best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
+        best = logits_of_samples(fake_logits).topk(max(1, round(share * len(fake_logits)))).indices
         return fake_logits[best], None if real_logits is None else real_logits[best]
 
     def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:

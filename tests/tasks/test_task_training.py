@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import CompletedGenerator
+from gan_cli.models.layers import logits_of_samples
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.tasks.condition import Condition
@@ -196,3 +198,32 @@ def test_data_without_pairs_have_no_source_images(capsys: pytest.CaptureFixture[
     line = error_line(capsys, "train", "task=translation", *TINY)
     assert line.startswith("gan-train: task=translation: dataset=shapes has no source images")
     assert "task.source=edges" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("task=inpainting", "image_size=16", "architecture.generator.levels=4"), "halved at most 3 times"),
+        (("task=inpainting", "image_size=16", "architecture.discriminator.levels=4"), "halved at most 3 times"),
+        (("architecture/discriminator=patch", "dataset=ring"), "works on images"),
+        (("architecture/discriminator=patch", "conditioning=acgan"), "does not classify"),
+    ],
+)
+def test_networks_of_patches_and_levels_are_refused_where_they_do_not_fit(
+    overrides: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        compose(*(() if "dataset=ring" in overrides else ("dataset=shapes",)), *overrides)
+
+
+def test_a_patch_discriminator_judges_each_sample_by_its_mean() -> None:
+    config = compose(*TINY, "architecture/discriminator=patch", "training.top_k=0.5", "regularizer=js")
+    state = train_in_memory(dataclasses.replace(config, steps=2))
+    output = state.discriminator_output
+    assert output is not None
+    assert output.real_logits.shape == output.fake_logits.shape == (8,)
+    logits = torch.arange(24.0).view(2, 3, 4)
+    assert torch.equal(logits_of_samples(logits), torch.tensor([5.5, 17.5]))
+    objective = build_objective(config, build_batches(config, build_dataset(config.dataset, 16), state.device))
+    best, _ = objective.select_top(-logits, None, 10**6)
+    assert torch.equal(best, -logits[:1])

@@ -31,6 +31,7 @@ MaxMultiplier = Annotated[
     ),
 ]
 CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks need images; points have no sides to halve
+FROM_IMAGES, PATCH = ("unet", "gated_unet", "edsr"), "patch"  # and these
 
 
 @section
