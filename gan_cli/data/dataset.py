@@ -34,6 +34,7 @@ class Dataset:
 
     `samples` are images uint8 `[N, C, H, W]` or points float32 `[N, D]`. `labels` are class numbers int64 `[N]`, or
     int64 `[N, attributes]` if there are several attributes; -1 means unknown. `classes` are the names of the classes.
+    `sources` are the source images of paired data, one for each sample, uint8 `[N, C', H', W']`; else None.
     `source` says in words where the data came from, and is recorded with the run. `complete` is False if the data are a
     small replacement for the real data set. `notes` are lines that are printed at the start of a run. `digest` is the
     fingerprint if it is already known. `changes` records what was done to the images. `value_range` is the range by
@@ -45,6 +46,7 @@ class Dataset:
     source: str
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
+    sources: Tensor | None = None
     complete: bool = True
     notes: tuple[str, ...] = ()
     digest: str | None = None
@@ -57,13 +59,16 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256, in hex digits, of the samples that are trained on and of their labels."""
+        """The sha256, in hex digits, of the samples that are trained on, of their labels and of their source images."""
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
         for tensor in (self.samples, self.labels):
             if tensor is not None:
                 digest.update(tensor.contiguous().numpy().data)
+        if self.sources is not None:
+            digest.update(str(tuple(self.sources.shape)).encode())
+            digest.update(self.sources.contiguous().numpy().data)
         return digest.hexdigest()
 
     def require_whole(self) -> None:
@@ -135,13 +140,21 @@ class Batches:
     def draw(self, update: int) -> Batch:
         """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
         self.dataset.require_whole()
-        indices = self._indices(update)
-        rows = self.dataset.samples.index_select(0, indices)  # 75 times as fast as samples[indices] for images of 64 px
+        return Batch(self._rows(self.dataset.samples, update), self.conditions(update))
+
+    def sources(self, update: int) -> Tensor | None:
+        """Returns the source images of the batch of `update`, in [-1, 1], mirrored as its samples; None without any."""
+        self.dataset.require_whole()
+        return None if self.dataset.sources is None else self._rows(self.dataset.sources, update)
+
+    def _rows(self, images: Tensor, update: int) -> Tensor:
+        """Returns the rows of `images` that are in the batch of `update`, in [-1, 1] and mirrored."""
+        rows = images.index_select(0, self._indices(update))  # 75 times as fast as images[indices] for 64 px
         samples = to_signed_unit(to_device(rows, self.device))
         for side, purpose in FLIPS[self.flip].items():
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
             samples = torch.where(to_device(mirrored, self.device).view(-1, 1, 1, 1), samples.flip(side), samples)
-        return Batch(samples, self.conditions(update))
+        return samples
 
     def conditions(self, update: int) -> Tensor | None:
         """Returns the condition of the batch of `update`, float32 `[batch_size, classes]`; None if unconditional."""

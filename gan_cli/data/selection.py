@@ -50,7 +50,9 @@ class Selection:
             return dataset
         labels, classes = dataset.labels, dataset.classes
         # Samples may be mapped from a file larger than the memory, so they are copied only if needed.
-        samples = dataset.samples if len(selected) == len(dataset) else dataset.samples[selected]
+        keeps_all = len(selected) == len(dataset)
+        samples = dataset.samples if keeps_all else dataset.samples[selected]
+        sources = dataset.sources if keeps_all or dataset.sources is None else dataset.sources[selected]
         if labels is not None:
             labels = labels[selected]
         if self.classes is not None and labels is not None:
@@ -58,6 +60,8 @@ class Selection:
             renumbered[class_indices(self.classes, labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
         source = dataset.source
-        if len(selected) < len(dataset):
+        if not keeps_all:
             source += f"; {len(selected):,} of {len(dataset):,} kept"
-        return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
+        return dataclasses.replace(
+            dataset, samples=samples, sources=sources, labels=labels, classes=classes, source=source, digest=None
+        )
