@@ -55,9 +55,9 @@ def find_package(paths: Iterable[str], vendor: str) -> Path:
     Each path is a tarball, the folder of the package, or a folder that holds packages, tarballs or `node_modules`.
     """
     for path in (Path(os.path.expanduser(each)) for each in paths):
-        for place in ("", "package", vendor, f"@iconify-json/{vendor}", f"node_modules/@iconify-json/{vendor}"):
-            if _prefix(path / place) == vendor:
-                return path / place
+        for inside in ("", "package", vendor, f"@iconify-json/{vendor}", f"node_modules/@iconify-json/{vendor}"):
+            if _prefix(path / inside) == vendor:
+                return path / inside
         with contextlib.suppress(OSError):
             tarballs = [path] if path.is_file() else sorted(path.glob(f"iconify-json-{vendor}-*.tgz"), key=_version_of)
             if tarballs and _prefix(tarballs[-1]) == vendor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_size, to_signed_unit, to_uint8
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.errors import UsageError
+from support.emoji import load_pairs
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (7, 7), (5, 3), (9, 1), (3, 8)])
@@ -71,3 +73,23 @@ def test_images_may_be_mirrored_top_to_bottom_too(flip: str, sides: list[tuple[i
     if flip == "both":  # left to right as by itself
         left = (usual != plain).flatten(1).any(1)
         assert torch.equal(left, found[1] | found[3])
+
+
+def test_source_images_are_part_of_the_fingerprint() -> None:
+    pairs = load_pairs()
+    alone = Dataset(pairs.twemoji, "emoji")
+    paired = replace(alone, sources=pairs.noto)
+    before = str(tuple(pairs.twemoji.shape)).encode() + pairs.twemoji.numpy().tobytes()
+    assert alone.fingerprint == hashlib.sha256(before).hexdigest()  # as before there were source images
+    assert len({alone.fingerprint, paired.fingerprint, replace(alone, sources=pairs.noto.flip(0)).fingerprint}) == 3
+
+
+@pytest.mark.parametrize("flip", [False, True, "both"])
+def test_source_images_are_drawn_and_mirrored_with_their_samples(flip: bool | str) -> None:
+    samples = load_pairs().noto
+    batches = Batches(Dataset(samples, "emoji", sources=255 - samples), 3, 32, torch.device("cpu"), flip)
+    for update in (0, 7, 8):
+        sources = batches.sources(update)
+        assert sources is not None
+        assert torch.allclose(sources, -batches.draw(update).samples, atol=1e-6)
+    assert Batches(Dataset(samples, "emoji"), 3, 32, torch.device("cpu"), flip).sources(0) is None
