@@ -46,6 +46,8 @@ class Avatars(DrawnOptions):
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        if self.classes is not None:
+            raise UsageError("dataset.classes: avatars have several attributes, none is their class; leave it out")
         return check_drawn_bytes(self.size, image_shape(self.channels, image_size))
 
 

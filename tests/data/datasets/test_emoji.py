@@ -205,3 +205,12 @@ def test_what_is_missing_is_said_before_data_are_read(tmp_path: Path) -> None:
         compose("dataset=emoji_pairs", "dataset.target=noto", f"dataset.path={tmp_path}")
     with pytest.raises(UsageError, match="no package of noto there"):
         check_training(Request(compose("dataset=emoji", f"dataset.path={tmp_path}")))
+
+
+def test_an_image_of_the_test_split_is_not_in_the_training_data(packages: Path) -> None:
+    held_out, trained = names_of("test")[0], names_of("train")[0]
+    same = '<path d="M0 0h20v20z"/>'
+    bodies = {name.replace("-", "_"): same for name in (held_out, trained)}
+    write_tarball(packages / "iconify-json-twemoji-1.2.3.tgz", icon_files("twemoji", **bodies))  # noto's differ
+    assert len(load(packages)) == len(names_of("train")) - 1
+    assert len(load(packages, split="test")) == len(names_of("test"))
