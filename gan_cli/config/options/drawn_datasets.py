@@ -46,8 +46,9 @@ class Avatars(DrawnOptions):
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        if self.classes is not None:
-            raise UsageError("dataset.classes: avatars have several attributes, none is their class; leave it out")
+        for key, is_set in (("classes", self.classes is not None), ("balance", self.balance)):
+            if is_set:
+                raise UsageError(f"dataset.{key}: avatars have several attributes, none is their class; leave it out")
         return check_drawn_bytes(self.size, image_shape(self.channels, image_size))
 
 

@@ -143,8 +143,9 @@ def test_every_style_but_those_of_letters_can_be_chosen() -> None:
     assert {*get_args(Style)} == {name for name in installed if not name.startswith("_")} - {"initials", "initial-face"}
     with pytest.raises(UsageError, match=r"dataset\.style=pixelart.*did you mean 'pixel-art'"):
         compose("dataset=avatars", "dataset.style=pixelart")
-    with pytest.raises(UsageError, match="several attributes"):
-        compose("dataset=avatars", "dataset.classes=['hair=long11']")
+    for override in ("dataset.classes=['hair=long11']", "dataset.balance=true"):
+        with pytest.raises(UsageError, match=r"dataset\.(classes|balance): avatars have several attributes"):
+            compose("dataset=avatars", override)
 
 
 def test_a_missing_package_is_one_line_before_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
