@@ -37,9 +37,9 @@ class Dataset:
     `sources` are the source images of paired data, one for each sample, uint8 `[N, C', H', W']`; else None.
     `source` says in words where the data came from, and is recorded with the run. `complete` is False if the data are a
     small replacement for the real data set. `notes` are lines that are printed at the start of a run. `digest` is the
-    fingerprint if it is already known. `changes` records what was done to the images. `value_range` is the range by
-    which images of more than 8 bits were scaled, or None if there are no such images. `mapped` is the memory-mapped
-    cache file that holds the samples, if any.
+    fingerprint if it is already known. `changes` records what was done to the images, and the licences of those that
+    were drawn. `value_range` is the range by which images of more than 8 bits were scaled, or None if there are no such
+    images. `mapped` is the memory-mapped cache file that holds the samples, if any.
     """
 
     samples: Tensor
