@@ -404,7 +404,13 @@ def test_a_process_apart_gives_what_was_asked(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("dataset", "words"),
-    [("mnist", "CC BY-SA 3.0"), ("folder", "own images"), ("shapes", "they learned from (`shapes`)")],
+    [
+        ("mnist", "CC BY-SA 3.0"),
+        ("folder", "own images"),
+        ("avatars", "name the artist"),
+        ("emoji_pairs", "Apache 2.0"),
+        ("shapes", "they learned from (`shapes`)"),
+    ],
 )
 def test_a_card_says_whose_the_weights_and_the_data_are(dataset: str, words: str) -> None:
     config = compose(*TINY_IMAGES)
