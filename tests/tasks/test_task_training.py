@@ -184,6 +184,12 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("task=inpainting", "regularizer=consistency"), "consistency"),
         (("task=super_resolution", "conditioning=projection"), "takes no labels"),
         (("task=super_resolution", "architecture/discriminator=resnet"), "has no feature maps"),
+        (("task=super_resolution", "task.factor=3"), "task.factor=3: expected one of 2, 4, 8"),
+        (("task=inpainting", "conditioning=acgan"), "patch has no class logits"),
+        (("dataset=ring", "architecture/generator=mlp", "architecture/discriminator=patch"), "has points"),
+        (("task=inpainting", "architecture.generator.levels=8"), "levels=8: expected at most"),
+        (("task=translation", "task.source=edges", "image_size=8"), "levels=3: expected at most 2 with instance norm"),
+        (("task=inpainting", "image_size=16", "architecture.discriminator.levels=5"), "discriminator.levels=5"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(overrides: tuple[str, ...], message: str) -> None:
