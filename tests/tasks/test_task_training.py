@@ -202,3 +202,14 @@ def test_data_without_pairs_have_no_source_images(capsys: pytest.CaptureFixture[
     line = error_line(capsys, "train", "task=translation", *TINY)
     assert line.startswith("gan-train: task=translation: dataset=shapes has no source images")
     assert "task.source=edges" in line
+
+
+def test_top_k_selects_images_by_the_mean_of_their_patches() -> None:
+    config = compose(*RUNS["inpainting"], *TINY, "training.top_k=0.5")
+    dataset = build_dataset(config.dataset, config.image_size)
+    objective = build_objective(config, build_batches(config, dataset, torch.device("cpu")))
+    logits = torch.arange(4.0)[:, None, None].expand(4, 2, 3)
+    selected, real = objective.select_top(logits, logits + 10, epochs=10**4)
+    assert torch.equal(selected, logits[[3, 2]])
+    assert real is not None
+    assert torch.equal(real, logits[[3, 2]] + 10)
