@@ -265,6 +265,8 @@ def _condition_of_images(
         if tensor is not None and (tensor.ndim != 4 or len(tensor) not in (1, count) or tensor.shape[1] != channels):
             expected = f"[{count}, {channels}, H, W], or one for all seeds"
             raise UsageError(f"{key}: expected a tensor {expected}, not {list(tensor.shape)}")
+    if masks is not None and masks.shape[2:] != images.shape[2:]:
+        raise UsageError(f"masks: expected the sides of images, {list(images.shape[2:])}, not {list(masks.shape[2:])}")
     mask = None if masks is None else masks.float().expand(count, -1, -1, -1)
     random = generator_for(0, "task")
     return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)
