@@ -124,14 +124,16 @@ def test_seeds_masks_and_the_sidecar_repeat_a_result(run_of: Trained, here: Path
     assert one.read_bytes() == two.read_bytes()
     assert sample(f"ckpt={run}", "input=photo.png", "seed=8", "n=2").read_bytes() != one.read_bytes()
     told = json.loads(one.with_suffix(".json").read_text())
-    assert told["seeds"] == "7-8"
+    assert (told["seeds"], told["input"], told["mask"]) == ("7-8", "photo.png", None)
     assert [image["name"] for image in told["inputs"]] == ["photo"]
     assert len(told["inputs"][0]["sha256"]) == 64
 
 
-def test_without_input_the_grid_is_that_of_the_run(run_of: Trained, sample: Callable[..., Path]) -> None:
-    run = run_of("super_resolution")
-    assert sample(f"ckpt={run}").read_bytes() == (run / "samples/step_00000003.png").read_bytes()
+@pytest.mark.parametrize("task", RUNS)
+def test_without_input_the_grid_is_that_of_the_run(run_of: Trained, sample: Callable[..., Path], task: str) -> None:
+    run = run_of(task)
+    grids = [np.asarray(Image.open(path), int) for path in (sample(f"ckpt={run}"), run / "samples/step_00000003.png")]
+    assert np.abs(grids[0] - grids[1]).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["projection", "concat"])
@@ -187,7 +189,7 @@ def test_a_wrong_input_is_refused_in_one_line(
     Path("note.txt").write_text("This is no image.\n")
     run = run_of(task)
     before = sorted(run.rglob("*"))
-    line = error_line(capsys, "sample", f"ckpt={run}", *overrides, code=3 if "nowhere" in words else 2)
+    line = error_line(capsys, "sample", f"ckpt={run}", *overrides)
     assert words in line
     assert "dataset.path" not in line
     assert sorted(run.rglob("*")) == before
