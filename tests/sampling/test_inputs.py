@@ -47,6 +47,12 @@ def write_mask(path: str, size: tuple[int, int] = (24, 24), box: tuple[int, int,
     mask.save(path)
 
 
+def pixels_of(path: Path | str) -> np.ndarray:
+    """Returns the pixels of an image file, uint8 `[H, W, C]`."""
+    with Image.open(path) as image:
+        return np.array(image)
+
+
 # --- what is read ------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +93,7 @@ def test_known_pixels_of_a_photo_are_kept_to_the_bit(run_of: Trained, here: Path
         images, names = arrays["images"], arrays["names"]
     assert images.shape == (3, 16, 16, 3)
     assert names.tolist() == ["photo"]
-    photo = np.asarray(Image.open("photo.png"))
+    photo = pixels_of("photo.png")
     hidden = np.zeros((16, 16), bool)
     hidden[4:12, 4:12] = True
     assert (images[:, ~hidden] == photo[~hidden]).all()
@@ -101,8 +107,8 @@ def test_a_small_image_is_enlarged_in_its_own_size(run_of: Trained, here: Path, 
     noise_image(5, 7, seed=1).save("photos/one.png")
     noise_image(9, 4, seed=2).save("photos/two.png")
     folder = sample(f"ckpt={run}", "input=photos", "format=images")
-    sizes = {path.name: Image.open(path).size for path in folder.iterdir()}
-    assert sizes == {"one_seed_000000.png": (20, 28), "two_seed_000000.png": (36, 16)}
+    sizes = {path.name: pixels_of(path).shape for path in folder.iterdir()}
+    assert sizes == {"one_seed_000000.png": (28, 20, 3), "two_seed_000000.png": (16, 36, 3)}
     assert sample(f"ckpt={run}", "input=photos/one.png").suffix == ".png"
 
 
@@ -132,7 +138,7 @@ def test_seeds_masks_and_the_sidecar_repeat_a_result(run_of: Trained, here: Path
 @pytest.mark.parametrize("task", RUNS)
 def test_without_input_the_grid_is_that_of_the_run(run_of: Trained, sample: Callable[..., Path], task: str) -> None:
     run = run_of(task)
-    grids = [np.asarray(Image.open(path), int) for path in (sample(f"ckpt={run}"), run / "samples/step_00000003.png")]
+    grids = [pixels_of(path).astype(int) for path in (sample(f"ckpt={run}"), run / "samples/step_00000003.png")]
     assert np.abs(grids[0] - grids[1]).max() <= 1
 
 
@@ -163,7 +169,7 @@ def test_a_class_is_requested_beside_the_image(
         ("inpainting", ("input=photo.png", "mask=black.png"), "mask=black.png: is black everywhere"),
         ("inpainting", ("input=photo.png", "mask=masks"), "2 images, give one mask for all inputs"),
         ("inpainting", ("mask=m.png",), "mask: is for the image that input= names"),
-        ("inpainting", ("input=nowhere.png",), "input=nowhere.png"),
+        ("inpainting", ("input=nowhere.png",), "input=nowhere.png: not found, expected an image, or a folder"),
         ("inpainting", ("input=note.txt",), "input=note.txt"),
         ("inpainting", ("input=empty",), "input=empty"),
         ("inpainting", ("input=photo.png", "format=walk"), "format=walk: is for generators without input"),
@@ -215,7 +221,7 @@ def test_the_api_takes_images_and_masks(run_of: Trained, sample: Callable[..., P
     generator = api.load_generator(run)
     noise_image(16, 16, seed=1).save("photo.png")
     write_mask("m.png", (16, 16), (4, 4, 12, 12))
-    images = to_signed_unit(torch.from_numpy(np.asarray(Image.open("photo.png")).copy()).permute(2, 0, 1)[None])
+    images = to_signed_unit(torch.from_numpy(pixels_of("photo.png")).permute(2, 0, 1)[None])
     masks = torch.zeros(1, 1, 16, 16)
     masks[..., 4:12, 4:12] = 1
     made = api.sample(generator, range(3), images=images, masks=masks)
