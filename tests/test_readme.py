@@ -89,8 +89,10 @@ def test_indented_commands_compose() -> None:
     assert len(lines) >= 2
     for line in lines:
         arguments = shlex.split(line)[1:]
-        compose = compose_sweep if "-m" in arguments else compose_command
-        compose("train", [argument for argument in arguments if argument != "-m"])
+        if "-m" in arguments:
+            compose_sweep([argument for argument in arguments if argument != "-m"])
+        else:
+            compose_command("train", arguments)
 
 
 def test_make_targets_in_the_text_exist() -> None:

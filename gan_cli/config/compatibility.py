@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
-from gan_cli.config.options.networks import CONVOLUTIONAL, FROM_IMAGES, GENERATOR_OPTIONS, PATCH
+from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
@@ -44,23 +44,21 @@ def _validate_shapes(config: Config) -> None:
         raise wrong_value(config, "image_size", f"dataset={config.dataset.name} has points, leave image_size out")
     for role in ("generator", "discriminator"):
         network = getattr(config.architecture, role)
-        if network.name not in (*CONVOLUTIONAL, *FROM_IMAGES, PATCH):
-            continue
-        if len(shape) == 1:
+        if network.name in FOR_IMAGES and len(shape) == 1:
             raise UsageError(
                 f"architecture.{role}={network.name} works on images, but dataset={config.dataset.name} has points:"
                 " use architecture=mlp"
             )
         if network.name in CONVOLUTIONAL:
             _validate_sides(config, role, network, *shape[1:])
-        most = max(min(shape[1:]).bit_length() - 2, 0)  # the smallest map has sides of at least 2
-        if getattr(network, "levels", 0) > most:
-            size = "x".join(map(str, shape[1:]))
-            raise wrong_value(
-                config, f"architecture.{role}.levels", f"images of {size} are halved at most {most} times"
-            )
-    if config.architecture.discriminator.name == PATCH and config.conditioning.name == "acgan":
-        raise UsageError("conditioning=acgan: architecture.discriminator=patch does not classify, use projection")
+        elif hasattr(network, "levels"):
+            _validate_levels(config, role, network, min(shape[1:]))
+    if config.conditioning.name == "acgan" and not getattr(config.architecture.discriminator, "classifies", True):
+        name = config.architecture.discriminator.name
+        raise UsageError(
+            f"conditioning=acgan: architecture.discriminator={name} has no class logits, use projection or concat, or"
+            " another discriminator"
+        )
 
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
@@ -78,6 +76,18 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
     if attention is not None and attention not in heights:
         expected = f"expected the height of one of its maps, {', '.join(map(str, heights))}"
         raise wrong_value(config, f"architecture.{role}.attention", expected)
+
+
+def _validate_levels(config: Config, role: str, network: Any, side: int) -> None:
+    """Checks that the coarsest maps have a pixel, and several if they are normalized by their own statistics."""
+    smallest = 2 if network.normalization == "instance" else 1
+    most = (side // smallest).bit_length() - 1
+    if network.levels > most:
+        if most < 1:
+            raise wrong_value(config, "image_size", f"architecture.{role}={network.name} makes sides from 4 on")
+        of = " with instance norm" if smallest == 2 else ""
+        expected = f"expected at most {most}{of} for sides of {side} pixels, which each level halves"
+        raise wrong_value(config, f"architecture.{role}.levels", expected)
 
 
 def _validate_task(config: Config) -> None:

@@ -152,7 +152,8 @@ def _log_next_commands(run: Run) -> None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
     classes, ckpt = run.config.classes, shlex.quote(f"ckpt={run.folder}")
-    options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
+    drawn = "n=64 seed=0" if run.inputs is None else "input=photo.png"
+    options = shlex.quote(f"label={classes[0]}") if classes and run.inputs is None else drawn
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
     run.log.info(f"evaluate: gan-eval {ckpt}")
 

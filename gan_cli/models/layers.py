@@ -204,11 +204,6 @@ class DiscriminatorOutput(NamedTuple):
     class_logits: Tensor | None = None  # `[N, K]` in the mode `acgan`
 
 
-def logits_of_samples(logits: Tensor) -> Tensor:
-    """Returns one logit for each sample, `[N]`: the mean of those of its patches, if there are several."""
-    return logits if logits.ndim == 1 else logits.flatten(1).mean(1)
-
-
 class Discriminator(nn.Module, ABC):
     """Base class of discriminators. A subclass defines `features`, and calls `add_head` in its `__init__`."""
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from gan_cli.device import to_device
-from gan_cli.models.layers import logits_of_samples
 from gan_cli.objectives.augmentation import flip_and_shift
 from gan_cli.tasks.condition import Condition
 
@@ -34,14 +33,22 @@ class PenaltyInputs(NamedTuple):
     penalty_state: dict[str, Tensor] | None = None
 
 
+def mean_of_patches(logits: Tensor) -> Tensor:
+    """Returns one logit for each sample, `[N]`: the mean of those of its patches, if there are several."""
+    return logits if logits.ndim == 1 else logits.flatten(1).mean(1)
+
+
 def logits_and_squared_gradient_norm(
     discriminator: nn.Module, sample: Tensor, condition: Condition | None
 ) -> tuple[Tensor, Tensor]:
-    """Returns the logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights."""
+    """Returns the logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights.
+
+    The logit of a sample with patches is their mean, as in the loss: that of their sum has a slope many times as large.
+    """
     sample = sample.detach().requires_grad_(True)
-    logits = discriminator(sample, condition)
+    logits = mean_of_patches(discriminator(sample, condition))
     (gradient,) = torch.autograd.grad(logits.sum(), sample, create_graph=True)
-    return logits_of_samples(logits), gradient.square().flatten(1).sum(1)
+    return logits, gradient.square().flatten(1).sum(1)
 
 
 def squared_gradient_norm(discriminator: nn.Module, sample: Tensor, condition: Condition | None) -> Tensor:

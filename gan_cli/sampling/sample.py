@@ -71,7 +71,8 @@ def sample(config: SampleConfig) -> int:
     elif generator.takes_images:
         given = input_samples.given_images(config, generator)
         seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, OUTPUTS))
-        sidecar_fields = {"inputs": [{"name": image.name, "sha256": image.sha256} for image in given]}
+        sidecar_fields = {"input": config.input, "mask": config.mask}
+        sidecar_fields["inputs"] = [{"name": image.name, "sha256": image.sha256} for image in given]
     else:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         requested = distribute_evenly(rows, len(seeds))

@@ -30,8 +30,8 @@ MaxMultiplier = Annotated[
         description="channels double at coarser resolutions, up to this many times base_channels; 1: constant",
     ),
 ]
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks need images; points have no sides to halve
-FROM_IMAGES, PATCH = ("unet", "gated_unet", "edsr"), "patch"  # and these
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks work at sides of 4 to 7 times a power of two
+FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
 @section
@@ -52,9 +52,13 @@ class GeneratorOptions:
 
 @section
 class DiscriminatorOptions:
-    """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps."""
+    """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps.
+
+    `classifies` says whether it has class logits, which `conditioning=acgan` needs.
+    """
 
     feature_maps: ClassVar[bool] = True
+    classifies: ClassVar[bool] = True
     name: OptionName
 
 
@@ -181,6 +185,7 @@ class EDSRGenerator(FromImageOptions):
 
 @section
 class PatchDiscriminator(DiscriminatorOptions):
+    classifies: ClassVar[bool] = False
     initialization: Initialization = "default"
     base_channels: DoubledChannels
     levels: Levels
