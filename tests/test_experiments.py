@@ -15,7 +15,7 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.state.train_state import state_tensors
-from support.configs import TINY_IMAGES, compose, without
+from support.configs import TASK_OF, TINY_IMAGES, compose, without
 from support.images import write_class_folders, write_mixed_folder
 from support.paths import ROOT
 from support.published import WRITERS, PublishedFiles
@@ -107,6 +107,9 @@ def data_of(option: str, root: Path) -> list[str]:
     )
 
 
+ARCHITECTURES = {"pix2pix": ("unet", "patch"), "gated_unet": ("gated_unet", "patch"), "edsr": ("edsr", "patch")}
+
+
 def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
     """The option is what was trained with, by its name or, where it is another's settings, by these."""
     architecture = config["architecture"]
@@ -115,11 +118,12 @@ def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
         found += [config["loss"]["name"], sorted(config["regularizer"]), config["optimizer"]["name"]]
         assert (*found, config["optimizer"]["lr"], config["training"]["n_critic"]) == EXPERIMENTS[option]
     elif group == "architecture":
-        assert architecture["generator"]["name"] == architecture["discriminator"]["name"] == option
+        generator, discriminator = ARCHITECTURES.get(option, (option, option))
+        assert (architecture["generator"]["name"], architecture["discriminator"]["name"]) == (generator, discriminator)
     elif group == "recipe":
         assert config["recipe"] == option
-    elif group == "regularizer":
-        assert sorted(config["regularizer"]) == PENALTIES.get(option, [option])
+    elif group in ("regularizer", "auxiliary"):
+        assert sorted(config[group]) == PENALTIES.get(option, [option])
     else:
         section = config
         for part in group.split("/"):
@@ -142,7 +146,9 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
     tiny = [override for override in TINY_IMAGES if not override.startswith(("batch_size", "threads"))]
     if group.startswith("architecture"):
         tiny = without(tiny, "architecture")
-    return [f"{group}={option}", *tiny, *short]
+    if group in ("task", "auxiliary") or option in TASK_OF:
+        tiny = without(tiny, "architecture.generator.latent_dim")
+    return [f"{group}={option}", *TASK_OF.get(option, ()), *tiny, *short]
 
 
 @pytest.mark.parametrize(("group", "option"), OF_DATA, ids=[f"{group}={option}" for group, option in OF_DATA])
