@@ -120,7 +120,7 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> dict[str
     if classes := all_classes_requested(generator.classes):
         requested = [classes[seed % len(classes)] for seed in seeds]
         inputs["condition"] = encode_requested(generator.classes, requested, seeds)
-    if generator.takes_images:
+    if generator.has_image_input:
         samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in seeds])
         condition = condition_of_samples(generator.card.task, samples)
         inputs |= {name: part for name in ("image", "mask") if (part := getattr(condition, name)) is not None}
@@ -168,7 +168,7 @@ def _save_samples(generator: LoadedGenerator, path: Path) -> None:
 
     A generator that takes images is shown on held-out images, or on random values if the run's data are not at hand.
     """
-    if generator.takes_images:
+    if generator.has_image_input:
         return save_png(_draw_inputs(generator), path)
     images = len(generator.sample_shape) == 3
     rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)

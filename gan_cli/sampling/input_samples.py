@@ -26,7 +26,7 @@ from gan_cli.training.inputs import SHOWN
 
 def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
     """Raises UsageError if `input` or `mask` is given to a generator without images, or an animation to one with."""
-    if generator.takes_images:
+    if generator.has_image_input:
         if config.format in ANIMATION_FORMATS:
             raise UsageError(f"format={config.format}: is for generators without input, use grid, images or npz")
         return

@@ -122,7 +122,7 @@ class LoadedGenerator:
         return self.card.classes
 
     @property
-    def takes_images(self) -> bool:
+    def has_image_input(self) -> bool:
         """Whether it makes images from images."""
         return task_of(self.card.task).make_condition is not None
 
@@ -249,7 +249,7 @@ def _condition_of_images(
     generator: LoadedGenerator, images: Tensor | None, masks: Tensor | None, count: int
 ) -> Condition | None:
     """Returns the condition of `count` images and masks, as `gan_cli.api.sample` gets them; None without a task."""
-    if not generator.takes_images:
+    if not generator.has_image_input:
         if images is not None or masks is not None:
             raise UsageError("images: this generator makes samples from noise and takes no image, leave them out")
         return None

@@ -68,7 +68,7 @@ def sample(config: SampleConfig) -> int:
     if config.format in ANIMATION_FORMATS:
         listed = () if config.seeds is None else seeds
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
-    elif generator.takes_images:
+    elif generator.has_image_input:
         given = input_samples.given_images(config, generator)
         seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, OUTPUTS))
         sidecar_fields = {"input": config.input, "mask": config.mask}
