@@ -26,8 +26,8 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds
 from gan_cli.sampling.input_samples import draw_rows, samples_of_input
-from gan_cli.sampling.inputs import GivenImage, held_out_inputs
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
+from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder, unused_path

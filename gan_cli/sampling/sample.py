@@ -29,8 +29,8 @@ from gan_cli.images import grid
 from gan_cli.images.animation import write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import input_samples, interpolation
-from gan_cli.sampling.inputs import GivenImage
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
+from gan_cli.sampling.read_inputs import GivenImage
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
 from gan_cli.storage.run_folder import write_json
 from gan_cli.training.inputs import OUTPUTS

@@ -48,7 +48,7 @@ def test_an_exported_generator_has_named_inputs_and_the_same_results(
     assert inputs.get("mask", {"range": [0, 1]})["range"] == [0, 1]
     assert max(json.loads((folder / "parity.json").read_text())["differences"].values()) <= 1e-4
     text = (folder / "README.md").read_text()
-    assert "unconditional" not in text
+    assert "pipeline_tag: image-to-image\n" in text
     monkeypatch.chdir(folder.parent if format == "safetensors" else folder)
     names: dict[str, Any] = {}
     exec(text.split("```python\n")[1].split("```")[0], names)  # noqa: S102

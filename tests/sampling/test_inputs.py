@@ -13,8 +13,8 @@ from PIL import Image
 
 from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import to_signed_unit
-from gan_cli.sampling.inputs import read_inputs
 from gan_cli.sampling.load_generator import load_generator
+from gan_cli.sampling.read_inputs import read_inputs
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.images import noise_image, write_image, zip_folder
