@@ -27,8 +27,11 @@ from support.training import train_in_memory
 CASES = [(group, option) for group, options in groups().items() for option in options]
 POINTS = ("ring", "grid", "swiss_roll")
 LAB = ("failure/", "cure/")  # all of these are on the ring
-OF_DATA = [pair for pair in CASES if pair[0] in ("dataset", "experiment") and not pair[1].startswith(LAB)]
-OTHERS = [pair for pair in CASES if pair not in OF_DATA]
+OF_DATA = [
+    pair for pair in CASES
+    if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
+]  # fmt: skip
+OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
 OWN = ("folder", "folder_64")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
@@ -102,7 +105,7 @@ def data_of(option: str, root: Path) -> list[str]:
         return [f"dataset.path={root / 'pets'}"]
     return (
         []
-        if option in (*POINTS, "shapes") or option.startswith(LAB)
+        if option in (*POINTS, "shapes", "avatars") or option.startswith(LAB)
         else [f"dataset.root={root}", "dataset.download=false"]
     )
 
@@ -141,7 +144,14 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
         return [f"experiment={option}", *data_of(option, root), *short, *small]
     if group == "dataset":
         shape = ["architecture=mlp"] if option in POINTS else [*SMALL]
-        more = ["dataset.size=50"] if option == "stacked_mnist" else ["image_size=16"] if option in WRITERS else []
+        more = (
+            ["dataset.size=50"]
+            if option in ("stacked_mnist", "avatars")
+            else ["image_size=16"]
+            if option in WRITERS
+            else []
+        )
+        more += ["image_size=16", "dataset.cache=none"] if option == "avatars" else []
         return [f"dataset={option}", *data_of(option, root), *shape, *more, *short]
     tiny = [override for override in TINY_IMAGES if not override.startswith(("batch_size", "threads"))]
     if group.startswith("architecture"):
