@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_cli.data import mapped_file
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.mapped_file import CacheEntry, PartialFile
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, count_noun, one_line
 
 MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
 MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and are not cached
@@ -136,7 +136,7 @@ def draw_images(
                 store.add(image[None])
             return store.finalize(describe(store.samples()))
     except MemoryError as error:
-        raise UsageError(f"{shape[0]:,} images take more than {error}; use a smaller image_size") from None
+        raise UsageError(f"{count_noun(shape[0], 'image')} take more than {error}; use a smaller image_size") from None
 
 
 def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
