@@ -125,7 +125,7 @@ def _read_mask(path: str, images: list[_Image], sides: tuple[int, ...], config: 
     """Returns the mask `[1, 1, H, W]` of zeros and ones in the image at `path`. Raises UsageError if it is no mask."""
     typed, (mask, *others) = f"mask={one_line(path, 100)}", _list_images("mask", path)
     if others:
-        raise UsageError(f"{typed}: {len(others) + 1} images, give one mask for all inputs")
+        raise UsageError(f"{typed}: {count_noun(len(others) + 1, 'image')}, give one mask for all inputs")
     for image in images:
         if image.sides != mask.sides:
             own, theirs = (f"{width} x {height}" for height, width in (mask.sides, image.sides))
