@@ -41,11 +41,15 @@ class Selection:
         if len(selected) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
         samples, labels, classes, source = dataset.samples, dataset.labels, dataset.classes, dataset.source
+        sources = dataset.sources
         if len(selected) < len(dataset):  # a copy, else samples stay mapped from a file that may exceed the memory
             samples, labels = samples[selected], None if labels is None else labels[selected]
+            sources = None if sources is None else sources[selected]
             source += f"; {len(selected):,} of {len(dataset):,} kept"
         if self.classes is not None and labels is not None:
             renumbered = torch.full((len(classes),), -1)
             renumbered[class_indices(self.classes, labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
-        return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
+        return dataclasses.replace(
+            dataset, samples=samples, sources=sources, labels=labels, classes=classes, source=source, digest=None
+        )
