@@ -125,11 +125,11 @@ def _search(reader: ImageReader, how: LabelOptions, split: str, direction: str) 
         return problem
     if split == "train":
         return _pairs(listing, train, direction)
-    sides, where = _sides(listing, places, split), f"dataset.split={split}: {listing.shown}"
+    sides = _sides(listing, places, split)
     if sides is None:
-        raise UsageError(f"{where} has no testA and testB, nor test/A and test/B, beside its pairs for training")
+        raise UsageError(f"dataset.split={split}: no testA and testB, nor test/A and test/B, in {listing.shown}")
     if problem := _unpaired(sides):
-        raise UsageError(f"{where}: {problem}")
+        raise UsageError(f"dataset.split={split}: {problem} ({listing.shown})")
     return _pairs(listing, sides, direction)
 
 
