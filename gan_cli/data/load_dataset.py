@@ -118,7 +118,7 @@ def with_sources(config: Config, dataset: Dataset) -> Dataset:
         return with_use_of_pairs(config, dataset)
     if dataset.sources is None:
         if config.dataset.name == "folder":
-            raise UsageError(f"task={config.task.name}: {explain_missing_pairs(config.dataset)}")
+            raise UsageError(f"task={config.task.name}: {explain_missing_pairs(config.dataset)}; or task.source=edges")
         raise UsageError(
             f"task={config.task.name}: dataset={config.dataset.name} has no source images: use pairs, as"
             " explain=translation shows, or task.source=edges"
