@@ -10,7 +10,6 @@ from gan_cli.errors import format_number
 
 MAX_REMEDIES = 3
 PAIRED_LOSSES = ("l1", "l2")
-MAX_PAIRED_WEIGHT = 1000  # a larger weight is not proposed
 WITHOUT_LATENT = ("unet", "gated_unet", "edsr")  # generators that work without a latent
 # The names of the remedies for each finding, the most likely to help first.
 REMEDIES = {
@@ -19,7 +18,7 @@ REMEDIES = {
     "vanishing_gradient": ("loss", "distance", "penalty", "noise", "slower_discriminator"),
     "ignores_condition": ("paired_loss", "more_paired_loss", "no_latent", "slower", "penalty"),
     "copies_input": ("paired_loss", "more_paired_loss", "slower", "penalty"),
-    "mode_collapse": ("pack", "minibatch", "penalty"),
+    "mode_collapse": ("pack", "minibatch", "penalty", "paired_loss", "more_paired_loss"),
     "discriminator_overpowered": ("penalty", "noise", "slower_discriminator"),
     "oscillation": ("penalty", "schedule", "slower"),
     "nonfinite": ("slower", "penalty", "rollback"),
@@ -84,7 +83,7 @@ def _overrides_of_task(config: Config) -> dict[str, str]:
     paired = next((name for name in PAIRED_LOSSES if name in auxiliary), None)
     if paired is None:
         overrides["paired_loss"] = f"auxiliary=[{','.join([*auxiliary, PAIRED_LOSSES[0]])}]"
-    elif auxiliary[paired].weight < MAX_PAIRED_WEIGHT:
+    else:
         weight = 10 * auxiliary[paired].weight or 1
         overrides["more_paired_loss"] = f"auxiliary.{paired}.weight={weight:g}"
     if config.architecture.generator.name in WITHOUT_LATENT and config.architecture.generator.latent_dim:
