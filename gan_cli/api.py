@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gan_cli.sampling.load_generator import Labels, LoadedGenerator
+    from gan_cli.sampling.load_generator import LoadedGenerator
+    from gan_cli.sampling.requested_classes import Labels
     from gan_cli.storage.evaluation_file import EvaluationResult
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]

@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from gan_cli.errors import UsageError
 
 EXTRAS = {
+    "avatars": ("dicebear", "dicebear_styles", "resvg_py"),
+    "emoji": ("resvg_py",),
     "lsun": ("lmdb",),
     "mlflow": ("mlflow",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
@@ -18,6 +20,7 @@ EXTRAS = {
     "video": ("imageio_ffmpeg",),
     "wandb": ("wandb",),
 }
+FILES_ONLY = {"dicebear_styles"}  # packages without a module: only a folder has that name
 
 
 def require_extra(extra: str, needed_by: str) -> None:
@@ -32,4 +35,5 @@ def _is_installed(name: str) -> bool:
         found = find_spec(name)
     except ValueError:  # raised for a module that is imported already and has no spec
         return False
-    return found is not None and found.origin is not None  # without an origin, only a folder has that name
+    # Without an origin, only a folder has that name.
+    return found is not None and (found.origin is not None or name in FILES_ONLY)

@@ -97,7 +97,7 @@ def test_networks_losses_and_penalties_know_no_config() -> None:
     assert len(pure) > len(PURE)
     known = {(module_name(path), name) for path in pure for name in imported_modules(path)}
     imports = {(importer, name) for importer, name in known if name.startswith("gan_cli.config")}
-    assert {pair for pair in imports if not pair[1].startswith("gan_cli.config.image_sizes")} == set()
+    assert {pair for pair in imports if not pair[1].startswith("gan_cli.config.options.image_sizes")} == set()
 
 
 # Words that no name of the code contains, because the field has a standard term for what they mean.

@@ -15,7 +15,7 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.state.train_state import state_tensors
-from support.configs import TINY_IMAGES, compose, without
+from support.configs import TASK_OF, TINY_IMAGES, compose, without
 from support.images import write_class_folders, write_mixed_folder
 from support.paths import ROOT
 from support.published import WRITERS, PublishedFiles
@@ -27,8 +27,11 @@ from support.training import train_in_memory
 CASES = [(group, option) for group, options in groups().items() for option in options]
 POINTS = ("ring", "grid", "swiss_roll")
 LAB = ("failure/", "cure/")  # all of these are on the ring
-OF_DATA = [pair for pair in CASES if pair[0] in ("dataset", "experiment") and not pair[1].startswith(LAB)]
-OTHERS = [pair for pair in CASES if pair not in OF_DATA]
+OF_DATA = [
+    pair for pair in CASES
+    if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
+]  # fmt: skip
+OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
 OWN = ("folder", "folder_64")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
@@ -102,9 +105,12 @@ def data_of(option: str, root: Path) -> list[str]:
         return [f"dataset.path={root / 'pets'}"]
     return (
         []
-        if option in (*POINTS, "shapes") or option.startswith(LAB)
+        if option in (*POINTS, "shapes", "avatars") or option.startswith(LAB)
         else [f"dataset.root={root}", "dataset.download=false"]
     )
+
+
+ARCHITECTURES = {"pix2pix": ("unet", "patch"), "gated_unet": ("gated_unet", "patch"), "edsr": ("edsr", "patch")}
 
 
 def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
@@ -115,11 +121,12 @@ def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
         found += [config["loss"]["name"], sorted(config["regularizer"]), config["optimizer"]["name"]]
         assert (*found, config["optimizer"]["lr"], config["training"]["n_critic"]) == EXPERIMENTS[option]
     elif group == "architecture":
-        assert architecture["generator"]["name"] == architecture["discriminator"]["name"] == option
+        generator, discriminator = ARCHITECTURES.get(option, (option, option))
+        assert (architecture["generator"]["name"], architecture["discriminator"]["name"]) == (generator, discriminator)
     elif group == "recipe":
         assert config["recipe"] == option
-    elif group == "regularizer":
-        assert sorted(config["regularizer"]) == PENALTIES.get(option, [option])
+    elif group in ("regularizer", "auxiliary"):
+        assert sorted(config[group]) == PENALTIES.get(option, [option])
     else:
         section = config
         for part in group.split("/"):
@@ -137,12 +144,21 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
         return [f"experiment={option}", *data_of(option, root), *short, *small]
     if group == "dataset":
         shape = ["architecture=mlp"] if option in POINTS else [*SMALL]
-        more = ["dataset.size=50"] if option == "stacked_mnist" else ["image_size=16"] if option in WRITERS else []
+        more = (
+            ["dataset.size=50"]
+            if option in ("stacked_mnist", "avatars")
+            else ["image_size=16"]
+            if option in WRITERS
+            else []
+        )
+        more += ["image_size=16", "dataset.cache=none"] if option == "avatars" else []
         return [f"dataset={option}", *data_of(option, root), *shape, *more, *short]
     tiny = [override for override in TINY_IMAGES if not override.startswith(("batch_size", "threads"))]
     if group.startswith("architecture"):
         tiny = without(tiny, "architecture")
-    return [f"{group}={option}", *tiny, *short]
+    if group in ("task", "auxiliary") or option in TASK_OF:
+        tiny = without(tiny, "architecture.generator.latent_dim")
+    return [f"{group}={option}", *TASK_OF.get(option, ()), *tiny, *short]
 
 
 @pytest.mark.parametrize(("group", "option"), OF_DATA, ids=[f"{group}={option}" for group, option in OF_DATA])

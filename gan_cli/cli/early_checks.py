@@ -10,9 +10,11 @@ from gan_cli.config import train_config
 from gan_cli.config.commands import check_evaluation_source
 from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.errors import UsageError
+from gan_cli.extras import require_extra
+from gan_cli.image_files.icon_packages import find_package
 from gan_cli.image_files.open_reader import existing_mode
 from gan_cli.image_labels.folder_classes import class_indices
-from gan_cli.image_labels.image_paths import check_paths
+from gan_cli.image_labels.image_paths import check_paths, split_paths
 from gan_cli.launch.request import Request
 from gan_cli.storage.locate import find_checkpoint, find_run, locate
 from gan_cli.storage.run_folder import require_writable
@@ -52,11 +54,21 @@ def check_training(request: Request) -> None:
             find_run(config.replay, config.output, "replay", _ignore_line)
         if config.dataset.name == "folder" and config.dataset.path is not None:
             check_paths(config.dataset.path)
+        _check_drawn_images(config.dataset)
     known = PUBLISHED.get(config.dataset.name, {}).get("source", {}).get("classes")
     if known is not None and config.dataset.classes is not None:
         class_indices(config.dataset.classes, (), known)
     if not config.dry_run:
         require_writable(request.folder or Path(config.output) / config.run_name)
+
+
+def _check_drawn_images(section: Any) -> None:
+    """Raises UsageError if the data set is drawn from SVG images, and the packages for that are not there."""
+    extra = getattr(section, "extra", None)
+    if extra is not None:
+        require_extra(extra, f"dataset={section.name}")
+    for vendor in getattr(section, "vendors", ()):
+        find_package(split_paths(section.path), vendor)
 
 
 def _ignore_line(line: str) -> None:

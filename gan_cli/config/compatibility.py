@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
-from gan_cli.config.options.networks import CONVOLUTIONAL, GENERATOR_OPTIONS
+from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
+from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
@@ -28,8 +28,8 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 
 def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
-    _validate_shapes(config)
     _validate_task(config)
+    _validate_shapes(config)
     _validate_regularizers(config)
     _validate_training(config)
     _validate_evaluation(config)
@@ -44,14 +44,21 @@ def _validate_shapes(config: Config) -> None:
         raise wrong_value(config, "image_size", f"dataset={config.dataset.name} has points, leave image_size out")
     for role in ("generator", "discriminator"):
         network = getattr(config.architecture, role)
-        if network.name not in CONVOLUTIONAL:
-            continue
-        if len(shape) == 1:
+        if network.name in FOR_IMAGES and len(shape) == 1:
             raise UsageError(
                 f"architecture.{role}={network.name} works on images, but dataset={config.dataset.name} has points:"
                 " use architecture=mlp"
             )
-        _validate_sides(config, role, network, *shape[1:])
+        if network.name in CONVOLUTIONAL:
+            _validate_sides(config, role, network, *shape[1:])
+        elif hasattr(network, "levels"):
+            _validate_levels(config, role, network, min(shape[1:]))
+    if config.conditioning.name == "acgan" and not getattr(config.architecture.discriminator, "classifies", True):
+        name = config.architecture.discriminator.name
+        raise UsageError(
+            f"conditioning=acgan: architecture.discriminator={name} has no class logits, use projection or concat, or"
+            " another discriminator"
+        )
 
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
@@ -71,13 +78,27 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
         raise wrong_value(config, f"architecture.{role}.attention", expected)
 
 
+def _validate_levels(config: Config, role: str, network: Any, side: int) -> None:
+    """Checks that the coarsest maps have a pixel, and several if they are normalized by their own statistics."""
+    smallest = 2 if network.normalization == "instance" else 1
+    most = (side // smallest).bit_length() - 1
+    if network.levels > most:
+        if most < 1:
+            raise wrong_value(config, "image_size", f"architecture.{role}={network.name} makes sides from 4 on")
+        of = " with instance norm" if smallest == 2 else ""
+        expected = f"expected at most {most}{of} for sides of {side} pixels, which each level halves"
+        raise wrong_value(config, f"architecture.{role}.levels", expected)
+
+
 def _validate_task(config: Config) -> None:
     """Checks that the networks, the data and the training techniques fit the task."""
     name, network = config.task.name, config.architecture.generator
-    takes: frozenset[str] = getattr(network, "takes", frozenset())
-    from_images = [each for each, options in GENERATOR_OPTIONS.items() if "image" in getattr(options, "takes", ())]
+    parts: frozenset[str] = getattr(network, "condition_parts", frozenset())
+    from_images = [
+        each for each, options in GENERATOR_OPTIONS.items() if "image" in getattr(options, "condition_parts", ())
+    ]
     if name not in WITH_IMAGE:
-        if "image" in takes:
+        if "image" in parts:
             raise UsageError(
                 f"architecture.generator={network.name} makes an image from an image: set task=translation, inpainting"
                 " or super_resolution"
@@ -93,13 +114,13 @@ def _validate_task(config: Config) -> None:
     if len(config.sample_shape) == 1:
         raise UsageError(f"task={name}: works on images, dataset={config.dataset.name} has points")
     needed = "mask" if name == "inpainting" else "image"
-    if needed not in takes:
-        able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].takes]  # type: ignore[attr-defined]
+    if needed not in parts:
+        able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].condition_parts]  # type: ignore[attr-defined]
         raise UsageError(f"task={name}: architecture.generator={network.name} takes no {needed}, use {_either(able)}")
     if name == "super_resolution" and not network.enlarges:
         able = [each for each in from_images if GENERATOR_OPTIONS[each].enlarges]  # type: ignore[attr-defined]
         raise UsageError(f"task={name}: architecture.generator={network.name} does not enlarge, use {_either(able)}")
-    if "labels" not in takes and config.conditioning.name != "none":
+    if "labels" not in parts and config.conditioning.name != "none":
         raise UsageError(
             f"conditioning={config.conditioning.name}: architecture.generator={network.name} takes no labels, use none"
         )
@@ -124,9 +145,11 @@ def _validate_techniques_with_image(config: Config, name: str) -> None:
         raise wrong_value(config, "training.pack", f"packs samples alone, not the images of task={name}; use 1")
     if "consistency" in config.regularizer:
         raise UsageError(f"regularizer=consistency: mirrors samples alone, not the images of task={name}")
+    if name == "super_resolution" and config.task.factor not in (2, 4, 8):
+        raise wrong_value(config, "task.factor", "expected 2, 4 or 8")
     if name == "super_resolution" and any(side % config.task.factor for side in sides):
-        size = "x".join(map(str, sides))
-        raise wrong_value(config, "task.factor", f"the sides of {size} images cannot be divided by it")
+        reason = f"images of {'x'.join(map(str, sides))} have sides that cannot be divided by it"
+        raise wrong_value(config, "task.factor", reason)
 
 
 def _validate_training_techniques(config: Config) -> None:

@@ -199,8 +199,8 @@ def hint_for_argument(word: str) -> str:
 
 
 def options_with_key(config: type, dotted: str) -> list[str]:
-    """Returns the options that have a key, sorted, as `dataset=folder` for `dataset.path`; none if no option has it."""
-    return sorted({option for key, option, _ in walk(config) if option and is_within(key, dotted)})
+    """Returns the options that have a key, as `dataset=folder` for `dataset.path`; none if no option has it."""
+    return list(dict.fromkeys(option for key, option, _ in walk(config) if option and is_within(key, dotted)))
 
 
 def describe_choices(options: list[str]) -> str:

@@ -112,7 +112,8 @@ def format_value(value: Any) -> str:
 def describe(annotation: Any, *marks: Any) -> str:
     """Returns a text that says which values a type accepts. `marks` are pydantic's, for limits such as `Ge(1)`."""
     kinds = list(alternatives(annotation, *marks))
-    words = sorted(word for kind, _ in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind))
+    words = [str(word) for kind, _ in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
+    words.sort()
     ways = [_scalar(kind, limits) for kind, limits in kinds if kind in KINDS]
     if words:
         ways = [*words, *ways] if ways else [f"one of {', '.join(words)}"]

@@ -41,7 +41,7 @@ class Dataset:
     complete: bool = True  # False if the data are a small replacement for the real data set
     notes: tuple[str, ...] = ()  # lines that are printed at the start of a run
     digest: str | None = None  # the fingerprint if it is already known
-    changes: Mapping[str, Any] = field(default_factory=dict)  # record of what was done to the images
+    changes: Mapping[str, Any] = field(default_factory=dict)  # what was done to the images; licences of drawn ones
     value_range: str | tuple[float, float] | None = None  # by which images of more than 8 bits, if any, were scaled
     mapped: mmap.mmap | None = None  # the memory-mapped cache file that holds the samples, if any
 
@@ -50,13 +50,16 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256, in hex digits, of the samples that are trained on and of their labels."""
+        """The sha256, in hex digits, of the samples that are trained on, of their labels and of their source images."""
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
-        for tensor in (self.samples, self.labels, self.sources):
+        for tensor in (self.samples, self.labels):
             if tensor is not None:
                 digest.update(tensor.contiguous().numpy().data)
+        if self.sources is not None:
+            digest.update(str(tuple(self.sources.shape)).encode())
+            digest.update(self.sources.contiguous().numpy().data)
         return digest.hexdigest()
 
     def require_whole(self) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -47,12 +47,15 @@ class ImageStore:
     """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
     The images are held in memory if `entry` is None or if the data set is small. If the cache file cannot be written,
-    the images move to memory and a warning says why. Raises MemoryError if the images do not fit into memory.
+    the images move to memory and a warning says why. Raises MemoryError if the images do not fit into memory. With
+    `keep_small`, a small data set is cached too, because its images take long to make.
     """
 
-    def __init__(self, entry: CacheEntry | None, count: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, entry: CacheEntry | None, count: int, shape: tuple[int, ...], *, keep_small: bool = False
+    ) -> None:
         self._room, self._shape, self._each, self._count = count, shape, math.prod(shape), 0
-        self._entry = entry if count * self._each >= MIN_CACHE_BYTES else None
+        self._entry = entry if keep_small or count * self._each >= MIN_CACHE_BYTES else None
         self._note: str | None = None  # for the user
         self._part: PartialFile | None = None
         self._memory: Tensor | None = None
@@ -129,6 +132,26 @@ class ImageStore:
             os.close(self._part.fd)
             self._part.path.unlink(missing_ok=True)  # a completed file was renamed
             self._part = None
+
+
+def draw_images(
+    entry: CacheEntry | None,
+    images: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    describe: Callable[[Tensor], Dataset],
+) -> Dataset:
+    """Stores drawn images, uint8 `[C, H, W]` each, in the cache file `entry`, if given, or in memory.
+
+    `shape` is `(N, C, H, W)` for at most N images. `describe` returns the data set of the samples. Raises UsageError if
+    the images do not fit into memory.
+    """
+    try:
+        with contextlib.closing(ImageStore(entry, shape[0], shape[1:], keep_small=True)) as store:
+            for image in images:
+                store.add(image[None])
+            return store.finalize(describe(store.samples()))
+    except MemoryError as error:
+        raise UsageError(f"{shape[0]:,} images take more than {error}; use a smaller image_size") from None
 
 
 def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:

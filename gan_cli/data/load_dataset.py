@@ -13,8 +13,10 @@ from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import group_by_class
 from gan_cli.data.dataset import Batches, Dataset
+from gan_cli.data.datasets.avatars import build_avatars
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
+from gan_cli.data.datasets.emoji import build_emoji, build_emoji_pairs
 from gan_cli.data.datasets.lsun import load_lsun
 from gan_cli.data.datasets.mnist_family import SOURCES, emnist, load_digits
 from gan_cli.data.datasets.points import build_grid, build_ring, build_swiss_roll
@@ -41,6 +43,9 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "lsun": load_lsun,
     "folder": build_folder,
     "shapes": build_shapes,
+    "avatars": build_avatars,
+    "emoji": build_emoji,
+    "emoji_pairs": build_emoji_pairs,
     "ring": build_ring,
     "grid": build_grid,
     "swiss_roll": build_swiss_roll,

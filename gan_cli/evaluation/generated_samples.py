@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
-from gan_cli.data.dataset import Dataset, to_uint8
+from gan_cli.data.dataset import Dataset, to_signed_unit, to_uint8
 from gan_cli.data.labels import encode_labels
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
@@ -15,6 +15,7 @@ from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.standing_statistics import standing_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import task_of
 
 FIRST_EVALUATION_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
@@ -58,8 +59,17 @@ def recompute_batch_norm_statistics(generator: nn.Module, config: Config, datase
 
 
 def _condition(config: Config, dataset: Dataset, seeds: range) -> Condition | None:
-    """Returns a condition for each seed, with the labels of a randomly drawn real sample; None without labels."""
-    if not config.classes or dataset.labels is None:
+    """Returns a condition for each seed: that of a randomly drawn sample of the data; None if it has no parts."""
+    make_condition = task_of(config.task).make_condition
+    labelled = bool(config.classes) and dataset.labels is not None
+    if make_condition is None and not labelled:
         return None
     drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
-    return Condition(encode_labels(dataset.labels[drawn], len(config.classes)))
+    labels = None
+    if labelled and dataset.labels is not None:
+        labels = encode_labels(dataset.labels[drawn], len(config.classes))
+    if make_condition is None:
+        return Condition(labels)
+    image = None if dataset.sources is None else to_signed_unit(dataset.sources[drawn])
+    samples, random = to_signed_unit(dataset.samples[drawn]), generator_for(seeds[0], "task")
+    return make_condition(samples, Condition(labels, image), settings=config.task, random=random)

@@ -26,8 +26,8 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds
 from gan_cli.sampling.input_samples import draw_rows, samples_of_input
-from gan_cli.sampling.inputs import GivenImage, held_out_inputs
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
+from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder, unused_path
@@ -120,7 +120,7 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> dict[str
     if classes := all_classes_requested(generator.classes):
         requested = [classes[seed % len(classes)] for seed in seeds]
         inputs["condition"] = encode_requested(generator.classes, requested, seeds)
-    if generator.takes_images:
+    if generator.has_image_input:
         samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in seeds])
         condition = condition_of_samples(generator.card.task, samples)
         inputs |= {name: part for name in ("image", "mask") if (part := getattr(condition, name)) is not None}
@@ -168,7 +168,7 @@ def _save_samples(generator: LoadedGenerator, path: Path) -> None:
 
     A generator that takes images is shown on held-out images, or on random values if the run's data are not at hand.
     """
-    if generator.takes_images:
+    if generator.has_image_input:
         return save_png(_draw_inputs(generator), path)
     images = len(generator.sample_shape) == 3
     rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)

@@ -8,14 +8,23 @@ from typing import NamedTuple
 
 import torch
 
-from gan_cli.config.image_sizes import padded_size
+from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks import CONVOLUTIONAL
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number
+from gan_cli.errors import (
+    CollapsedError,
+    DivergedError,
+    GanCliError,
+    StorageError,
+    count_noun,
+    first_few,
+    format_number,
+    one_line,
+)
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
@@ -108,7 +117,7 @@ def run_training(run: Run) -> RunResult:
     except GanCliError as error:
         run.log.info(str(error), console=False)
         run.log.stop_progress()
-        finish(run, STATUS_OF_ERROR.get(type(error), "failed"))
+        _finish_after(error, run)
         raise
     finally:
         run.log.stop_progress()
@@ -129,13 +138,22 @@ def run_training(run: Run) -> RunResult:
     return RunResult(run.folder, 0)
 
 
+def _finish_after(error: GanCliError, run: Run) -> None:
+    """Records the error by which a run ended. If the record cannot be written, only warns: the error is the reason."""
+    try:
+        finish(run, STATUS_OF_ERROR.get(type(error), "failed"))
+    except (OSError, StorageError) as unwritten:
+        run.log.info(f"warning: how the run ended was not recorded ({one_line(unwritten, 200)})")
+
+
 def _log_next_commands(run: Run) -> None:
     """Logs the best step of a finished run, and the commands that generate samples with it and evaluate it."""
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
     classes, ckpt = run.config.classes, shlex.quote(f"ckpt={run.folder}")
-    options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
+    drawn = "n=64 seed=0" if run.inputs is None else "input=photo.png"
+    options = shlex.quote(f"label={classes[0]}") if classes and run.inputs is None else drawn
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
     run.log.info(f"evaluate: gan-eval {ckpt}")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under

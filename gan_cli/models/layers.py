@@ -18,6 +18,7 @@ from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, conditi
 from gan_cli.tasks.condition import Condition, labels_of
 
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
+BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
 ACTIVATIONS = (nn.LeakyReLU, nn.ReLU)  # the layers whose outputs are feature maps
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
@@ -225,8 +226,9 @@ class Discriminator(nn.Module, ABC):
 
         In the modes `projection` and `acgan`, one more layer has an output for each class.
         """
-        self.beside = MINIBATCH_LAYERS[minibatch](features)  # batch statistics; the name in checkpoints
-        features += getattr(self.beside, "added_features", 0)
+        batch_statistics = MINIBATCH_LAYERS[minibatch](features)
+        self.add_module(BATCH_STATISTICS, batch_statistics)
+        features += getattr(batch_statistics, "added_features", 0)
         settings: Any = {"initialization": initialization, "normalization": normalization}
         self.score = init_layer(nn.Linear(features, 1), **settings)
         self.conditioning_mode = conditions.mode
@@ -255,7 +257,7 @@ class Discriminator(nn.Module, ABC):
 
     def discriminate(self, sample: Tensor, condition: Condition | None = None) -> DiscriminatorOutput:
         """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
-        features = self.beside(self.features(self.view(sample, condition), condition))
+        features = self.get_submodule(BATCH_STATISTICS)(self.features(self.view(sample, condition), condition))
         logits = torch.squeeze(self.score(features), 1)
         if self.conditioning_mode == "projection":
             return DiscriminatorOutput(logits + (self.classes(features) * labels_of(condition)).sum(1))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
-from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.models.conditioning import (
     UNCONDITIONAL,
     ConditionalLayer,

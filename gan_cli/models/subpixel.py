@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.models.conditioning import (
     UNCONDITIONAL,
     ConditionalSequential,

@@ -33,12 +33,20 @@ class PenaltyInputs(NamedTuple):
     penalty_state: dict[str, Tensor] | None = None
 
 
+def mean_of_patches(logits: Tensor) -> Tensor:
+    """Returns one logit for each sample, `[N]`: the mean of those of its patches, if there are several."""
+    return logits if logits.ndim == 1 else logits.flatten(1).mean(1)
+
+
 def logits_and_squared_gradient_norm(
     discriminator: nn.Module, sample: Tensor, condition: Condition | None
 ) -> tuple[Tensor, Tensor]:
-    """Returns the logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights."""
+    """Returns the logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights.
+
+    The logit of a sample with patches is their mean, as in the loss: that of their sum has a slope many times as large.
+    """
     sample = sample.detach().requires_grad_(True)
-    logits = discriminator(sample, condition)
+    logits = mean_of_patches(discriminator(sample, condition))
     (gradient,) = torch.autograd.grad(logits.sum(), sample, create_graph=True)
     return logits, gradient.square().flatten(1).sum(1)
 

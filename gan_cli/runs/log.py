@@ -40,8 +40,8 @@ class RunLog:
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
         self._folder = folder
-        self._log = open_to_append(folder / LOG)
         self._open_metrics()
+        self._log = open_to_append(folder / LOG)
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0

@@ -18,15 +18,15 @@ from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
 from gan_cli.models.generate import generate
-from gan_cli.sampling.inputs import GivenImage, held_out_inputs, read_inputs
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
+from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.inputs import SHOWN
 
 
 def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
     """Raises UsageError if `input` or `mask` is given to a generator without images, or an animation to one with."""
-    if generator.takes_images:
+    if generator.has_image_input:
         if config.format in ANIMATION_FORMATS:
             raise UsageError(f"format={config.format}: is for generators without input, use grid, images or npz")
         return

@@ -26,13 +26,9 @@ from gan_cli.config.validation import parse
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
     RequestedCondition,
-    all_classes_requested,
-    distribute_evenly,
     encode_requested,
-    parse_label_indices,
-    parse_labels,
 )
-from gan_cli.errors import CheckpointError, GanCliError, UsageError, count_noun, one_line
+from gan_cli.errors import CheckpointError, GanCliError, UsageError, one_line
 from gan_cli.models.build_networks import (
     GeneratorDesign,
     build_generator,
@@ -43,6 +39,7 @@ from gan_cli.models.build_networks import (
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.randomness import generator_for
+from gan_cli.sampling.requested_classes import Labels, requested_classes
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
@@ -52,7 +49,6 @@ from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import condition_of_input, task_of
 
-Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
 MAX_CARD_BYTES = 4 << 20
 GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
@@ -126,7 +122,7 @@ class LoadedGenerator:
         return self.card.classes
 
     @property
-    def takes_images(self) -> bool:
+    def has_image_input(self) -> bool:
         """Whether it makes images from images."""
         return task_of(self.card.task).make_condition is not None
 
@@ -253,7 +249,7 @@ def _condition_of_images(
     generator: LoadedGenerator, images: Tensor | None, masks: Tensor | None, count: int
 ) -> Condition | None:
     """Returns the condition of `count` images and masks, as `gan_cli.api.sample` gets them; None without a task."""
-    if not generator.takes_images:
+    if not generator.has_image_input:
         if images is not None or masks is not None:
             raise UsageError("images: this generator makes samples from noise and takes no image, leave them out")
         return None
@@ -265,6 +261,8 @@ def _condition_of_images(
         if tensor is not None and (tensor.ndim != 4 or len(tensor) not in (1, count) or tensor.shape[1] != channels):
             expected = f"[{count}, {channels}, H, W], or one for all seeds"
             raise UsageError(f"{key}: expected a tensor {expected}, not {list(tensor.shape)}")
+    if masks is not None and masks.shape[2:] != images.shape[2:]:
+        raise UsageError(f"masks: expected the sides of images, {list(images.shape[2:])}, not {list(masks.shape[2:])}")
     mask = None if masks is None else masks.float().expand(count, -1, -1, -1)
     random = generator_for(0, "task")
     return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)
@@ -301,43 +299,3 @@ def _seed(seed: Any) -> int:
         return operator.index(seed)
     except TypeError:
         raise UsageError(f"seeds: {one_line(repr(seed), 40)} is no whole number") from None
-
-
-def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> list[RequestedCondition]:
-    """Returns one requested class for each of `count` samples; an empty list if the generator has no classes.
-
-    `gan_cli.api.sample` describes `labels`. Raises UsageError if a label is not one of `classes`.
-    """
-    if labels is None:
-        return distribute_evenly(all_classes_requested(classes), count)
-    if not classes:
-        raise UsageError(
-            f"labels={one_line(labels, 40)}: this generator is unconditional and takes no class, leave them out"
-        )
-    labels = labels.tolist() if hasattr(labels, "tolist") else labels  # NumPy or PyTorch, a number or an array
-    if isinstance(labels, str | int) and not isinstance(labels, bool):
-        return distribute_evenly(_classes_of(classes, labels), count)
-    if not isinstance(labels, Sequence):
-        raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
-    if len(labels) != count:
-        raise UsageError(f"labels: {len(labels)} for {count_noun(count, 'seed')}, give one for each")
-    known: dict[str | int, RequestedCondition] = {}
-    return [label if isinstance(label, RequestedCondition) else _class_of(classes, label, known) for label in labels]
-
-
-def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, RequestedCondition]) -> RequestedCondition:
-    """Returns the class that one label stands for. `known` is a cache of labels and their classes."""
-    label = label.tolist() if hasattr(label, "tolist") else label
-    if isinstance(label, bool) or not isinstance(label, str | int):
-        raise UsageError(f"labels: {one_line(repr(label), 40)} is no class and no whole number")
-    if label not in known:
-        rows = _classes_of(classes, label)
-        if len(rows) > 1:
-            raise UsageError(f"labels: {one_line(label, 60)} names {len(rows)} classes, give one for each seed")
-        known[label] = rows[0]
-    return known[label]
-
-
-def _classes_of(classes: Sequence[str], label: str | int) -> list[RequestedCondition]:
-    """Returns the classes that a name, several names joined by commas, or a number stands for."""
-    return parse_labels(classes, label) if isinstance(label, str) else parse_label_indices(classes, [label])

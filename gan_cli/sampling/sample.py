@@ -29,8 +29,8 @@ from gan_cli.images import grid
 from gan_cli.images.animation import write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import input_samples, interpolation
-from gan_cli.sampling.inputs import GivenImage
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
+from gan_cli.sampling.read_inputs import GivenImage
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
 from gan_cli.storage.run_folder import write_json
 from gan_cli.training.inputs import OUTPUTS
@@ -68,10 +68,11 @@ def sample(config: SampleConfig) -> int:
     if config.format in ANIMATION_FORMATS:
         listed = () if config.seeds is None else seeds
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
-    elif generator.takes_images:
+    elif generator.has_image_input:
         given = input_samples.given_images(config, generator)
         seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, OUTPUTS))
-        sidecar_fields = {"inputs": [{"name": image.name, "sha256": image.sha256} for image in given]}
+        sidecar_fields = {"input": config.input, "mask": config.mask}
+        sidecar_fields["inputs"] = [{"name": image.name, "sha256": image.sha256} for image in given]
     else:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         requested = distribute_evenly(rows, len(seeds))

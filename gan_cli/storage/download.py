@@ -14,6 +14,7 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gan_cli.errors import one_line
@@ -70,7 +71,8 @@ def file_md5(path: Path) -> str:
 
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
+    hidden = not sys.stdout.isatty()
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(), transient=True, disable=hidden)
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response, bar, _checked(md5, target) as part:
         task = bar.add_task(target.name, total=response.length)
         with open(part, "wb") as file:

@@ -35,12 +35,16 @@ def refuse_symlink(path: Path) -> Path:
 def read_bytes(path: Path, most_bytes: int, *, follow: bool = False) -> bytes:
     """Returns the content of a file. With `follow`, the path may be a link to a file.
 
-    Raises OSError if it cannot be read, is no regular file, or has more than `most_bytes` bytes.
+    Raises OSError if it cannot be read to its end, is no regular file, or has more than `most_bytes` bytes.
     """
     with open_to_read(path, follow=follow) as file:
-        if os.fstat(file.fileno()).st_size > most_bytes:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
             raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB", str(path))
-        return file.read()
+        content = file.read()
+    if len(content) < size:
+        raise OSError(errno.EIO, "was cut off while it was read", str(path))
+    return content
 
 
 def read_lines(path: Path, most_bytes: int | None = None) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -14,11 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.errors import StorageError, UsageError, describe_reason, one_line
 from gan_cli.storage.atomic_write import remove_empty, remove_unlocked, write_bytes
-from gan_cli.storage.json_files import load_json
+from gan_cli.storage.json_files import LARGEST_FILE, load_json
 from gan_cli.storage.locks import lock_file, lock_folder
-from gan_cli.storage.run_files import open_to_append, refuse_symlink, refuse_unsafe
+from gan_cli.storage.run_files import open_to_append, read_bytes, refuse_symlink, refuse_unsafe
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
@@ -30,6 +31,7 @@ WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep'
 # These must be no links, since we write to the existing file or folder. All other files are replaced.
 NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
 JOB_FOLDER = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
+NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP)  # there is no file that we wrote
 DATE_FORMAT = "%Y-%m-%d_%H%M%S"
 DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
@@ -41,7 +43,7 @@ def require_writable(folder: Path) -> None:
         os.rmdir(tempfile.mkdtemp(dir=parent))
     except OSError as error:
         raise StorageError(
-            f"{folder}: no folder can be made there ({error.strerror}); choose another place by output="
+            f"{folder}: no folder can be made there ({describe_reason(error, folder)}); choose another place by output="
         ) from error
 
 
@@ -60,7 +62,7 @@ def create_dated_folder(parent: Path, prefix: str = "") -> Path:
             if not parent.is_dir():
                 break
         except OSError as error:
-            raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
+            raise StorageError(f"{one_line(folder, 300)}: cannot be made ({describe_reason(error, folder)})") from error
     raise StorageError(f"{parent}: cannot hold a run, it is a file")
 
 
@@ -73,7 +75,7 @@ def create_run_folder(folder: Path) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_without_record(folder)
-        raise StorageError(f"{one_line(folder, 300)}: cannot be made ({error.strerror})") from error
+        raise StorageError(f"{one_line(folder, 300)}: cannot be made ({describe_reason(error, folder)})") from error
     return folder
 
 
@@ -97,7 +99,8 @@ def removed_unless(begun: Callable[[Path], object], folder: Path) -> Iterator[No
 
 def has_begun(folder: Path) -> bool:
     """Returns True if a run has a checkpoint or a recorded end."""
-    return any((folder / CHECKPOINTS).iterdir()) or "ended" in read_record(folder)
+    record = load_json(folder / RECORD)
+    return any((folder / CHECKPOINTS).iterdir()) or (isinstance(record, dict) and "ended" in record)
 
 
 def lock(folder: Path) -> contextlib.ExitStack:
@@ -114,7 +117,7 @@ def lock(folder: Path) -> contextlib.ExitStack:
             handle = held.enter_context(open_to_append(folder / LOCK))
         except OSError as error:
             _remove_without_record(folder)
-            raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
+            raise StorageError(f"{folder}: cannot be locked ({describe_reason(error, folder)})") from error
         try:
             lock_file(handle)
             held.callback(os.close, lock_folder(folder))
@@ -176,6 +179,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Returns a run's record to add to, or an empty dict. `run_record.load_record` is for reading it."""
-    record = load_json(folder / RECORD)
+    """Returns a run's record to add to, or an empty dict. `run_record.load_record` is for reading it.
+
+    Raises StorageError if there is a record that cannot be read, because writing it again would lose what it holds.
+    """
+    try:
+        record = json.loads(read_bytes(folder / RECORD, LARGEST_FILE))
+    except OSError as error:
+        if error.errno in NO_RECORD:
+            return {}
+        raise StorageError(f"{folder / RECORD}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
+        return {}
     return record if isinstance(record, dict) else {}

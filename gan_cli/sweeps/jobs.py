@@ -20,7 +20,7 @@ from types import FrameType
 from typing import IO, Any
 
 from gan_cli.config.options.untrusted_files import NAMED_AGAIN
-from gan_cli.errors import StorageError
+from gan_cli.errors import StorageError, describe_reason
 from gan_cli.isolated_process import child_command
 from gan_cli.stop_signals import handling, is_same_request
 from gan_cli.storage.run_files import UnsafeFileError
@@ -134,7 +134,7 @@ def _write_outcome(outcome: Outcome, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOB_OUTCOME, outcome.model_dump(by_alias=True))
     except OSError as error:  # for example a full disk; the sweep goes on, because the run's record also has the status
-        print_line(f"warning: {folder / JOB_OUTCOME}: cannot be written ({error.strerror}); going on")
+        print_line(f"warning: {folder / JOB_OUTCOME}: cannot be written ({describe_reason(error, folder)}); going on")
 
 
 def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.validation import format_value
-from gan_cli.errors import GanCliError, format_number, one_line
+from gan_cli.errors import GanCliError, describe_reason, format_number, one_line
 from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.storage.run_folder import LEADERBOARD, write_text
 from gan_cli.sweeps.leaderboard import build_board
@@ -41,7 +41,9 @@ def write_leaderboard(this: Sweep) -> dict[str, Any]:
             write_board(folder, board)
             write_sweep_report(folder)
         except OSError as error:
-            print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
+            print(
+                f"warning: {error.filename or folder}: cannot be written ({describe_reason(error, folder)})", flush=True
+            )
         except GanCliError as error:
             print(f"warning: no report: {error}", flush=True)
     return board

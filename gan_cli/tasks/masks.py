@@ -31,9 +31,9 @@ def _box(count: int, height: int, width: int, random: torch.Generator) -> Tensor
     smallest, largest = BOX_SHARE
     spans = []
     for side in (height, width):
-        share, place = torch.rand(2, count, 1, generator=random)
+        share, offset = torch.rand(2, count, 1, generator=random)
         length = ((smallest + (largest - smallest) * share) * side).round().clamp_min(1)
-        first = (place * (side - length + 1)).floor()
+        first = (offset * (side - length + 1)).floor()
         position = torch.arange(side)
         spans.append((position >= first) & (position < first + length))
     return spans[0][:, :, None] & spans[1][:, None, :]

@@ -69,20 +69,20 @@ def _enlarged(output: Tensor, condition: Condition) -> Tensor:
     return interpolate(condition.image, output.shape[2:], mode="bicubic", align_corners=False) + output
 
 
-def _beside_image(samples: Tensor, condition: Condition) -> Tensor:
+def _with_image(samples: Tensor, condition: Condition) -> Tensor:
     assert condition.image is not None
     return torch.cat([samples, condition.image], 1)
 
 
-def _beside_mask(samples: Tensor, condition: Condition) -> Tensor:
+def _with_mask(samples: Tensor, condition: Condition) -> Tensor:
     assert condition.mask is not None
     return torch.cat([samples, condition.mask], 1)
 
 
 TASKS = {
     "generation": Task(),
-    "translation": Task(_source, discriminator_view=_beside_image),  # pix2pix, 1611.07004
-    "inpainting": Task(_masked, _painted, _beside_mask),  # 1806.03589
+    "translation": Task(_source, discriminator_view=_with_image),  # pix2pix, 1611.07004
+    "inpainting": Task(_masked, _painted, _with_mask),  # 1806.03589
     "super_resolution": Task(_reduced, _enlarged, given_small=True),  # 1609.04802
 }
 

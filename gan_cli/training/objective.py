@@ -26,7 +26,7 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
 from gan_cli.objectives.losses import LOSSES, Loss
-from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
+from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs, mean_of_patches
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
 from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
@@ -192,11 +192,11 @@ class Objective:
         return 1.0 if top_k is None else max(top_k, TOP_K_DECAY**epochs)
 
     def select_top(self, fake_logits: Tensor, real_logits: Tensor | None, epochs: int) -> tuple[Tensor, Tensor | None]:
-        """Selects the highest logits of fakes, and the real logits at the same positions (top-k, arXiv:2002.06224)."""
+        """Selects the fakes with the highest logits (top-k, arXiv:2002.06224), and the real logits of the same rows."""
         share = self.top_share(epochs)
         if share == 1:
             return fake_logits, real_logits
-        best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
+        best = mean_of_patches(fake_logits).topk(max(1, round(share * len(fake_logits)))).indices
         return fake_logits[best], None if real_logits is None else real_logits[best]
 
     def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:

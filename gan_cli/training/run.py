@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +87,7 @@ class Run:
         seconds, budget_start = state.seconds, state.budget_start
         return dataclasses.replace(self.provenance, seconds=seconds, budget_start=budget_start, lines=lines, **best)
 
-    def generate(self, seeds: range, batch_size: int, most_classes: int | None = None) -> Tensor:
+    def generate(self, seeds: Sequence[int], batch_size: int, most_classes: int | None = None) -> Tensor:
         """Generates a sample for each seed: for the run's inputs in turn, if its task has some.
 
         Otherwise the samples are of each class about equally often, or of the first `most_classes`.

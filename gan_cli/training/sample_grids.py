@@ -59,8 +59,8 @@ def save_samples(run: Run) -> None:
 
 def _save_input_rows(run: Run, inputs: ShownInputs) -> None:
     count, seeds = len(inputs.truth), OUTPUTS if run.config.architecture.generator.latent_dim else 1
-    # `generate` takes the inputs in turn, so output number k of all inputs comes from the seeds from k * count on
-    samples = run.generate(range(count * seeds), IMAGES_SHOWN)
+    # `generate` takes the inputs in turn: the first output of each comes from seed 0, as in `gan-sample`
+    samples = run.generate([seed for seed in range(seeds) for _ in range(count)], IMAGES_SHOWN)
     require_finite(run.state, {"a sample": samples})
     outputs = samples.view(seeds, count, *samples.shape[1:]).transpose(0, 1)
     path = grid_path(run)

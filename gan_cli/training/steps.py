@@ -25,7 +25,7 @@ from gan_cli.data.dataset import Batches
 from gan_cli.device import to_device
 from gan_cli.models.freezing import frozen, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
-from gan_cli.objectives.regularizers import PenaltyInputs
+from gan_cli.objectives.regularizers import PenaltyInputs, mean_of_patches
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
 from gan_cli.tasks.condition import Condition
@@ -63,7 +63,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         microbatches.backward(total, {"loss": loss, "real": real_logits, "fake": fake_logits, **values})
     learning_rate = _optimizer_step(state, objective, "discriminator")
     objective.constrain_weights(state.discriminator)
-    real_logits, fake_logits = (_mean_of_patches(microbatches.merged(name)) for name in ("real", "fake"))
+    real_logits, fake_logits = (mean_of_patches(microbatches.merged(name)) for name in ("real", "fake"))
     values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
     output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
     objective.update_penalty_state(state, real_logits, fake_logits)
@@ -239,11 +239,6 @@ class Microbatches:
         """Returns an output of the batch: the mean of scalars, or all logits `[N]`."""
         parts = [outputs[name] for outputs in self._outputs]
         return torch.stack(parts).mean() if parts[0].ndim == 0 else torch.cat(parts)
-
-
-def _mean_of_patches(logits: Tensor) -> Tensor:
-    """Returns one logit for each sample, `[N]`: the mean of those of its patches, if there are several."""
-    return logits if logits.ndim == 1 else logits.flatten(1).mean(1)
 
 
 def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: int) -> None:

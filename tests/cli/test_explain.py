@@ -31,6 +31,8 @@ REQUIRED = {
     "conditioning": ("what", "formula", "paper", "healthy", "failures"),
     "device": ("what",),
     "recipe": ("what",),
+    "task": ("what", "formula", "paper", "healthy", "failures"),
+    "auxiliary": ("what", "formula", "paper", "healthy", "failures"),
 }
 KEYS = list_keys("train")
 TEXTS = load_explanations()
@@ -69,7 +71,7 @@ def test_papers_have_numbers_of_the_right_form() -> None:
         for number in [*cited, *re.findall(r"\b\d{4}\.\d{3,}\b", told)]:
             assert re.fullmatch(r"\d{4}\.\d{4,5}", number), (name, number)
             assert 1 <= int(number[2:4]) <= 12, (name, number)
-        if name.split("/")[0] in ("loss", "regularizer"):
+        if name.split("/")[0] in ("loss", "regularizer", "task", "auxiliary"):
             assert re.search(r"arXiv \d{4}\.\d{4,5}\b", text["paper"]), name
 
 

@@ -102,7 +102,7 @@ EXPERIMENT = {
 # The whole of another file, and the message after its path.
 FILES = {
     "loss/mine.yaml": {
-        "weight: 1": ": unknown key loss.weight*",
+        "margin: 1": ": unknown key loss.margin*",
         "defaults: [hing, _self_]": ": defaults: hing: no such file of loss (did you mean 'hinge'?)",
         "defaults: [override /experiment: ring]": ": *: is chosen after loss, so that a file of loss cannot choose it",
         "defaults: [hinge, override /recipe: none]": ": *: needs '# @package _global_' as the first line of the file",

@@ -25,7 +25,7 @@ from support.modules import FILES, syntax_tree
         ("train", ["dataset=pictures.zip"], "write dataset=folder dataset.path=pictures.zip"),
         ("train", ["dataset=many"], "write dataset=folder dataset.path=many"),
         ("train", ["dataset.path=many"], "dataset.path: not a key of the chosen option"),
-        ("train", ["dataset.path=many"], "; add dataset=folder"),
+        ("train", ["dataset.path=many"], "choose dataset=folder or dataset=emoji"),
         (
             "train",
             ["dataset=https://x.org/a"],
@@ -56,7 +56,7 @@ from support.modules import FILES, syntax_tree
         ("train", ["dataset=pets"], "did you mean 'oxford_pets'"),
         ("train", ["dataset=MNIST"], "did you mean 'mnist'"),
         ("train", ["device=tpu"], "expected one of auto, cpu, cuda, mps\n"),
-        ("train", ["architecture=unet"], "expected one of dcgan, mlp, resnet, subpixel\n"),
+        ("train", ["architecture=vgg"], "expected one of dcgan, edsr, gated_unet, mlp, pix2pix, resnet, subpixel\n"),
         ("train", ["explain=wgan"], "neither an option nor a key; here it is loss=wasserstein; "),
         ("train", ["explain=epochs"], "here it is steps=..."),
         ("train", ["explain=foo"], "neither an option nor a key; gan-train --help lists both"),
@@ -90,7 +90,7 @@ from support.modules import FILES, syntax_tree
         ("train", ["dataset.kind=dog"], "unknown key dataset.kind: dataset has balance, classes, download,"),
         ("train", ["dataset.blance=true"], "did you mean 'dataset.balance'"),
         ("train", ["dataset.channels=1"], "here it is dataset.image_channels=..."),
-        ("train", ["loss.foo=1"], "unknown key loss.foo: loss has no keys; see --help"),
+        ("train", ["loss.foo=1"], "unknown key loss.foo: loss has weight; see --help"),
         ("train", ["regularizer.gamma=1"], "here it is regularizer.r1.weight=..."),
         ("train", ["regularizer.sigma=1"], "regularizer has r1.every, r1.weight; see --help"),
         ("train", ["trainng.n_critic=2"], "did you mean 'training.n_critic'"),
@@ -169,7 +169,11 @@ def test_a_word_is_suggested_only_if_it_is_near(word: str, known: list[str], fou
 
 
 def test_the_options_that_have_a_key() -> None:
-    assert suggestions.options_with_key(Config, "dataset.path") == ["dataset=folder"]
+    assert suggestions.options_with_key(Config, "dataset.path") == [
+        "dataset=folder",
+        "dataset=emoji",
+        "dataset=emoji_pairs",
+    ]
     assert (
         suggestions.options_with_key(Config, "steps") == suggestions.options_with_key(Config, "dataset.nothing") == []
     )

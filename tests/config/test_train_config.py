@@ -17,9 +17,10 @@ from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.options.fields import Number, section
 from gan_cli.config.options.loop import DEVICE_OPTIONS
 from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
-from gan_cli.config.options.objectives import GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.objectives import AUXILIARY_OPTIONS, GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
+from gan_cli.config.options.tasks import TASK_OPTIONS
 from gan_cli.config.search_path import config_folder
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
@@ -27,7 +28,7 @@ from gan_cli.errors import UsageError
 from gan_cli.models import registry
 from gan_cli.objectives import losses, regularizers
 from gan_cli.state import optimizers
-from support.configs import compose
+from support.configs import TASK_OF, compose
 from support.paths import ROOT
 
 TABLES = {
@@ -40,6 +41,8 @@ TABLES = {
     "optimizer/generator": OPTIMIZER_OPTIONS,
     "optimizer/discriminator": OPTIMIZER_OPTIONS,
     "device": DEVICE_OPTIONS,
+    "task": TASK_OPTIONS,
+    "auxiliary": {**AUXILIARY_OPTIONS, "none": None},
 }
 PRESETS = {
     "adam_wgan_gp": "adam",
@@ -60,10 +63,11 @@ def choices(group: str) -> list[str]:
 def fitting(group: str, option: str) -> list[str]:
     """The overrides under which an option of a group makes sense at all."""
     points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
-    folder = option in ("folder", "folder_64")
+    folder = option in ("folder", "folder_64", "emoji", "emoji_pairs")
     return [
         f"{group}={option}",
         *(["architecture=mlp"] if points else []),
+        *TASK_OF.get(option, ()),
         *(["dataset.path=somewhere"] if folder else []),
     ]
 
@@ -89,7 +93,7 @@ def test_file_names_are_the_names_in_the_tables(group: str) -> None:
     assert "architecture" in groups()
 
 
-@pytest.mark.parametrize("group", ["dataset", "loss", "optimizer", "device"])
+@pytest.mark.parametrize("group", ["dataset", "loss", "optimizer", "device", "task"])
 def test_the_name_in_a_file_is_its_stem(group: str) -> None:
     for option in choices(group):
         section = getattr(compose(*fitting(group, option)), group)

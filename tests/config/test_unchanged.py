@@ -9,7 +9,10 @@ from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.recipes import GROUP, USED_KEY
 
 # Keys that came later, and what all experiments have there.
-NEWER = {"replay": None, "data": None, "on_changed_data": "auto", "resume_strict": False}
+NEWER = {
+    "replay": None, "data": None, "on_changed_data": "auto", "resume_strict": False, "auxiliary": {},
+    "task": {"name": "generation"},
+}  # fmt: skip
 NEWER_OF_DATASET = {"balance": False}
 NEWER_OF_FOLDER = {
     "fit": "crop", "value_range": "auto", "bands": "colour", "profiles": "auto",
@@ -64,6 +67,7 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     dataset = data["dataset"]
     newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})
     assert {key: dataset.pop(key) for key in newer} == newer
+    assert data["loss"].pop("weight") == 1.0
     generator = data["architecture"]["generator"]
     newer = NEWER_OF_GENERATOR if generator["name"] == "subpixel" else {}
     assert {key: generator.pop(key) for key in newer} == newer

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_size, to_signed_unit, to_uint8
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.errors import UsageError
+from gan_cli.tasks.condition import Condition
+from support.emoji import load_pairs
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (7, 7), (5, 3), (9, 1), (3, 8)])
@@ -71,3 +75,29 @@ def test_images_may_be_mirrored_top_to_bottom_too(flip: str, sides: list[tuple[i
     if flip == "both":  # left to right as by itself
         left = (usual != plain).flatten(1).any(1)
         assert torch.equal(left, found[1] | found[3])
+
+
+def test_source_images_are_part_of_the_fingerprint() -> None:
+    pairs = load_pairs()
+    alone = Dataset(pairs.twemoji, "emoji")
+    paired = replace(alone, sources=pairs.noto)
+    before = str(tuple(pairs.twemoji.shape)).encode() + pairs.twemoji.numpy().tobytes()
+    assert alone.fingerprint == hashlib.sha256(before).hexdigest()  # as before there were source images
+    assert len({alone.fingerprint, paired.fingerprint, replace(alone, sources=pairs.noto.flip(0)).fingerprint}) == 3
+
+
+@pytest.mark.parametrize("flip", [False, True, "both"])
+def test_source_images_are_drawn_and_mirrored_with_their_samples(flip: bool | str) -> None:
+    samples = load_pairs().noto
+    dataset = Dataset(samples, "emoji", sources=255 - samples)
+
+    def keep(samples: Tensor, condition: Condition, random: torch.Generator) -> Condition:
+        return condition
+
+    batches = Batches(dataset, 3, 32, torch.device("cpu"), flip, make_condition=keep)
+    for update in (0, 7, 8):
+        batch = batches.draw(update)
+        assert batch.condition is not None
+        assert batch.condition.image is not None
+        assert torch.allclose(batch.condition.image, -batch.samples, atol=1e-6)
+    assert Batches(dataset, 3, 32, torch.device("cpu"), flip).draw(0).condition is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -35,6 +37,14 @@ def test_a_limit_is_a_random_choice_that_stays_the_same() -> None:
     both = Selection(classes=("cat",), limit=3).apply(labelled())
     assert (both.samples.flatten() % 4 == 2).all()
     assert len(both) == 3
+
+
+def test_source_images_are_selected_with_their_samples() -> None:
+    whole = labelled()
+    paired = dataclasses.replace(whole, sources=100 + whole.samples)
+    for selection in (Selection(classes=("dog", "bee")), Selection(limit=7), Selection(("cat",), 3), Selection()):
+        kept = selection.apply(paired)
+        assert torch.equal(kept.sources, 100 + kept.samples)
 
 
 @pytest.mark.parametrize(

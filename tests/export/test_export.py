@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,12 @@ def export(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path
     return exported
 
 
-def in_onnxruntime(folder: Path, latent: Tensor, condition: Tensor | None) -> Tensor:
+def in_onnxruntime(folder: Path, inputs: dict[str, Tensor]) -> Tensor:
     """As the model card says it."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / ONNX)
-    fed = {"latent": latent.numpy(), **({} if condition is None else {"condition": condition.numpy()})}
-    return torch.from_numpy(session.run(None, fed)[0])
+    return torch.from_numpy(session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})[0])
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -74,14 +73,14 @@ def test_every_generator_is_itself_in_onnxruntime(
     assert parity["differences"].keys() == {"1", "2", "5"}
     assert max(parity["differences"].values()) <= 1e-4
     loaded = load_generator(run)
-    latent, condition = example_inputs(loaded, range(100, 107))  # a batch of which the exporter has seen none
-    assert (condition is None) == (generator == "dcgan")
+    inputs = example_inputs(loaded, range(100, 107))  # a batch of which the exporter has seen none
+    assert ("condition" not in inputs) == (generator == "dcgan")
     with torch.no_grad():
-        expected = loaded.network(latent, condition)
+        expected = loaded.network(inputs["latent"], inputs.get("condition"))
     assert expected.std() > 0.01
-    torch.testing.assert_close(in_onnxruntime(folder, latent, condition), expected, atol=1e-4, rtol=0)
-    if condition is not None:
-        other = in_onnxruntime(folder, latent, condition.flip(0))
+    torch.testing.assert_close(in_onnxruntime(folder, inputs), expected, atol=1e-4, rtol=0)
+    if "condition" in inputs:
+        other = in_onnxruntime(folder, inputs | {"condition": inputs["condition"].flip(0)})
         assert (other - expected).abs().max() > 1e-3  # it is not left out
 
 
@@ -92,13 +91,13 @@ def test_a_pt2_runs_where_nobody_knows_gan_cli(
     folder = export(f"ckpt={run}", "format=pt2")
     assert max(json.loads((folder / "parity.json").read_text())["differences"].values()) <= 1e-4
     loaded = load_generator(run)
-    latent, condition = example_inputs(loaded, range(7))
+    inputs = example_inputs(loaded, range(7))
     with torch.no_grad():
-        expected = loaded.network(latent, condition)
+        expected = loaded.network(inputs["latent"], inputs["condition"])
     with monkeypatch.context() as patch:
         for name in [name for name in sys.modules if name.startswith("gan_cli")]:
             patch.setitem(sys.modules, name, None)  # its import fails
-        samples = torch.export.load(folder / PT2).module()(latent, condition)
+        samples = torch.export.load(folder / PT2).module()(*inputs.values())
     torch.testing.assert_close(samples, expected, atol=1e-4, rtol=0)
 
 
@@ -255,9 +254,9 @@ def test_a_file_that_differs_is_not_kept(
     run = trained(*TINY_IMAGES, "steps=1", "name=run")
     before = sorted(run.rglob("*"))
 
-    def differing(path: Path, inputs: format_writers.Inputs) -> list[Tensor]:
-        loaded = load_generator(run)
-        made = [loaded.network(latent, condition).detach() for latent, condition in inputs]
+    def differing(path: Path, inputs: Sequence[format_writers.Inputs]) -> list[Tensor]:
+        network = load_generator(run).network
+        made = [format_writers.NamedInputs(network, [*each]).run(each) for each in inputs]
         made[-1][0, 0, 0, 0] += {"values": 2e-4, "nan": float("nan"), "shape": 0.0}[wrong]
         return [samples[:1] for samples in made] if wrong == "shape" else made
 
@@ -331,7 +330,7 @@ def test_a_file_that_does_not_run_is_one_line(
 def test_a_process_apart_that_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated_pt2, "TIMEOUT_SECONDS", 0.01)
     with pytest.raises(StorageError, match=r"model\.pt2: a subprocess has not run it in 0\.01 s"):
-        isolated_pt2.run_in_subprocess(tmp_path / PT2, [(torch.zeros(1, 2), None)])
+        isolated_pt2.run_in_subprocess(tmp_path / PT2, [{"latent": torch.zeros(1, 2)}])
 
 
 def test_nothing_is_overwritten(trained: Callable[..., Path], export: Callable[..., Path]) -> None:
@@ -397,14 +396,20 @@ def test_a_process_apart_gives_what_was_asked(tmp_path: Path, monkeypatch: pytes
 
     program = torch.export.export(Twice(), (torch.zeros(3, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, tmp_path / PT2)
-    inputs = [(torch.randn(count, 2), None) for count in (1, 4)]
-    for (latent, _), made in zip(inputs, isolated_pt2.run_in_subprocess(tmp_path / PT2, inputs), strict=True):
-        assert np.array_equal(made.numpy(), (2 * latent).numpy())
+    inputs = [{"latent": torch.randn(count, 2)} for count in (1, 4)]
+    for given, made in zip(inputs, isolated_pt2.run_in_subprocess(tmp_path / PT2, inputs), strict=True):
+        assert np.array_equal(made.numpy(), (2 * given["latent"]).numpy())
 
 
 @pytest.mark.parametrize(
     ("dataset", "words"),
-    [("mnist", "CC BY-SA 3.0"), ("folder", "own images"), ("shapes", "they learned from (`shapes`)")],
+    [
+        ("mnist", "CC BY-SA 3.0"),
+        ("folder", "own images"),
+        ("avatars", "name the artist"),
+        ("emoji_pairs", "Apache 2.0"),
+        ("shapes", "they learned from (`shapes`)"),
+    ],
 )
 def test_a_card_says_whose_the_weights_and_the_data_are(dataset: str, words: str) -> None:
     config = compose(*TINY_IMAGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from gan_cli.cli.main import run_command
 from gan_cli.images import animation, grid
 from gan_cli.launch import finish
+from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, read_record, write_record
 from gan_cli.training import steps
 from support.configs import TINY_IMAGES, without
@@ -137,6 +139,34 @@ def test_a_run_whose_last_save_failed_is_finished_by_the_next_command(
     assert last_checkpoint(broken).counters.step == 2
     train(f"resume={broken}")
     assert_complete(broken, whole, capsys, train)
+
+
+def test_the_reason_of_the_end_is_said_though_it_cannot_be_recorded(
+    train: Callable[..., Path],
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The disk is full when the last checkpoint is saved, and stays so."""
+    run = trained(*EVALUATED, "name=run")
+    monkeypatch.setattr(finish, "write_record", full_disk)
+    monkeypatch.setattr(checkpoint, "replacing", full_disk)
+    train(f"resume={run}", "extra_steps=1", code=5)
+    captured = capsys.readouterr()
+    assert re.fullmatch(
+        r"gan-train: \S*step_00000004.safetensors: cannot be written \(No space left on device\);"
+        r" needs [\d,]+ bytes, [\d,]+ bytes free\n",
+        captured.err,
+    )
+    assert "warning: how the run ended was not recorded ([Errno 28] No space left on device)" in captured.out
+
+
+def test_a_folder_that_a_full_disk_prevents_is_named_with_the_free_bytes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", full_disk)
+    assert run_command("train", [*TINY_IMAGES, "name=run"]) == 5
+    assert re.search(r"cannot be made \(No space left on device, [\d,]+ bytes free\)\n", capsys.readouterr().err)
 
 
 def test_a_run_that_goes_on_has_not_ended(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.options.networks import ImageNormalization, Initialization, VectorNormalization
 from gan_cli.errors import UsageError
 from gan_cli.models import build_networks

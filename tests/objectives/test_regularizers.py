@@ -53,6 +53,19 @@ def test_linear_discriminator(shape: tuple[int, ...]) -> None:
     assert KNOWN_ON_SLOPE_5.keys() | OTHERS == PENALTIES.keys()
 
 
+@pytest.mark.parametrize("name", [*KNOWN_ON_SLOPE_5, "js"])
+def test_patches_count_as_their_mean(name: str) -> None:
+    """D of 6 equal patches has the penalty of one of them."""
+
+    class Patches(Linear):
+        def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+            return super().forward(sample)[:, None, None].expand(-1, 2, 3)
+
+    weight, real, fake = torch.tensor([3.0, 0.0, 4.0]), torch.randn(8, 3), torch.randn(8, 3)
+    one, patches = (PENALTIES[name](inputs(kind(weight), real, fake)) for kind in (Linear, Patches))
+    assert patches.item() == pytest.approx(one.item(), rel=1e-5)
+
+
 def test_quadratic_discriminator() -> None:
     real = torch.tensor([[1.0, 2.0], [0.0, 2.0]], dtype=torch.float64)
     fake = real.clone()  # so that every point between them is the point itself

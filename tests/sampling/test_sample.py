@@ -296,4 +296,4 @@ def test_samples_that_are_not_finite_are_refused(
     few = ["n=2"] if format in ("grid", "images", "npz") else ["n=2", "frames=1"]
     error = error_line(capsys, "sample", f"ckpt={run}", f"format={format}", *few, "out=made", code=3)
     assert "makes samples that are not finite" in error
-    assert list((here / "made").iterdir()) == []
+    assert not (here / "made").exists()

@@ -5,6 +5,7 @@ The commands run in this process, and an alarm ends one that waits.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -177,6 +178,25 @@ def test_an_animation_keeps_its_length(tmp_path: Path) -> None:
 
 
 # --- functions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_is_no_shorter_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "config.json", run_files.open_to_read
+    path.write_text("[1, 2]")
+
+    @contextlib.contextmanager
+    def opened_and_cut(*arguments: Any, **settings: Any) -> Iterator[Any]:
+        with real(*arguments, **settings) as file:
+            size = os.fstat(file.fileno())
+            monkeypatch.setattr(os, "fstat", lambda descriptor: size)
+            os.truncate(path, 0)
+            yield file
+
+    monkeypatch.setattr(run_files, "open_to_read", opened_and_cut)
+    with pytest.raises(OSError, match="was cut off while it was read"):
+        read_bytes(path, 100)
 
 
 def test_the_size_that_is_read_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

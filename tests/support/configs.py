@@ -33,6 +33,16 @@ TINY_IMAGES = (
 )
 
 
+TASK_OF = {  # what an option needs to make sense at all: the task by which its network or loss gets an image
+    "unet": ("task=translation", "task.source=edges"),
+    "pix2pix": ("task=translation", "task.source=edges"),
+    "translation": ("task.source=edges",),
+    "gated_unet": ("task=inpainting",),
+    "edsr": ("task=super_resolution",),
+    **dict.fromkeys(("l1", "l2", "gradient_difference", "feature_matching"), ("task=inpainting",)),
+}
+
+
 def compose(*overrides: str) -> Config:
     """Returns the validated config of a `gan-train` command line."""
     return (_compose.__wrapped__ if user_config_folders() else _compose)(*overrides)

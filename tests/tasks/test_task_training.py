@@ -23,27 +23,8 @@ from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import discriminator_step, generator_step, training_step
 from support.commands import error_line
 from support.configs import compose, without
+from support.tasks import RUNS, TINY
 from support.training import train_in_memory
-
-TINY = (
-    "dataset=shapes",
-    "dataset.size=200",
-    "dataset.image_channels=3",
-    "image_size=16",
-    "architecture.generator.base_channels=4",
-    "architecture.discriminator.base_channels=4",
-    "batch_size=8",
-    "steps=3",
-    "threads=1",
-    "training.log_every=1",
-    "training.sample_every=0",
-    "training.checkpoint_every=0",
-)
-RUNS = {
-    "translation": ("task=translation", "task.source=edges", "architecture.generator.levels=2"),
-    "inpainting": ("task=inpainting", "architecture.generator.levels=2"),
-    "super_resolution": ("task=super_resolution", "architecture.generator.blocks=2"),
-}
 
 
 @pytest.mark.parametrize("task", RUNS)
@@ -184,6 +165,12 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("task=inpainting", "regularizer=consistency"), "consistency"),
         (("task=super_resolution", "conditioning=projection"), "takes no labels"),
         (("task=super_resolution", "architecture/discriminator=resnet"), "has no feature maps"),
+        (("task=super_resolution", "task.factor=3"), "task.factor=3: expected one of 2, 4, 8"),
+        (("task=inpainting", "conditioning=acgan"), "patch has no class logits"),
+        (("dataset=ring", "architecture/generator=mlp", "architecture/discriminator=patch"), "has points"),
+        (("task=inpainting", "architecture.generator.levels=8"), "levels=8: expected at most"),
+        (("task=translation", "task.source=edges", "image_size=8"), "levels=3: expected at most 2 with instance norm"),
+        (("task=inpainting", "image_size=16", "architecture.discriminator.levels=5"), "discriminator.levels=5"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(overrides: tuple[str, ...], message: str) -> None:
@@ -196,3 +183,14 @@ def test_data_without_pairs_have_no_source_images(capsys: pytest.CaptureFixture[
     line = error_line(capsys, "train", "task=translation", *TINY)
     assert line.startswith("gan-train: task=translation: dataset=shapes has no source images")
     assert "task.source=edges" in line
+
+
+def test_top_k_selects_images_by_the_mean_of_their_patches() -> None:
+    config = compose(*RUNS["inpainting"], *TINY, "training.top_k=0.5")
+    dataset = build_dataset(config.dataset, config.image_size)
+    objective = build_objective(config, build_batches(config, dataset, torch.device("cpu")))
+    logits = torch.arange(4.0)[:, None, None].expand(4, 2, 3)
+    selected, real = objective.select_top(logits, logits + 10, epochs=10**4)
+    assert torch.equal(selected, logits[[3, 2]])
+    assert real is not None
+    assert torch.equal(real, logits[[3, 2]] + 10)

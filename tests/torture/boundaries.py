@@ -20,6 +20,8 @@ STEPS = 6
 GROUPS = ("loss", "regularizer", "conditioning", "optimizer", "architecture/generator", "architecture/discriminator")
 # Values of keys beside those of the groups, some with overrides that they need. Each is tried, with random others.
 KEYS = {
+    "task": ("translation task.source=edges", "inpainting", "super_resolution"),
+    "auxiliary": ("[l2,gradient_difference] task=inpainting", "[l1,feature_matching] task=super_resolution"),
     "training.n_critic": (2, 3),
     "training.generator_updates": (2,),
     "training.accumulate": (2, 4),
@@ -56,6 +58,9 @@ KEYS = {
     "dataset.limit": (50,),
 }
 SITUATION = "situation"
+NEEDED_TASKS = {  # by generator
+    "unet": "task=translation task.source=edges", "gated_unet": "task=inpainting", "edsr": "task=super_resolution",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,10 @@ def options_of(seed: int, index: int) -> list[str]:
 
 
 def _words(key: str, value: str) -> tuple[str, ...] | list[str]:
-    return SITUATIONS[value].overrides if key == SITUATION else f"{key}={value}".split()
+    if key == SITUATION:
+        return SITUATIONS[value].overrides
+    needed = NEEDED_TASKS.get(value, "") if key == "architecture/generator" else ""
+    return f"{needed} {key}={value}".split()
 
 
 def _base(chosen: tuple[str, str]) -> list[str]:

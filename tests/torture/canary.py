@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,19 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FREE = ("/dev/", "/proc/")
 
 
-def watch(folder: Path, log: Path) -> None:
-    """Writes a line to `log` for each forbidden action of this process. Files may be written below `folder` only."""
+def watch(folder: Path, log: Path, programs: Sequence[str] = PROGRAMS) -> None:
+    """Writes a line to `log` for each forbidden action of this process.
+
+    Files may be written below `folder` only, and only the `programs` may be started.
+    """
+    tempfile.tempdir = None  # else it is what it was in the process from which this one was forked
     inside = f"{folder.resolve()}/"
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
         text = None
         if event in FORBIDDEN:
             text = f"{event} {arguments!r}"
-        elif event == "subprocess.Popen" and os.path.basename(os.fsdecode(arguments[0])) not in PROGRAMS:
+        elif event == "subprocess.Popen" and os.path.basename(os.fsdecode(arguments[0])) not in programs:
             text = f"{event} {arguments[:2]!r}"
         elif event == "exec" and getattr(arguments[0], "co_filename", "").startswith(inside):
             text = f"runs {arguments[0].co_filename}"

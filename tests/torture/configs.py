@@ -85,7 +85,7 @@ def overrides() -> st.SearchStrategy[list[str]]:
     from gan_cli.config.compose import groups
 
     known = groups("train")
-    options = [f"{group}={option}" for group in GROUPS for option in known[group]]
+    options = [f"{group}={option}" for group in (*GROUPS, "task", "auxiliary") for option in known[group]]
     chosen = st.lists(st.sampled_from(options), max_size=3, unique_by=lambda each: each.partition("=")[0])
     return chosen.flatmap(_with_values)
 

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 
 from torture import (
     boundaries,
+    command_signals,
     configs,
     damage,
+    full_disk,
     fuzz,
     hostile,
     kills,
     pairs,
     permissions,
     power,
+    reads,
     signals,
     soak,
     strace,
+    sweeps,
 )
+from torture.hostile import files
 from torture.worker import Trial
 
 
@@ -55,6 +60,8 @@ PARTS = {
         "ENOSPC, EDQUOT, EIO, EROFS, EACCES at each call, once and for ever", 20, 8000, kills.failing_call,
         visits_all=True,
     ),
+    "full_disk": Part("what is said of a full disk, at a random call", 6, 240, full_disk.full_disk),
+    "read": Part("reads that fail, once and for ever, and files that end early", 6, 300, reads.failing_read),
     "strace": Part("kills and errors of system calls, by strace", 2, 60, strace.traced),
     "permission": Part(
         "files and folders that another user than root may not use", 4, 150, permissions.forbidden_place,
@@ -64,11 +71,14 @@ PARTS = {
     "length": Part("a checkpoint cut off at every length", 0, 400, damage.cut_checkpoint, damage.LENGTHS, True),
     "boundary": Part("resume after a random update, each option in turn", 24, 480, boundaries.boundary),
     "signal": Part("signals at random instants, and ignored", 8, 300, signals.signalled),
+    "command_signal": Part("signals to new runs, sweeps and all commands", 6, 240, command_signals.signalled_command),
     "double": Part("two signals, of which the second comes at a random instant", 4, 100, signals.signalled_twice),
     "restarts": Part("20 restarts in a row, each after one update", 1, 20, signals.restarted),
     "hostile": Part("hostile run folders, checkpoints, images, archives, YAML", 60, 400, hostile.hostile_input),
+    "hostile_file": Part("hostile exports, caches, sweeps, databases of a search", 5, 400, files.hostile_file),
     "fuzz": Part("mutants of files that others may have made", *fuzz.TRIALS, fuzz.mutants, cases=fuzz.CASES),
     "pair": Part("two commands at once on one run", 12, 144, pairs.two_at_once),
     "config": Part("random configs train 2 steps or are refused", 10, 300, configs.random_configs, configs.BATCH),
+    "job": Part("kills and signals of single jobs of a sweep", 2, 100, sweeps.interrupted_job),
     "soak": Part("20 minutes of training, killed every 30 to 90 seconds", 0, 1, soak.soak),
 }  # fmt: skip

@@ -50,7 +50,7 @@ def signalled(trial: Trial) -> None:
         else:
             send_after_cpu(number, seconds)
 
-    _run(trial, SCENARIOS[NAME], before, {0} if kind == "ignored" else {0, CODES[number]})
+    run_allowed(trial, SCENARIOS[NAME], before, {0} if kind == "ignored" else {0, CODES[number]})
     if kind == "ignored":
         trial.faults += differences(state_of(made_folder(trial)), whole.states[0])
     complete(trial, NAME, SCENARIOS[NAME], older=False)
@@ -69,7 +69,7 @@ def signalled_twice(trial: Trial) -> None:
             stop_signals.REPEAT_SECONDS = 0
         send_after_cpu(number, seconds, again)
 
-    _run(trial, SCENARIOS[NAME], before, {0, CODES[number], *([-number] if second else [])})
+    run_allowed(trial, SCENARIOS[NAME], before, {0, CODES[number], *([-number] if second else [])})
     complete(trial, NAME, SCENARIOS[NAME], older=False)
 
 
@@ -81,11 +81,12 @@ def restarted(trial: Trial) -> None:
     trial.note = f"restart {killed} is a kill"
     for count in range(RESTARTS):
         number = signal.SIGKILL if count == killed else (*CODES,)[count % len(CODES)]
-        _run(trial, LONG, partial(stop_after, 1, number), {CODES.get(number, -number)})
+        run_allowed(trial, LONG, partial(stop_after, 1, number), {CODES.get(number, -number)})
     complete(trial, "restarts", LONG, older=False)
 
 
-def _run(trial: Trial, scenario: Scenario, before: Callable[[], None], allowed: set[int]) -> None:
+def run_allowed(trial: Trial, scenario: Scenario, before: Callable[[], None], allowed: set[int]) -> None:
+    """Runs a scenario's command, which must end with one of the allowed exit codes."""
     ended = trial.run(scenario.command, *arguments_of(scenario, trial), before=before)
     if ended.code not in allowed:
         trial.fault("wrong", f"exit code {ended.code}, not {sorted(allowed)}; {ended.last_line}")

@@ -7,15 +7,17 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from torture import canary, fuzz, results, strace, worker
+from torture import canary, full_disk, fuzz, in_jobs, results, strace, sweeps, worker
 from torture.parts import PARTS
 from torture.power import Disk
+from torture.read_shim import ReadShim, ending, unreadable
 from torture.shim import Event, Shim, failing, killing, recording
 from torture.verify import differences, state_of
 from torture.worker import Bench, Trial
@@ -179,3 +181,56 @@ def test_mutants_differ_and_are_the_same_for_a_seed() -> None:
 
 def test_every_part_is_in_the_quick_set_except_long_ones() -> None:
     assert {name for name, part in PARTS.items() if not part.quick} == {"soak", "length"}
+
+
+def test_reads_fail_once_or_for_ever_or_end_early(trial: Trial) -> None:
+    path = trial.here / "file"
+    path.write_text("0123456789")
+
+    def read_twice() -> int:
+        found = []
+        for _ in range(2):
+            try:
+                found.append(len(path.read_bytes()))
+            except OSError as error:
+                found.append(error.errno or 0)
+        return found[0] * 16 + found[1]
+
+    for act, codes in (
+        (unreadable(2, "file", errno.EIO, forever=False), (errno.EIO, 10)),
+        (unreadable(1, "file", errno.EIO, forever=True), (errno.EIO, errno.EIO)),
+        (ending(2, "file"), (0, 0)),
+    ):
+        ended = trial.call(read_twice, ReadShim(trial.here, act).install)
+        assert ended.code == codes[0] * 16 + codes[1]
+
+
+def test_the_last_attempt_of_each_job_counts() -> None:
+    state = {"0/a": 1, "0-2/a": 2, "0-10/a": 3, "1/a": 4, "0/left": 5, "sweep.json": 6}
+    assert sweeps.last_attempts(state) == {"0/a": 3, "1/a": 4, "sweep.json": 6}
+
+
+def test_calls_are_told_by_the_checkpoint_that_they_save() -> None:
+    hidden = "run/checkpoints/.gan-cli-abcdefgh"
+    events = [Event("open", "run/train.log"), Event("mkdir", hidden)]
+    events += [
+        Event("open", f"{hidden}/step_00000003.safetensors"),
+        Event("rmdir", hidden),
+        Event("fsync", "run/checkpoints"),
+    ]
+    events += [Event("write", "run/metrics.jsonl"), Event("unlink", "run/checkpoints/paused.safetensors")]
+    assert full_disk.checkpoints_of(events) == dict.fromkeys((2, 3, 5), "step_00000003.safetensors")
+
+
+def test_a_process_of_a_sweep_is_killed_at_a_call(tmp_path: Path) -> None:
+    trial = Bench(tmp_path, seed=1, python=sys.executable).trial("job/0")
+    (trial.here / "job.py").write_text("open('first', 'w').close(); open('second', 'w').close()")
+
+    def start_two() -> int:
+        in_jobs.install(trial.folder, f"interrupt({str(trial.folder)!r}, 1, {int(signal.SIGKILL)}, call=2)")
+        codes = [subprocess.run([sys.executable, "-P", "job.py"], check=False).returncode for _ in range(2)]
+        (trial.here / "first").unlink()
+        return 0 if codes == [0, -signal.SIGKILL] else 1
+
+    assert trial.call(start_two).code == 0
+    assert (trial.folder / "point").read_text() == "open second\n"

@@ -274,6 +274,7 @@ class Bench:
     python: str  # the program that starts the jobs of a sweep
     soak_seconds: int = 0
     made: dict[Any, Any] = field(default_factory=dict)
+    begun: int = 0
 
     def trial(self, key: str) -> Trial:
         """Returns a trial with an empty folder."""
@@ -284,7 +285,8 @@ class Bench:
     def once(self, name: Sequence[Any], make: Callable[[Trial], Result]) -> Result:
         """Returns what `make` returns for a trial of this name, whose folder stays. Makes it once."""
         if name not in self.made:
-            trial = self.trial(f"shared-{len(self.made)}/0")
+            self.begun += 1  # `make` may call this too
+            trial = self.trial(f"shared-{self.begun}/0")
             self.made[name] = make(trial)
             if trial.faults:
                 raise RuntimeError(f"{name}: {trial.faults}")

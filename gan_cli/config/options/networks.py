@@ -30,17 +30,18 @@ MaxMultiplier = Annotated[
         description="channels double at coarser resolutions, up to this many times base_channels; 1: constant",
     ),
 ]
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks need images; points have no sides to halve
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks work at sides of 4 to 7 times a power of two
+FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
 @section
 class GeneratorOptions:
-    """The keys of every generator. `takes` names the parts of a condition that the network uses.
+    """The keys of every generator. `condition_parts` names the parts of a condition that the network uses.
 
     `enlarges` says whether it makes a larger image than the condition's.
     """
 
-    takes: ClassVar[frozenset[str]] = frozenset({"labels"})
+    condition_parts: ClassVar[frozenset[str]] = frozenset({"labels"})
     enlarges: ClassVar[bool] = False
     name: OptionName
     latent_dim: Integer = Field(ge=1, le=4096, description="size of the latent vector")
@@ -51,9 +52,13 @@ class GeneratorOptions:
 
 @section
 class DiscriminatorOptions:
-    """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps."""
+    """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps.
+
+    `classifies` says whether it has class logits, which `conditioning=acgan` needs.
+    """
 
     feature_maps: ClassVar[bool] = True
+    classifies: ClassVar[bool] = True
     name: OptionName
 
 
@@ -154,7 +159,7 @@ Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides a
 class FromImageOptions(GeneratorOptions):
     """The keys of every generator that makes an image from an image. It needs no latent."""
 
-    takes: ClassVar[frozenset[str]] = frozenset({"labels", "image"})
+    condition_parts: ClassVar[frozenset[str]] = frozenset({"labels", "image"})
     latent_dim: Integer = Field(ge=0, le=4096, description="size of the latent vector; 0: one result for each image")
     initialization: Initialization = "default"
 
@@ -163,7 +168,7 @@ class FromImageOptions(GeneratorOptions):
 class UNetGenerator(FromImageOptions):
     """The generators `unet` and `gated_unet`."""
 
-    takes: ClassVar[frozenset[str]] = frozenset({"labels", "image", "mask"})
+    condition_parts: ClassVar[frozenset[str]] = frozenset({"labels", "image", "mask"})
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
     levels: Levels
@@ -172,7 +177,7 @@ class UNetGenerator(FromImageOptions):
 
 @section
 class EDSRGenerator(FromImageOptions):
-    takes: ClassVar[frozenset[str]] = frozenset({"image"})
+    condition_parts: ClassVar[frozenset[str]] = frozenset({"image"})
     enlarges: ClassVar[bool] = True
     base_channels: Annotated[Channels, Field(description="channels of all feature maps")]
     blocks: Integer = Field(ge=1, le=64, description="number of residual blocks")
@@ -180,6 +185,7 @@ class EDSRGenerator(FromImageOptions):
 
 @section
 class PatchDiscriminator(DiscriminatorOptions):
+    classifies: ClassVar[bool] = False
     initialization: Initialization = "default"
     base_channels: DoubledChannels
     levels: Levels

@@ -18,6 +18,7 @@ from gan_cli.config.options.datasets import (
     check_drawn_bytes,
     image_shape,
 )
+from gan_cli.config.options.drawn_datasets import Avatars, Emoji, EmojiPairs
 from gan_cli.config.options.fields import Bool, Integer, Text, section
 
 # By name of the data set; the file says what its keys mean.
@@ -146,6 +147,9 @@ DATASET_OPTIONS: dict[str, type] = {
     "stl10": Stl10,
     "folder": Folder,
     "shapes": Shapes,
+    "avatars": Avatars,
+    "emoji": Emoji,
+    "emoji_pairs": EmojiPairs,
     "ring": Ring,
     "grid": Grid,
     "swiss_roll": SwissRoll,

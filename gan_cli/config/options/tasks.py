@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.fields import OptionName, Several, section
+from gan_cli.config.options.fields import Integer, OptionName, Several, section
 
 
 @section
@@ -44,7 +44,9 @@ class SuperResolution:
     """A large image from a small one (1609.04802)."""
 
     name: OptionName
-    factor: Literal[2, 4, 8] = Field(description="sides of the large image as multiples of those of the small one")
+    factor: Integer = Field(
+        ge=2, le=8, description="sides of the large image as multiples of those of the small one: 2, 4 or 8"
+    )
 
 
 TASK_OPTIONS: dict[str, type] = {

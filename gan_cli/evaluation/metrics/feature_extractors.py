@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, relu
 
+from gan_cli.errors import StorageError
 from gan_cli.evaluation.callbacks import CountCallback, ignore
-from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier, resized_inputs
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, CLASSIFIER_VERSION, Classifier, resized_inputs
 from gan_cli.randomness import generator_for
 
 BATCH_SIZE = 500
@@ -71,13 +72,16 @@ class Extractor:
 
     @torch.no_grad()
     def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = ignore) -> Features:
-        """Returns the features of all samples, computed in batches."""
+        """Returns the features of all samples, computed in batches. StorageError if one is NaN or infinite."""
         batches = []
         for start in range(0, len(samples), BATCH_SIZE):
             batches.append(self.extract_batch(samples[start : start + BATCH_SIZE]))
             progress(min(start + BATCH_SIZE, len(samples)), len(samples))
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]
         features = torch.cat([part.features for part in batches])
+        if not features.isfinite().all():  # finite weights that training never reaches, in a file of the cache
+            where = f"; remove {CLASSIFIER_CACHE}, and classifiers are trained again" if self.accuracy else ""
+            raise StorageError(f"extractor={self.name}: its features are not finite{where}")
         return Features(features, torch.cat(probabilities) if probabilities else None)
 
 

@@ -21,7 +21,8 @@ from support.published import WRITERS, PublishedFiles
 from support.published.checksums import use_small_copies
 from support.published.pictures import Split
 
-COMPUTED = {"folder", "grid", "ring", "shapes", "stacked_mnist", "swiss_roll"}  # data sets without published files
+# Data sets without published files.
+COMPUTED = {"avatars", "emoji", "emoji_pairs", "folder", "grid", "ring", "shapes", "stacked_mnist", "swiss_roll"}
 
 
 # The option that a part of a data set is chosen by; it stands before the slash in the key of a written split.

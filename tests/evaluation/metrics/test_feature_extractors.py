@@ -7,9 +7,10 @@ import torch
 
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.labels import Attribute
+from gan_cli.errors import StorageError
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import LabelledImages, train_classifier
-from gan_cli.evaluation.metrics.feature_extractors import RANDOM_FEATURES, downscale
+from gan_cli.evaluation.metrics.feature_extractors import RANDOM_FEATURES, Extractor, Features, downscale
 
 FLAT = -17.1416  # the sum of the random features of a white picture
 
@@ -89,6 +90,15 @@ def test_a_classifier_gives_features_and_probabilities() -> None:
     singles = known.logits(digits.samples[:18]).softmax(1)
     expected = torch.einsum("ni,nj->nij", singles[:9], singles[9:]).flatten(1)
     assert torch.allclose(spelt.probabilities, expected, atol=1e-5)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    """A file of the cache may have such finite weights that a layer overflows."""
+    for accuracy, advice in ((None, "finite$"), (0.9, r"remove ~/\.cache/gan-cli/classifiers, and")):
+        extractor = Extractor("classifier", "", lambda images: Features(images * 3e38), accuracy)
+        assert extractor.extract(torch.ones(2, 3)).features.isfinite().all()
+        with pytest.raises(StorageError, match=advice):
+            extractor.extract(torch.full((2, 3), 2.0))
 
 
 def test_keys_tell_apart_what_sees_differently() -> None:

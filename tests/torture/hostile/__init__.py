@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -49,10 +49,23 @@ def hostile_input(trial: Trial) -> None:
     (trial.folder / "victim").write_text("precious")
     note = make(trial.here, trial.random)
     trial.note = f"{note}; gan-{command} {' '.join(each for each in arguments if each not in FOLDER)}"
+    check_command(trial, command, arguments, cpu, memory)
+
+
+def check_command(
+    trial: Trial,
+    command: str,
+    arguments: Sequence[str],
+    cpu: float,
+    memory: float,
+    before: Callable[[], object] = lambda: None,
+    programs: Sequence[str] = canary.PROGRAMS,
+) -> None:
+    """Runs a command on a hostile input. `cpu` and `memory` are what it needs for a healthy one."""
     trial.cpu_seconds = round(cpu) + 2 * CPU  # ends it
     size = sum(path.stat().st_size for path in trial.here.rglob("*") if path.is_file() and not path.is_symlink())
     log = trial.folder / "sightings"
-    ended = trial.run(command, *arguments, before=lambda: canary.watch(trial.folder, log))
+    ended = trial.run(command, *arguments, before=lambda: (before(), canary.watch(trial.folder, log, programs)))
     for line in canary.sightings(log)[:3]:
         trial.fault("executed", line)
     if (trial.folder / "victim").read_text() != "precious":

@@ -15,33 +15,43 @@ VALUES = (
 
 def make(here: Path, random: Random) -> str:
     """Sets one random value of the metadata of all checkpoints of `here`/run, or changes a tensor. Returns a note."""
-    import numpy as np
-
-    from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
-
     note = ""
     state = random.getstate()
     for path in {path.resolve(): path for path in (here / "run" / "checkpoints").glob("*.safetensors")}.values():
         random.setstate(state)
-        tensors, metadata, _ = decode_checksummed(path.read_bytes())
-        del metadata["sha256"]
-        if random.random() < 0.2:
-            name = random.choice(sorted(tensors))
-            value = random.choice((float("nan"), float("inf"), 3e38))
-            np.asarray(tensors[name])[...] = value if tensors[name].is_floating_point() else 0
-            note = f"tensor {name} is {value}"
-        else:
-            holder, key, value = _random_place(metadata, random), "", random.choice(VALUES)
-            key = random.choice([*sorted(holder), "foreign"])
-            if random.random() < 0.15:
-                holder.pop(key, None)
-                note = f"metadata without {key}"
-            else:
-                holder[key] = value
-                note = f"metadata {key}={str(value)[:40]!a}"
-        path.unlink()
-        path.write_bytes(encode_checksummed(tensors, metadata))
+        note = change_file(path, random)
     return f"checkpoint: {note}"
+
+
+def change_file(path: Path, random: Random) -> str:
+    """Sets one random value of the metadata of a checksummed file, or changes a tensor. Returns a note."""
+    import numpy as np
+
+    from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
+
+    tensors, metadata, _ = decode_checksummed(path.read_bytes())
+    del metadata["sha256"]
+    if random.random() < 0.2:
+        name = random.choice(sorted(tensors))
+        value = random.choice((float("nan"), float("inf"), 3e38))
+        np.asarray(tensors[name])[...] = value if tensors[name].is_floating_point() else 0
+        note = f"tensor {name} is {value}"
+    else:
+        note = f"metadata {change_value(metadata, random)}"
+    path.unlink()
+    path.write_bytes(encode_checksummed(tensors, metadata))
+    return note
+
+
+def change_value(content: dict[str, Any], random: Random) -> str:
+    """Sets or removes one random value of a dict or of the dicts in it. Returns a note."""
+    holder, value = _random_place(content, random), random.choice(VALUES)
+    key = random.choice([*sorted(holder), "foreign"])
+    if random.random() < 0.15:
+        holder.pop(key, None)
+        return f"without {key}"
+    holder[key] = value
+    return f"{key}={str(value)[:40]!a}"
 
 
 def _random_place(metadata: dict[str, Any], random: Random) -> dict[str, Any]:

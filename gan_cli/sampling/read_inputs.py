@@ -143,8 +143,9 @@ def _read_mask(path: str, images: list[_Image], sides: tuple[int, ...], config: 
 
 @contextlib.contextmanager
 def _errors_of(key: str) -> Iterator[None]:
-    """Writes the option `key` in place of `dataset.path` into the messages of errors."""
+    """Writes the option `key`, which may be one image too, in place of `dataset.path` into the messages of errors."""
     try:
         yield
     except GanCliError as error:
-        raise type(error)(str(error).replace("dataset.path", key)) from None
+        text = str(error).replace("dataset.path", key).replace("expected a folder,", "expected an image, or a folder,")
+        raise type(error)(text) from None

@@ -1,0 +1,251 @@
+"""`gan-sample input= mask=`: the images and masks of a user, what is written for them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_cli.cli.main import run_command
+from gan_cli.data.dataset import to_signed_unit
+from gan_cli.sampling.load_generator import load_generator
+from gan_cli.sampling.read_inputs import read_inputs
+from support.commands import error_line
+from support.configs import TINY_IMAGES
+from support.images import noise_image, write_image, zip_folder
+from support.tasks import RUNS, TINY
+
+Trained = Callable[..., Path]
+
+
+@pytest.fixture
+def run_of(trained: Trained) -> Trained:
+    return lambda task, *more: trained(*RUNS[task], *TINY, *more, f"name={task}")
+
+
+@pytest.fixture
+def sample(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]:
+    """Runs `gan-sample` and returns the path that it printed last."""
+
+    def sampled(*overrides: str) -> Path:
+        capsys.readouterr()
+        assert run_command("sample", list(overrides)) == 0, capsys.readouterr().err
+        return Path(capsys.readouterr().out.splitlines()[-1])
+
+    return sampled
+
+
+def write_mask(path: str, size: tuple[int, int] = (24, 24), box: tuple[int, int, int, int] = (6, 6, 18, 18)) -> None:
+    """Writes a mask that is white in the box."""
+    mask = Image.new("L", size)
+    mask.paste(255, box)
+    mask.save(path)
+
+
+def pixels_of(path: Path | str) -> np.ndarray:
+    """Returns the pixels of an image file, uint8 `[H, W, C]`."""
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_a_folder_and_a_zip_give_the_same_inputs(run_of: Trained, here: Path) -> None:
+    for seed, name in enumerate(["b/photo.png", "a/photo.png", "other.png"]):
+        (here / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        noise_image(16 + seed, 16, seed=seed).save(here / "photos" / name)
+    zip_folder(here / "photos", here / "photos.zip")
+    generator = load_generator(run_of("translation"))
+    folder, archive = (read_inputs(generator, path, None) for path in ("photos", "photos.zip"))
+    (single,) = read_inputs(generator, "photos/other.png", None)
+    assert len(folder) == 3
+    assert [image.name for image in folder] == [image.name for image in archive]
+    assert len({image.sha256 for image in folder}) == 3
+    for one, other in zip(folder, archive, strict=True):
+        assert one.sha256 == other.sha256
+        assert torch.equal(one.condition.image, other.condition.image)  # type: ignore[arg-type]
+    same = next(image for image in folder if image.name == "other")
+    assert torch.equal(same.condition.image, single.condition.image)  # type: ignore[arg-type]
+
+
+def test_equal_names_are_told_apart(run_of: Trained, here: Path, sample: Callable[..., Path]) -> None:
+    for name in ("a/photo.png", "b/photo.png", "b/other.png"):
+        write_image(here / "photos" / name, size=(16, 16))
+    folder = sample(f"ckpt={run_of('inpainting')}", "input=photos", "seeds=1,5", "format=images")
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 6
+    assert {name.partition("_seed_")[2] for name in names} == {"000001.png", "000005.png"}
+    assert sum(name.endswith("_photo_seed_000001.png") for name in names) == 2
+    assert "other_seed_000005.png" in names
+
+
+def test_known_pixels_of_a_photo_are_kept_to_the_bit(run_of: Trained, here: Path, sample: Callable[..., Path]) -> None:
+    noise_image(16, 16, seed=1).save("photo.png")
+    write_mask("m.png", (16, 16), (4, 4, 12, 12))
+    path = sample(f"ckpt={run_of('inpainting')}", "input=photo.png", "mask=m.png", "n=3", "format=npz")
+    with np.load(path) as arrays:
+        images, names = arrays["images"], arrays["names"]
+    assert images.shape == (3, 16, 16, 3)
+    assert names.tolist() == ["photo"]
+    photo = pixels_of("photo.png")
+    hidden = np.zeros((16, 16), bool)
+    hidden[4:12, 4:12] = True
+    assert (images[:, ~hidden] == photo[~hidden]).all()
+    assert (images[:, hidden] != photo[hidden]).any()
+    assert (images[0] != images[1]).any()  # the latent has an effect
+
+
+def test_a_small_image_is_enlarged_in_its_own_size(run_of: Trained, here: Path, sample: Callable[..., Path]) -> None:
+    run = run_of("super_resolution")
+    (here / "photos").mkdir()
+    noise_image(5, 7, seed=1).save("photos/one.png")
+    noise_image(9, 4, seed=2).save("photos/two.png")
+    folder = sample(f"ckpt={run}", "input=photos", "format=images")
+    sizes = {path.name: pixels_of(path).shape for path in folder.iterdir()}
+    assert sizes == {"one_seed_000000.png": (28, 20, 3), "two_seed_000000.png": (16, 36, 3)}
+    assert sample(f"ckpt={run}", "input=photos/one.png").suffix == ".png"
+
+
+def test_a_generator_without_latent_gives_one_result(
+    run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise_image(16, 16).save("photo.png")
+    assert run_command("sample", [f"ckpt={run_of('translation')}", "input=photo.png", "n=3", "format=images"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("one result for each input") for line in told)
+    assert [path.name for path in Path(told[-1]).iterdir()] == ["photo_seed_000000.png"]
+
+
+def test_seeds_masks_and_the_sidecar_repeat_a_result(run_of: Trained, here: Path, sample: Callable[..., Path]) -> None:
+    run = run_of("inpainting")
+    noise_image(20, 20).save("photo.png")
+    one, two = (sample(f"ckpt={run}", "input=photo.png", "seed=7", "n=2") for _ in range(2))
+    assert one.name == "step_00000003_photo_seeds_7-8.png"
+    assert one.read_bytes() == two.read_bytes()
+    assert sample(f"ckpt={run}", "input=photo.png", "seed=8", "n=2").read_bytes() != one.read_bytes()
+    told = json.loads(one.with_suffix(".json").read_text())
+    assert (told["seeds"], told["input"], told["mask"]) == ("7-8", "photo.png", None)
+    assert [image["name"] for image in told["inputs"]] == ["photo"]
+    assert len(told["inputs"][0]["sha256"]) == 64
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_without_input_the_grid_is_that_of_the_run(run_of: Trained, sample: Callable[..., Path], task: str) -> None:
+    run = run_of(task)
+    grids = [pixels_of(path).astype(int) for path in (sample(f"ckpt={run}"), run / "samples/step_00000003.png")]
+    assert np.abs(grids[0] - grids[1]).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["projection", "concat"])
+def test_a_class_is_requested_beside_the_image(
+    run_of: Trained, here: Path, sample: Callable[..., Path], mode: str
+) -> None:
+    run = run_of("inpainting", f"conditioning={mode}")
+    noise_image(16, 16).save("photo.png")
+    classes = load_generator(run).classes
+    path = sample(f"ckpt={run}", "input=photo.png", f"label={classes[0]}", "n=2", "format=npz")
+    assert np.load(path)["images"].shape == (2, 16, 16, 3)
+    assert sample(f"ckpt={run}").is_file()
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "words"),
+    [
+        (
+            "inpainting",
+            ("input=photo.png", "mask=small.png"),
+            "mask=small.png: is 12 x 12 pixels, photo.png is 24 x 24",
+        ),
+        ("inpainting", ("input=photo.png", "mask=photo.png"), "mask=photo.png: is no mask"),
+        ("inpainting", ("input=photo.png", "mask=black.png"), "mask=black.png: is black everywhere"),
+        ("inpainting", ("input=photo.png", "mask=masks"), "2 images, give one mask for all inputs"),
+        ("inpainting", ("mask=m.png",), "mask: is for the image that input= names"),
+        ("inpainting", ("input=nowhere.png",), "input=nowhere.png: not found, expected an image, or a folder"),
+        ("inpainting", ("input=note.txt",), "input=note.txt"),
+        ("inpainting", ("input=empty",), "input=empty"),
+        ("inpainting", ("input=photo.png", "format=walk"), "format=walk: is for generators without input"),
+        ("translation", ("input=photo.png", "mask=m.png"), "mask: is for task=inpainting"),
+        ("super_resolution", ("input=wide.png",), "more than 1,024 pixels"),
+        ("super_resolution", ("input=mixed",), "the inputs have 2 sizes, use format=images"),
+    ],
+)
+def test_a_wrong_input_is_refused_in_one_line(
+    run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str], task: str, overrides: tuple[str, ...], words: str
+) -> None:
+    noise_image(24, 24).save("photo.png")
+    write_mask("m.png")
+    write_mask("small.png", (12, 12), (3, 3, 9, 9))
+    write_mask("black.png", box=(0, 0, 0, 0))
+    for folder in ("masks", "empty", "mixed"):
+        (here / folder).mkdir()
+    for name in ("masks/1.png", "masks/2.png"):
+        write_mask(name)
+    noise_image(4, 4).save("mixed/1.png")
+    noise_image(5, 4).save("mixed/2.png")
+    write_image(here / "wide.png", size=(1025, 4))
+    Path("note.txt").write_text("This is no image.\n")
+    run = run_of(task)
+    before = sorted(run.rglob("*"))
+    line = error_line(capsys, "sample", f"ckpt={run}", *overrides)
+    assert words in line
+    assert "dataset.path" not in line
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_generator_from_noise_takes_no_input(
+    trained: Trained, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(*TINY_IMAGES, "steps=1", "name=run")
+    noise_image(16, 16).save("photo.png")
+    line = error_line(capsys, "sample", f"ckpt={run}", "input=photo.png")
+    assert "input: this checkpoint generates from noise and takes no image" in line
+
+
+# --- from Python -------------------------------------------------------------------------------------------------
+
+
+def test_the_api_takes_images_and_masks(run_of: Trained, sample: Callable[..., Path]) -> None:
+    from gan_cli import api
+    from gan_cli.data.dataset import to_uint8
+
+    run = run_of("inpainting")
+    generator = api.load_generator(run)
+    noise_image(16, 16, seed=1).save("photo.png")
+    write_mask("m.png", (16, 16), (4, 4, 12, 12))
+    images = to_signed_unit(torch.from_numpy(pixels_of("photo.png")).permute(2, 0, 1)[None])
+    masks = torch.zeros(1, 1, 16, 16)
+    masks[..., 4:12, 4:12] = 1
+    made = api.sample(generator, range(3), images=images, masks=masks)
+    with np.load(sample(f"ckpt={run}", "input=photo.png", "mask=m.png", "n=3", "format=npz")) as arrays:
+        assert np.array_equal(to_uint8(made).permute(0, 2, 3, 1).numpy(), arrays["images"])
+    assert api.sample(generator, range(2), images=images.expand(2, -1, -1, -1)).shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "words"),
+    [
+        ("inpainting", {}, "images: task=inpainting needs an image for each seed"),
+        ("inpainting", {"images": (3, 1, 16, 16)}, "images: expected a tensor"),
+        ("inpainting", {"images": (1, 3, 16, 16), "masks": (1, 3, 16, 16)}, "masks: expected a tensor"),
+        ("inpainting", {"images": (1, 3, 16, 16), "masks": (1, 1, 8, 8)}, "masks: expected the sides of images"),
+        ("translation", {"images": (1, 3, 16, 16), "masks": (1, 1, 16, 16)}, "masks: are for task=inpainting"),
+    ],
+)
+def test_the_api_refuses_what_does_not_fit(
+    run_of: Trained, task: str, given: dict[str, tuple[int, ...]], words: str
+) -> None:
+    from gan_cli import api
+    from gan_cli.errors import UsageError
+
+    generator = api.load_generator(run_of(task))
+    with pytest.raises(UsageError, match=words):
+        api.sample(generator, [0, 1], **{name: torch.zeros(shape) for name, shape in given.items()})  # type: ignore[arg-type]
