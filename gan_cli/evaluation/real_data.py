@@ -150,10 +150,8 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
         except GanCliError as error:
             why = f"no test split: {one_line(error, 120)}"
         if held_out is not None and (held_out.sources is None) != (dataset.sources is None):
-            held_out, why = (
-                None,
-                "their test split is not in pairs" if held_out.sources is None else "only their test split is in pairs",
-            )
+            why = "their test split is not in pairs" if held_out.sources is None else "only their test split is in pairs"
+            held_out = None
     notes: list[str] = []
     if held_out is not None:
         if clipped := held_out.changes.get("values_cut_off", 0):
