@@ -150,7 +150,8 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
         except GanCliError as error:
             why = f"no test split: {one_line(error, 120)}"
         if held_out is not None and (held_out.sources is None) != (dataset.sources is None):
-            why = "their test split is not in pairs" if held_out.sources is None else "only their test split is in pairs"
+            in_pairs = held_out.sources is not None
+            why = "only their test split is in pairs" if in_pairs else "their test split is not in pairs"
             held_out = None
     notes: list[str] = []
     if held_out is not None:
