@@ -17,7 +17,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
 from gan_cli.data.decoding.decode import Content, decode_all
 from gan_cli.data.decoding.value_ranges import ValueRange
-from gan_cli.data.image_store import ImageStore, find_cached, require_memory
+from gan_cli.data.image_store import ImageStore, find_cached, refuse_too_many
 from gan_cli.data.mapped_file import CacheEntry
 from gan_cli.data.pairs import decode_pairs
 from gan_cli.data.selection import Selection
@@ -121,7 +121,7 @@ def decode_layout(
     chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
     files = [layout.files[index] for index in chosen.tolist()]
     used = target
-    with require_memory(len(files), target.shape, key):
+    with refuse_too_many(len(files), target.shape, key):
         while True:
             with contextlib.closing(ImageStore(entry, len(files), target.shape)) as store:
                 outcomes = decode_all(files, partial(_content, reader), used, store.add)

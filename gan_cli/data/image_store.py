@@ -29,7 +29,7 @@ def find_cached(entry: CacheEntry | None) -> Dataset | None:
 
 
 @contextlib.contextmanager
-def require_memory(count: int, shape: tuple[int, ...], key: str = "dataset.path") -> Iterator[None]:
+def refuse_too_many(count: int, shape: tuple[int, ...], key: str = "dataset.path") -> Iterator[None]:
     """Raises UsageError in place of MemoryError, with the size of `count` images of `shape`. `key` names the data."""
     try:
         yield

@@ -15,7 +15,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
 from gan_cli.data.decoding.decode import Content, decode_all
 from gan_cli.data.decoding.value_ranges import ValueRange
-from gan_cli.data.image_store import ImageStore, require_memory
+from gan_cli.data.image_store import ImageStore, refuse_too_many
 from gan_cli.data.mapped_file import CacheEntry
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import MOST_RECORDED, conversion_record, source_line
@@ -58,7 +58,7 @@ def decode_pairs(
     """
     chosen = selection.indices(pairs.layout.labels, pairs.layout.classes, len(pairs.sources)).tolist()
     kept, used, unusable = chosen, target, ByPath()
-    with require_memory(2 * len(chosen), target.shape):
+    with refuse_too_many(2 * len(chosen), target.shape):
         while True:
             sides = _sides_of(pairs, kept)
             files = [file for each, _ in sides for file in each]
@@ -85,7 +85,7 @@ def decode_pairs(
 
 def _sides_of(pairs: Pairs, kept: Sequence[int]) -> list[tuple[list[ListedFile], str]]:
     """Returns the files of the sources and of the generated images, each with the half of the file that is used."""
-    halves = pairs.names if pairs.beside else ("", "")
+    halves = pairs.names if pairs.side_by_side else ("", "")
     return [
         ([files[index] for index in kept], half)
         for files, half in zip((pairs.sources, pairs.layout.files), halves, strict=True)
@@ -108,7 +108,7 @@ def _dataset(images: Tensor, pairs: Pairs, decoded: _Decoded, listing: Listing, 
     chosen_labels = None if labels is None else torch.tensor(labels)[decoded.kept]
     files = [*decoded.files, *(file for file, _ in decoded.unusable.values())]
     outcomes = [*decoded.outcomes, *(outcome for _, outcome in decoded.unusable.values())]
-    named = "side by side" if pairs.beside else f"of {pairs.names[0]} and {pairs.names[1]}"
+    named = "side by side" if pairs.side_by_side else f"of {pairs.names[0]} and {pairs.names[1]}"
     remarks = [pairs.describe_alone(), *pairs.layout.remarks]
     if decoded.chosen < len(pairs.sources):
         remarks.append(f"{decoded.chosen:,} of {len(pairs.sources):,} pairs selected")
@@ -122,7 +122,7 @@ def _dataset(images: Tensor, pairs: Pairs, decoded: _Decoded, listing: Listing, 
         "used": count,
         "sources": pairs.names[0],
         "samples": pairs.names[1],
-        "beside": pairs.beside,
+        "side_by_side": pairs.side_by_side,
         "without_partner": [file.name for file in pairs.alone[:MOST_RECORDED]],
     }
     value_range = deep_value_range(decoded.target, decoded.outcomes)
@@ -136,14 +136,14 @@ def with_use_of_pairs(config: Config, dataset: Dataset) -> Dataset:
     found: Any = dataset.changes.get(RECORD)
     if not found:
         return dataset
-    sources, samples, beside = found["sources"], found["samples"], found["beside"]
+    sources, samples, joined = found["sources"], found["samples"], found["side_by_side"]
     if getattr(config.task, "source", None) == "data":
         text = f"the images of {samples} are generated from those of {sources}"
-        if beside:
+        if joined:
             text = f"the {samples} half is generated from the {sources} half"
     else:
         used, instead = f"images of {samples}", f"{sources} and {samples} as classes"
-        if beside:
+        if joined:
             used, instead = f"{samples} halves", "each file as one image"
         text = f"task={config.task.name} trains on the {used} alone; dataset.pairs=none takes {instead}"
     return replace(dataset, source=f"{dataset.source}; {text}")

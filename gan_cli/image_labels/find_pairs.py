@@ -14,13 +14,13 @@ from gan_cli.image_labels.attributes import NO_TABLE, LabelOptions
 from gan_cli.image_labels.folder_classes import SPLIT_NAMES, SPLITS, Layout
 from gan_cli.image_labels.image_paths import ImageReader, Paths, open_images
 
-AUTO, BESIDE, NONE = "auto", "beside", "none"  # values of dataset.pairs
+AUTO, SIDE_BY_SIDE, NONE = "auto", "side_by_side", "none"  # values of dataset.pairs
 A_TO_B = "AtoB"
 SIDES = ("A", "B")
 SPLIT_AND_SIDE = re.compile(r"((?i:train|test|val|valid|validation))([AB])")  # trainA, as in CycleGAN's data sets
 KNOWN_LAYOUTS = (
     "known are sub-folders A and B with images of the same names, trainA and trainB, or train/A and train/B, and"
-    " dataset.pairs=beside for files with source and target side by side"
+    " dataset.pairs=side_by_side for files with source and target side by side"
 )
 
 
@@ -37,13 +37,13 @@ class Pairs(NamedTuple):
     layout: Layout
     sources: Sequence[ListedFile]
     names: tuple[str, str]  # of the folders of sources and of generated images, or of the halves of a file
-    beside: bool = False  # each file holds both images
+    side_by_side: bool = False  # each file holds both images
     alone: tuple[ListedFile, ...] = ()  # images without a partner, which are left out
 
     @property
     def files(self) -> list[ListedFile]:
         """All files: those of the sources, then those of the generated images, if they are others."""
-        return [*self.sources, *(() if self.beside else self.layout.files)]
+        return [*self.sources, *(() if self.side_by_side else self.layout.files)]
 
     def describe_alone(self) -> str:
         """Returns how many images have no partner, with the names of some; an empty text if all have one."""
@@ -60,10 +60,10 @@ def find_pairs(reader: ImageReader, how: LabelOptions, split: str, options: Pair
     """
     if options.kind == NONE:
         return None
-    if options.kind == BESIDE:
+    if options.kind == SIDE_BY_SIDE:
         halves = ("left", "right") if options.direction == A_TO_B else ("right", "left")
         layout = reader.read_layout(how, split)
-        return Pairs(layout, layout.files, halves, beside=True)
+        return Pairs(layout, layout.files, halves, side_by_side=True)
     found = _search(reader, how, split, options.direction)
     return None if isinstance(found, str) else found
 
@@ -91,7 +91,7 @@ def count_pairs(path: Paths, how: LabelOptions, split: str, options: PairOptions
     return None if found is None else len(found.sources)
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Where an image lies: its split ("" without splits), A or B, the folder, and the rest of its path."""
 
     split: str
@@ -115,17 +115,17 @@ def _search(reader: ImageReader, how: LabelOptions, split: str, direction: str) 
         return "pairs are sought in a single path, not in several"
     if how.table not in (None, NO_TABLE):
         return f"no pairs of folders are sought with dataset.labels={one_line(how.table, 60)}"
-    places = _places(listing)
-    if isinstance(places, str):
-        return places
-    train = _sides(listing, places, "train")
+    positions = _positions(listing)
+    if isinstance(positions, str):
+        return positions
+    train = _sides(listing, positions, "train")
     if train is None:
         return "A and B have no training images"
     if problem := _unpaired(train):
         return problem
     if split == "train":
         return _pairs(listing, train, direction)
-    sides = _sides(listing, places, split)
+    sides = _sides(listing, positions, split)
     if sides is None:
         raise UsageError(f"dataset.split={split}: no testA and testB, nor test/A and test/B, in {listing.shown}")
     if problem := _unpaired(sides):
@@ -133,33 +133,35 @@ def _search(reader: ImageReader, how: LabelOptions, split: str, direction: str) 
     return _pairs(listing, sides, direction)
 
 
-def _places(listing: Listing) -> list[_Place] | str:
-    """Returns the place of each file, or why they are not in A and B."""
+def _positions(listing: Listing) -> list[_Position] | str:
+    """Returns the position of each file, or why they are not in A and B."""
     paths, depth = [file.parts for file in listing.files], 0
-    while not any(found := [_place(path[depth:]) for path in paths]):
+    while not any(found := [_position(path[depth:]) for path in paths]):
         depth += 1  # a folder around all images, as archives have it
         if not all(len(path) > depth for path in paths) or len({path[:depth] for path in paths}) != 1:
             return "no sub-folders A and B"
-    splits = any(place is not None and place.split for place in found)
-    places = [place for place in found if place is not None and (place.split or not splits)]
-    if len(places) == len(paths):
-        return places
+    splits = any(position is not None and position.split for position in found)
+    positions = [position for position in found if position is not None and (position.split or not splits)]
+    if len(positions) == len(paths):
+        return positions
     outside = [
-        file for file, place in zip(listing.files, found, strict=True) if place is None or (splits and not place.split)
+        file
+        for file, position in zip(listing.files, found, strict=True)
+        if position is None or (splits and not position.split)
     ]
     return f"{count_noun(len(outside), 'image')} outside of A and B, as {outside[0].name}"
 
 
-def _place(path: tuple[str, ...]) -> _Place | None:
-    """Returns the place of an image in one of the known layouts, or None."""
+def _position(path: tuple[str, ...]) -> _Position | None:
+    """Returns the position of an image in one of the known layouts, or None."""
     first, second = path[0], path[1] if len(path) > 2 else ""
     if len(path) > 1 and (match := SPLIT_AND_SIDE.fullmatch(first)):
-        return _Place(match[1].lower(), match[2], first, path[1:])
+        return _Position(match[1].lower(), match[2], first, path[1:])
     if first.lower() in SPLIT_NAMES and second in SIDES:
-        return _Place(first.lower(), second, f"{first}/{second}", path[2:])
+        return _Position(first.lower(), second, f"{first}/{second}", path[2:])
     if first in SIDES and second.lower() in SPLIT_NAMES:
-        return _Place(second.lower(), first, f"{first}/{second}", path[2:])
-    return _Place("", first, first, path[1:]) if first in SIDES and len(path) > 1 else None
+        return _Position(second.lower(), first, f"{first}/{second}", path[2:])
+    return _Position("", first, first, path[1:]) if first in SIDES and len(path) > 1 else None
 
 
 def _without_suffix(path: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,19 +171,19 @@ def _without_suffix(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(unicodedata.normalize("NFC", part) for part in (*path[:-1], stem))
 
 
-def _sides(listing: Listing, places: Sequence[_Place], split: str) -> _Sides | None:
+def _sides(listing: Listing, positions: Sequence[_Position], split: str) -> _Sides | None:
     """Returns the images of a split in A and B, or None if there are none."""
-    splits = {place.split for place in places}
+    splits = {position.split for position in positions}
     names = ("",) if splits == {""} and split == "train" else SPLITS[split]
     wanted = next((name for name in names if name in splits), None)
     if wanted is None:
         return None
     images: dict[str, dict[tuple[str, ...], ListedFile]] = {side: {} for side in SIDES}
     folders, twice = {side: side for side in SIDES}, None
-    for file, place in sorted(zip(listing.files, places, strict=True), key=lambda each: each[0].parts):
-        if place.split == wanted:
-            folders[place.side] = place.folder
-            first = images[place.side].setdefault(_without_suffix(place.rest), file)
+    for file, position in sorted(zip(listing.files, positions, strict=True), key=lambda each: each[0].parts):
+        if position.split == wanted:
+            folders[position.side] = position.folder
+            first = images[position.side].setdefault(_without_suffix(position.rest), file)
             twice = twice or (None if first is file else (first, file))
     return _Sides((folders["A"], folders["B"]), (images["A"], images["B"]), twice)
 

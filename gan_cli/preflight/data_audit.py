@@ -52,7 +52,7 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
             listed, pairs = _used_files(config.dataset, reader)
             files = _usable(listed, dataset)
             rows += [] if pairs is None else [_describe_pairs(pairs, dataset)]
-            usable = len(files if pairs is not None and not pairs.beside else dataset)
+            usable = len(files if pairs is not None and not pairs.side_by_side else dataset)
             rows += [_describe_unreadable(len(listed), usable, dataset), *_describe_files(files, dataset, reader)]
     rows += _describe_classes(dataset)
     if noun == "points":
@@ -74,13 +74,13 @@ def _used_files(section: Any, reader: Any) -> tuple[list[ListedFile], Pairs | No
     pairs = find_pairs(reader, how, section.split, PairOptions(section.pairs, section.direction))
     layout = reader.read_layout(how, section.split) if pairs is None else pairs.layout
     chosen = Selection(section.classes, section.limit).indices(layout.labels, layout.classes, len(layout.files))
-    sides = [layout.files] if pairs is None or pairs.beside else [pairs.sources, layout.files]
+    sides = [layout.files] if pairs is None or pairs.side_by_side else [pairs.sources, layout.files]
     return [side[index] for side in sides for index in chosen.tolist()], pairs
 
 
 def _describe_pairs(pairs: Pairs, dataset: Dataset) -> Row:
     """Returns a row with the number of pairs, and of images without a partner."""
-    named = "side by side" if pairs.beside else f"of {pairs.names[0]} and {pairs.names[1]}"
+    named = "side by side" if pairs.side_by_side else f"of {pairs.names[0]} and {pairs.names[1]}"
     text = "; ".join(filter(None, [f"{len(dataset):,} {named}", pairs.describe_alone()]))
     return Row("pairs", text, alarming=bool(pairs.alone))
 

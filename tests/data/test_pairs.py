@@ -88,21 +88,21 @@ def test_images_side_by_side_are_cut_apart_before_they_are_fitted(tmp_path: Path
         image = Image.new("RGB", (2 * 40, 20), RED)
         image.paste(Image.new("RGB", (40, 20), BLUE), (40, 0))
         image.save(tmp_path / f"{index}.{kind}", quality=95)
-    dataset = pairs_of(tmp_path, "beside")
+    dataset = pairs_of(tmp_path, "side_by_side")
     assert dataset.sources is not None
     for images, colour in ((dataset.sources, RED), (dataset.samples, BLUE)):
         expected = torch.tensor(colour).view(1, 3, 1, 1).expand(2, 3, 8, 8)
         assert (images.int() - expected).abs().max() < 20  # of JPEG, which blurs the seam
         assert torch.equal(images[0].int(), expected[0])
     assert dataset.source == f"2 pairs side by side from {tmp_path}; 4 cropped to 1:1, up to 50 % removed"
-    assert torch.equal(pairs_of(tmp_path, "beside", direction="BtoA").samples, dataset.sources)
+    assert torch.equal(pairs_of(tmp_path, "side_by_side", direction="BtoA").samples, dataset.sources)
 
 
 def test_files_side_by_side_keep_their_classes_and_splits(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             write_image(tmp_path / split / name / "1.png", RED, (16, 8))
-    dataset = pairs_of(tmp_path, "beside", split="test")
+    dataset = pairs_of(tmp_path, "side_by_side", split="test")
     assert (len(dataset), dataset.classes) == (2, ("cat", "dog"))
     assert "2 pairs side by side in 2 classes" in dataset.source
 
@@ -188,7 +188,7 @@ def test_translation_says_why_there_are_no_pairs(tmp_path: Path) -> None:
     assert message.startswith(
         f"task=translation: dataset.path={tmp_path / 'classes'}: no sub-folders A and B; known are"
     )
-    assert "dataset.pairs=beside" in message
+    assert "dataset.pairs=side_by_side" in message
     assert "dataset.pairs=none" in task_error(write_pairs(tmp_path / "none"), "dataset.pairs=none")
     write_image(tmp_path / "other" / "A" / "1.png")
     assert "1 image in A and none in a folder B beside it" in task_error(tmp_path / "other")
@@ -202,7 +202,7 @@ def test_unclear_pairs_are_refused_in_one_line(tmp_path: Path) -> None:
     write_image(write_pairs(tmp_path) / "A" / "00.jpg")
     assert "A/00.jpg and A/00.png have the same name but for the suffix" in folder_error(tmp_path, pairs="auto")
     write_image(tmp_path / "odd" / "1.png", RED, (15, 8))
-    assert "1.png (of odd width, 15 pixels" in folder_error(tmp_path / "odd", pairs="beside")
+    assert "1.png (of odd width, 15 pixels" in folder_error(tmp_path / "odd", pairs="side_by_side")
 
 
 def test_the_line_says_what_a_task_makes_of_the_pairs(tmp_path: Path) -> None:

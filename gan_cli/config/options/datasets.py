@@ -152,11 +152,11 @@ class Folder(ImageOptions):
     on_bad: Literal["error", "skip"] = Field(description="for an image that cannot be read: stop, or leave it out")
     follow_links: Bool = Field(True, description="read also what links name that lead out of the folder")
     max_pixels: Integer = Field(MAX_PIXELS_BEFORE, ge=1, le=2**40, description="most pixels of an image that is read")
-    pairs: Literal["auto", "beside", "none"] = Field(
+    pairs: Literal["auto", "side_by_side", "none"] = Field(
         "none",
         description="source images for task=translation: auto: images of the same names in sub-folders A and B, trainA"
-        " and trainB, or train/A and train/B, if there are any; beside: the left half of each file is the source of its"
-        " right half; none: sub-folders are classes",
+        " and trainB, or train/A and train/B, if there are any; side_by_side: the left half of each file is the"
+        " source of its right half; none: sub-folders are classes",
     )
     direction: Literal["AtoB", "BtoA"] = Field(
         "AtoB", description="AtoB: images of A, or left halves, are the sources of those of B; BtoA: the reverse"
