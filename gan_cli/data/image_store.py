@@ -151,7 +151,7 @@ def draw_images(
                 store.add(image[None])
             return store.finalize(describe(store.samples()))
     except MemoryError as error:
-        raise UsageError(f"{shape[0]:,} images take more than {error}; use a smaller image_size") from None
+        raise UsageError(f"{count_noun(shape[0], 'image')} take more than {error}; use a smaller image_size") from None
 
 
 def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:

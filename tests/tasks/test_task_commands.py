@@ -44,7 +44,7 @@ def test_a_stopped_run_is_resumed_exactly(train: Train, monkeypatch: pytest.Monk
         ("conditioning=projection",),
         ("conditioning=concat", "loss=hinge", "regularizer=[r1,lecam]"),
         ("training.instance_noise=0.1", "training.label_smoothing=0.1", "training.clip_grad_norm=1"),
-        ("architecture/discriminator=resnet", "architecture.discriminator.base_channels=4"),
+        ("architecture/discriminator=resnet",),
         ("regularizer=js",),
         ("health.on_collapse=stop", "training.evaluate_every=2", "evaluation.metrics=[]"),
     ],
@@ -115,7 +115,7 @@ class _FromImage(nn.Module):
 
 @section
 class _FromImageOptions(GeneratorOptions):
-    takes: ClassVar[frozenset[str]] = frozenset({"image", "mask"})
+    condition_parts: ClassVar[frozenset[str]] = frozenset({"image", "mask"})
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("task=inpainting", "regularizer=consistency"), "consistency"),
         (("task=super_resolution", "conditioning=projection"), "takes no labels"),
         (("task=super_resolution", "architecture/discriminator=resnet"), "has no feature maps"),
-        (("task=super_resolution", "task.factor=3"), "task.factor=3: expected one of 2, 4, 8"),
+        (("task=super_resolution", "task.factor=3"), "task.factor=3: expected 2, 4 or 8"),
         (("task=inpainting", "conditioning=acgan"), "patch has no class logits"),
         (("dataset=ring", "architecture/generator=mlp", "architecture/discriminator=patch"), "has points"),
         (("task=inpainting", "architecture.generator.levels=8"), "levels=8: expected at most"),
