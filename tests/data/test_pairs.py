@@ -174,7 +174,13 @@ def test_both_sides_come_from_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
 
 def task_error(root: Path, *overrides: str) -> str:
     config = compose(
-        "task=translation", "dataset=folder", f"dataset.path={root}", "image_size=8", "dataset.cache=none", *overrides
+        "task=translation",
+        "architecture.generator.levels=2",
+        "dataset=folder",
+        f"dataset.path={root}",
+        "image_size=8",
+        "dataset.cache=none",
+        *overrides,
     )
     with pytest.raises(UsageError) as caught:
         with_sources(config, build_dataset(config.dataset, config.image_size))
