@@ -101,7 +101,8 @@ def count_samples(options: Any) -> int | None:
 
         keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
         labelling = LabelOptions(*(getattr(options, key) for key in keys))
-        found = _count_in_folder(options.path, options.split, labelling, options.classes, options.follow_links)
+        pairs = (options.pairs, options.direction)
+        found = _count_in_folder(options.path, options.split, labelling, options.classes, options.follow_links, pairs)
     else:
         facts = PUBLISHED.get(options.name, {})
         found = getattr(options, "size", facts.get("samples", {}).get(options.split))
@@ -113,11 +114,15 @@ def count_samples(options: Any) -> int | None:
 
 
 @lru_cache(maxsize=8)  # a command counts more than once
-def _count_in_folder(path: Any, split: str, how: Any, classes: tuple[str, ...] | None, links: bool) -> int | None:
-    """Returns the number of images at `path`, as `count_images` does, which is imported only for such data."""
+def _count_in_folder(
+    path: Any, split: str, how: Any, classes: tuple[str, ...] | None, links: bool, pairs: tuple[str, str]
+) -> int | None:
+    """Returns the number of pairs or images at `path`, by functions that are imported only for such data."""
+    from gan_cli.image_labels.find_pairs import PairOptions, count_pairs
     from gan_cli.image_labels.image_paths import count_images
 
-    return count_images(path, split, how, classes, follow_links=links)
+    found = count_pairs(path, how, split, PairOptions(*pairs), follow_links=links)
+    return count_images(path, split, how, classes, follow_links=links) if found is None else found
 
 
 def _recipe_for(shape: tuple[int, ...], count: int | None, loss: str) -> str:

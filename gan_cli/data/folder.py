@@ -17,8 +17,9 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
 from gan_cli.data.decoding.decode import Content, decode_all
 from gan_cli.data.decoding.value_ranges import ValueRange
-from gan_cli.data.image_store import ImageStore, find_cached
+from gan_cli.data.image_store import ImageStore, find_cached, refuse_too_many
 from gan_cli.data.mapped_file import CacheEntry
+from gan_cli.data.pairs import decode_pairs
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import conversion_record, describe_unusable, source_line
 from gan_cli.errors import UsageError, count_noun
@@ -28,6 +29,7 @@ from gan_cli.image_files.listing import ImageSource, ListedFile
 from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import adjacent_tables
+from gan_cli.image_labels.find_pairs import A_TO_B, NONE, PairOptions, find_pairs
 from gan_cli.image_labels.folder_classes import Layout
 from gan_cli.image_labels.image_paths import Paths, open_images, split_paths
 
@@ -56,9 +58,12 @@ def build_folder(
     labels_version: int = LABELS_VERSION,
     follow_links: bool = True,
     max_pixels: int = MAX_PIXELS_BEFORE,
+    pairs: str = NONE,
+    direction: str = A_TO_B,
 ) -> Dataset:
     """Returns the selected images at `path` as uint8 `[N, image_channels, H, W]`, with labels of sub-folders or tables.
 
+    If `pairs` says so and the images are pairs, these are the generated images, beside their source images.
     Decoded images are cached in the folder `cache`, unless `cache` is `none`. Raises UsageError if the path, its
     folders, the table or an image cannot be used; if `on_bad` is `skip`, unusable images are left out instead. Raises
     StorageError if reading fails.
@@ -71,12 +76,15 @@ def build_folder(
     limit = () if on_bad == "error" or max_pixels == MAX_PIXELS_BEFORE else (max_pixels,)
     paths = [os.path.expanduser(each) for each in split_paths(path)]
     tables = (table for each in paths for table in adjacent_tables(each, how.table))
-    settings = (how, target, on_bad, split, selection, *limit)
+    of_pairs = PairOptions(pairs, direction)
+    settings = (how, target, on_bad, split, selection, *limit, *(of_pairs if pairs != NONE else ()))
     entry = cache_entry(cache, paths, tables, *settings, follow_links=follow_links)
     if (cached := find_cached(entry)) is not None:
         return cached
     with open_images(path, follow_links=follow_links) as reader:
         check = partial(_check_bad, on_bad, reader.listing.shown)
+        if (found := find_pairs(reader, how, split, of_pairs)) is not None:
+            return decode_pairs(reader, found, entry, target, selection, partial(_content, reader), check)
         return decode_layout(reader, reader.read_layout(how, split), entry, target, selection, check)
 
 
@@ -113,7 +121,7 @@ def decode_layout(
     chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
     files = [layout.files[index] for index in chosen.tolist()]
     used = target
-    try:
+    with refuse_too_many(len(files), target.shape, key):
         while True:
             with contextlib.closing(ImageStore(entry, len(files), target.shape)) as store:
                 outcomes = decode_all(files, partial(_content, reader), used, store.add)
@@ -132,14 +140,6 @@ def decode_layout(
                     )
                     return store.finalize(selection.apply(dataset))
             used = better
-    except MemoryError as error:
-        channels, height, width = target.shape
-        size = len(files) * channels * height * width / 1e9
-        raise UsageError(
-            f"{key}: {count_noun(len(files), 'image')} of {channels} channels, {height} x {width}, take {size:,.1f} GB,"
-            f" more than {str(error) or 'there is memory for'}; set dataset.limit or a smaller image_size, or store"
-            " them on disk by dataset.cache"
-        ) from None
 
 
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_cli.data import mapped_file
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.mapped_file import CacheEntry, PartialFile
+from gan_cli.data.mapped_file import CacheEntry, PartialFile, pixel_bytes
 from gan_cli.errors import UsageError, count_noun, one_line
 
 MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
@@ -26,6 +26,21 @@ def find_cached(entry: CacheEntry | None) -> Dataset | None:
     if entry is None or (dataset := mapped_file.load_entry(entry)) is None:
         return None
     return dataclasses.replace(dataset, notes=(_cache_note(dataset, "from", entry),))
+
+
+@contextlib.contextmanager
+def refuse_too_many(count: int, shape: tuple[int, ...], key: str = "dataset.path") -> Iterator[None]:
+    """Raises UsageError in place of MemoryError, with the size of `count` images of `shape`. `key` names the data."""
+    try:
+        yield
+    except MemoryError as error:
+        channels, height, width = shape
+        size = count * math.prod(shape) / 1e9
+        raise UsageError(
+            f"{key}: {count_noun(count, 'image')} of {channels} channels, {height} x {width}, take {size:,.1f} GB,"
+            f" more than {str(error) or 'there is memory for'}; set dataset.limit or a smaller image_size, or store"
+            " them on disk by dataset.cache"
+        ) from None
 
 
 class ImageStore:
@@ -140,7 +155,7 @@ def draw_images(
 
 
 def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
-    size = dataset.samples.numel()
+    size = pixel_bytes(dataset)
     shown = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
     return f"cache: {shown} of images {verb} {one_line(entry.path)}"
 

@@ -26,6 +26,7 @@ from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.torchvision_reader import load_torchvision_set
 from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.folder import build_folder
+from gan_cli.data.pairs import explain_missing_pairs, with_use_of_pairs
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import GanCliError, UsageError, one_line
@@ -78,9 +79,10 @@ def held_out_samples(config: Config, count: int) -> Dataset | None:
     if hasattr(config.dataset, "size"):
         changes["size"] = min(config.dataset.size, count)
     try:
-        return build_dataset(replace(config.dataset, **changes), config.image_size)
+        held_out = build_dataset(replace(config.dataset, **changes), config.image_size)
     except GanCliError:
         return None
+    return None if held_out.sources is None and getattr(config.task, "source", None) == "data" else held_out
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
@@ -112,11 +114,16 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
     return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
 
 
-def check_sources(config: Config, dataset: Dataset) -> None:
-    """Raises UsageError if the task needs source images that the data set does not have, or has in another shape."""
+def with_sources(config: Config, dataset: Dataset) -> Dataset:
+    """Returns the data set, whose line says what the task makes of its pairs, if it has pairs of a folder.
+
+    Raises UsageError if the task needs source images that the data set does not have, or has in another shape.
+    """
     if getattr(config.task, "source", None) != "data":
-        return
+        return with_use_of_pairs(config, dataset)
     if dataset.sources is None:
+        if config.dataset.name == "folder":
+            raise UsageError(f"task={config.task.name}: {explain_missing_pairs(config.dataset)}; or task.source=edges")
         raise UsageError(
             f"task={config.task.name}: dataset={config.dataset.name} has no source images: use pairs, as"
             " explain=translation shows, or task.source=edges"
@@ -124,6 +131,7 @@ def check_sources(config: Config, dataset: Dataset) -> None:
     if dataset.sources.shape != dataset.samples.shape:
         shapes = [tuple(images.shape[1:]) for images in (dataset.sources, dataset.samples)]
         raise UsageError(f"task={config.task.name}: source images are {shapes[0]}, the others {shapes[1]}")
+    return with_use_of_pairs(config, dataset)
 
 
 def with_value_range(config: Config, dataset: Dataset) -> Config:

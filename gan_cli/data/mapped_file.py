@@ -1,7 +1,7 @@
 """The cache file of decoded images, which runs memory-map, so that runs on the same images share the memory.
 
-The file holds, in this order: the pixels, the labels, a JSON text that describes the pixels and labels (the card), and
-a trailer of fixed length, which gives the length of the card.
+The file holds, in this order: the pixels (those of source images first), the labels, a JSON text that describes the
+pixels and labels (the card), and a trailer of fixed length, which gives the length of the card.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Card(BaseModel):
 
     samples: tuple[Size, Size, Size, Size]
     labels: tuple[Size] | tuple[Size, Size] | None
+    pairs: bool = False  # as many source images of the same shape lie before the images
     classes: tuple[str, ...]
     source: str
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -76,7 +77,7 @@ def load_entry(entry: CacheEntry) -> Dataset | None:
                 return None
             mapped = map_file(file.fileno())
         dataset, checksum = _read_card(mapped)
-        return dataset if _checksum(dataset.samples) == checksum else None
+        return dataset if _checksum(dataset) == checksum else None
     except (OSError, ValueError, RuntimeError, struct.error):
         return None  # missing or damaged: the caller builds it again
 
@@ -88,14 +89,17 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
     if magic != MAGIC or not 0 < length <= min(MOST_CARD_BYTES, end):
         raise ValueError("no card")
     card = Card.model_validate_json(mapped[end - length : end])
-    start = _aligned(math.prod(card.samples))
+    size = math.prod(card.samples)
+    first = size if card.pairs else 0
+    start = _aligned(first + size)
     if hashlib.sha256(memoryview(mapped)[start:end]).digest() != digest:
         raise ValueError("damaged")
     labels = card.labels
     if start + 8 * (0 if labels is None else math.prod(labels)) + length != end:
         raise ValueError("of another length")
     dataset = Dataset(
-        samples=mapped_tensor(mapped, torch.uint8, 0, card.samples),
+        samples=mapped_tensor(mapped, torch.uint8, first, card.samples),
+        sources=mapped_tensor(mapped, torch.uint8, 0, card.samples) if card.pairs else None,
         labels=None if labels is None else mapped_tensor(mapped, torch.int64, start, labels),
         classes=card.classes,
         source=printable(card.source),
@@ -155,17 +159,18 @@ def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
 
 def finish_file(part: PartialFile, path: Path, dataset: Dataset) -> None:
     """Completes a partial file: writes labels, card and trailer after the pixels, and renames the file to `path`."""
-    start = _aligned(dataset.samples.numel())
+    start = _aligned(pixel_bytes(dataset))
     labels = b"" if dataset.labels is None else dataset.labels.contiguous().numpy().tobytes()
     card = {
         "samples": list(dataset.samples.shape),
         "labels": None if dataset.labels is None else list(dataset.labels.shape),
+        "pairs": dataset.sources is not None,
         "classes": dataset.classes,
         "source": dataset.source,
         "fingerprint": dataset.fingerprint,
         "changes": dict(dataset.changes),
         "value_range": dataset.value_range,
-        "checksum": _checksum(dataset.samples),
+        "checksum": _checksum(dataset),
     }
     data = labels + json.dumps(card).encode()
     digest = hashlib.sha256(data).digest()
@@ -202,16 +207,22 @@ def map_file(fd: int) -> mmap.mmap:
 
 
 def mapped_tensor(mapped: mmap.mmap, dtype: torch.dtype, offset: int, shape: tuple[int, ...]) -> Tensor:
-    """Returns the mapped bytes at `offset`, which is a multiple of `ALIGNED`, as a read-only tensor."""
+    """Returns the mapped bytes at `offset`, a multiple of the size of a number, as a read-only tensor."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # a data set is never written to
         return torch.frombuffer(mapped, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
 
 
-def _checksum(samples: Tensor) -> str:
+def pixel_bytes(dataset: Dataset) -> int:
+    """Returns the number of bytes of all images of the data set, its source images among them."""
+    return sum(images.numel() for images in (dataset.samples, dataset.sources) if images is not None)
+
+
+def _checksum(dataset: Dataset) -> str:
     """Returns the sha256 of all pixels. For a large data set, only evenly spaced images are used."""
-    spread = len(samples) // CHECKED_IMAGES if samples.numel() > CHECKED_BYTES else 1
+    spread = len(dataset) // CHECKED_IMAGES if pixel_bytes(dataset) > CHECKED_BYTES else 1
     digest = hashlib.sha256()
-    for image in samples.numpy()[:: max(1, spread)]:
-        digest.update(image.data)
+    for images in (dataset.samples, dataset.sources):
+        for image in () if images is None else images.numpy()[:: max(1, spread)]:
+            digest.update(image.data)
     return digest.hexdigest()

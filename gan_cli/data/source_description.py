@@ -32,14 +32,15 @@ def source_line(
     target: TargetFormat,
     configured: ValueRange,
     chosen: Sequence[str] | None = None,
+    counted: str = "",
 ) -> str:
     """Returns one line that gives the number of images, the classes, the path, the conversion, and what was left out.
 
     `target` holds the value range that was used, `configured` is the one in the config. `chosen` are the classes that
-    `dataset.classes` names; None means all classes.
+    `dataset.classes` names; None means all classes. `counted` replaces the number of images.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    text = count_noun(len(good), "image")
+    text = counted or count_noun(len(good), "image")
     if layout.summary:
         text += f" with {layout.summary}"
     elif labels is not None:

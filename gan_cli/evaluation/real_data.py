@@ -149,6 +149,10 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
             held_out = build_dataset(dataclasses.replace(section, limit=None, split=split), image_size)
         except GanCliError as error:
             why = f"no test split: {one_line(error, 120)}"
+        if held_out is not None and (held_out.sources is None) != (dataset.sources is None):
+            in_pairs = held_out.sources is not None
+            why = "only their test split is in pairs" if in_pairs else "their test split is not in pairs"
+            held_out = None
     notes: list[str] = []
     if held_out is not None:
         if clipped := held_out.changes.get("values_cut_off", 0):

@@ -36,6 +36,8 @@ LOW_DIVERSITY = 0.1  # relative to the reals' diversity
 DUPLICATES_FACTOR, DUPLICATES_MARGIN = 1.5, 0.05  # few modes: near pairs above factor * (those of reals) + margin
 LOW_COVERAGE = 0.5  # share of reals with a fake near them
 WIDE_DIVERSITY = 1.5  # relative to the reals': such fakes have low coverage because they are too far spread
+SMALL_EFFECT = 1.0  # of the condition on outputs, relative to that of the latent or a tenth of the reals' difference
+COPIED = 0.1  # distance of outputs from their inputs, relative to that of the real images
 LONG, LONG_STEPS = 10, 500  # a state that lasts for so many lines and so many steps is not momentary
 IMPROVEMENT = 1.2  # factor: fakes that were alike from the start but improve this much are no failure
 NO_PROGRESS = 0.97  # relative to the shift at the start of the period
@@ -105,6 +107,28 @@ def _vanishing_gradient(lines: Lines) -> str | None:
     return f"generator gradients {size} while D separates perfectly"
 
 
+def _lasts_below(lines: Lines, metric: str, limit: float) -> bool:
+    """Returns whether a metric, which only some tasks have, was below the limit for long."""
+    long = _lasting(lines)
+    return bool(long) and all(line.get(metric, limit) < limit for line in long)
+
+
+def _copied_input(lines: Lines) -> str | None:
+    if not _lasts_below(lines, "health/copies_input", COPIED):
+        return None
+    return f"outputs differ from their inputs {lines[-1]['health/copies_input']:.1%} as much as the real images do"
+
+
+def _ignored_condition(lines: Lines) -> str | None:
+    if not _lasts_below(lines, "health/condition_effect", SMALL_EFFECT):
+        return None
+    effect = format_number(lines[-1]["health/condition_effect"], 2)
+    return (
+        f"outputs for two inputs differ {effect} times as much as those of two latents, or as a tenth of the"
+        " difference of the real images,"
+    )
+
+
 def _few_modes(line: Line, margin: float) -> bool:
     near = line["health/duplicates"] > DUPLICATES_FACTOR * line["health/duplicates_real"] + margin
     missed = line.get("health/coverage", 1.0) < LOW_COVERAGE and line["health/diversity"] < WIDE_DIVERSITY
@@ -157,6 +181,8 @@ RULES = (
     Rule("divergence", _divergence, 2, 4, "the update steps are too large, each overshoots the last"),
     Rule("blank_output", _blank_output, 2, 2, "G's last layer is saturated or dead"),
     Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "D is so sure that G learns nothing from it"),
+    Rule("ignores_condition", _ignored_condition, 1, 1, "G's outputs hardly depend on the input"),
+    Rule("copies_input", _copied_input, 1, 1, "G returns its input in place of what is to be made of it"),
     Rule("mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real"),
     Rule("discriminator_overpowered", _overpowered, 1, 1, "it learns faster than G can follow"),
     Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from gan_cli.config.compatibility import CROSS_ENTROPIES
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.train_config import Config
 from gan_cli.errors import format_number
 
 MAX_REMEDIES = 3
+PAIRED_LOSSES = ("l1", "l2")
+WITHOUT_LATENT = ("unet", "gated_unet", "edsr")  # generators that work without a latent
 # The names of the remedies for each finding, the most likely to help first.
 REMEDIES = {
     "divergence": ("penalty", "slower", "clip"),
     "blank_output": ("slower", "penalty"),
     "vanishing_gradient": ("loss", "distance", "penalty", "noise", "slower_discriminator"),
-    "mode_collapse": ("pack", "minibatch", "penalty"),
+    "ignores_condition": ("paired_loss", "more_paired_loss", "no_latent", "slower", "penalty"),
+    "copies_input": ("paired_loss", "more_paired_loss", "slower", "penalty"),
+    "mode_collapse": ("pack", "minibatch", "penalty", "paired_loss", "more_paired_loss"),
     "discriminator_overpowered": ("penalty", "noise", "slower_discriminator"),
     "oscillation": ("penalty", "schedule", "slower"),
     "nonfinite": ("slower", "penalty", "rollback"),
@@ -53,7 +58,10 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
             f"regularizer=r1{no_batch_norm}",
             not config.regularizer.keys() & {*GRADIENT_PENALTIES} and not training.unroll_steps,
         ),
-        "pack": (f"training.pack={pack}", config.batch_size % (pack * training.accumulate) == 0 and pack <= 64),
+        "pack": (
+            f"training.pack={pack}",
+            config.batch_size % (pack * training.accumulate) == 0 and pack <= 64 and config.task.name not in WITH_IMAGE,
+        ),
         "minibatch": (
             "architecture.discriminator.minibatch=stddev",
             getattr(discriminator, "minibatch", None) == "none",
@@ -65,4 +73,19 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
         "slower_discriminator": (slower, rates.discriminator.lr),
         "rollback": ("health.on_nonfinite=rollback", config.health.on_nonfinite != "rollback"),
     }
-    return {name: overrides for name, (overrides, fits) in remedies.items() if fits}
+    fitting = {name: overrides for name, (overrides, fits) in remedies.items() if fits}
+    return fitting | (_overrides_of_task(config) if config.task.name in WITH_IMAGE else {})
+
+
+def _overrides_of_task(config: Config) -> dict[str, str]:
+    """Returns the remedies of tasks whose generator is given an image: more of a paired loss, no latent."""
+    auxiliary, overrides = config.auxiliary, {}
+    paired = next((name for name in PAIRED_LOSSES if name in auxiliary), None)
+    if paired is None:
+        overrides["paired_loss"] = f"auxiliary=[{','.join([*auxiliary, PAIRED_LOSSES[0]])}]"
+    else:
+        weight = 10 * auxiliary[paired].weight or 1
+        overrides["more_paired_loss"] = f"auxiliary.{paired}.weight={weight:g}"
+    if config.architecture.generator.name in WITHOUT_LATENT and config.architecture.generator.latent_dim:
+        overrides["no_latent"] = "architecture.generator.latent_dim=0"
+    return overrides

@@ -101,6 +101,11 @@ class ImageReader:
         self._only = readers[0] if len(readers) == 1 else None
         self.listing = self._only.listing if self._only is not None else _combined(paths, readers)
 
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one path."""
+        return self._only is not None
+
     def read(self, file: ListedFile) -> bytes:
         reader, own = self._owner(file)
         return reader.read(own)

@@ -14,7 +14,7 @@ from gan_cli.config.overrides import format_path_list
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.load_dataset import build_dataset, with_classes
+from gan_cli.data.load_dataset import build_dataset, with_classes, with_sources
 from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.device import build_device, configure_process, numeric_environment
 from gan_cli.errors import UsageError, one_line
@@ -125,7 +125,7 @@ def load_data(config: Config, folder: Path, request: Request) -> Dataset:
     if request.config.resume != AUTO:
         section = without_untrusted_folders(section, request.named)
     try:
-        return build_dataset(section, config.image_size)
+        return with_sources(dataclasses.replace(config, dataset=section), build_dataset(section, config.image_size))
     except UsageError as error:
         names_location = {"data", "dataset.path", "dataset.root"} & {*request.named}
         if names_location or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):

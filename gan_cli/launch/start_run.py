@@ -19,7 +19,7 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.load_dataset import build_batches, build_dataset, check_sources, with_classes, with_value_range
+from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_sources, with_value_range
 from gan_cli.device import (
     build_device,
     configure_process,
@@ -153,7 +153,7 @@ def _prepare(request: Request) -> Prepared:
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     config = with_value_range(with_classes(config, dataset), dataset)
-    check_sources(config, dataset)
+    dataset = with_sources(config, dataset)
     check_parameters(config)
     build_batches(config, dataset, device)  # refuses data that cannot be balanced
     config, threads_note = resolve_threads(config, dataset, device)

@@ -22,6 +22,7 @@ from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import image_digests
 from gan_cli.image_files.listing import BadImageError, ImageSource, ListedFile
 from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.find_pairs import PairOptions, Pairs, find_pairs
 from gan_cli.image_labels.image_paths import open_images
 
 MOST_FILES, MOST_SECONDS = 2000, 5.0  # files whose header is read, and the time after which no more are read
@@ -48,9 +49,11 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
     files: list[ListedFile] = []
     if config.dataset.name == "folder":
         with open_images(config.dataset.path, follow_links=config.dataset.follow_links) as reader:
-            listed = _used_files(config.dataset, reader)
+            listed, pairs = _used_files(config.dataset, reader)
             files = _usable(listed, dataset)
-            rows += [_describe_unreadable(len(listed), dataset), *_describe_files(files, dataset, reader)]
+            rows += [] if pairs is None else [_describe_pairs(pairs, dataset)]
+            usable = len(files if pairs is not None and not pairs.side_by_side else dataset)
+            rows += [_describe_unreadable(len(listed), usable, dataset), *_describe_files(files, dataset, reader)]
     rows += _describe_classes(dataset)
     if noun == "points":
         low, high = dataset.samples.aminmax()
@@ -61,18 +64,30 @@ def audit(config: Config, dataset: Dataset) -> list[Row]:
 # --- files -------------------------------------------------------------------------------------------------------
 
 
-def _used_files(section: Any, reader: Any) -> list[ListedFile]:
-    """Returns the files that the run reads, in the order of the samples, with those that cannot be used."""
+def _used_files(section: Any, reader: Any) -> tuple[list[ListedFile], Pairs | None]:
+    """Returns the files that the run reads, in the order of the samples, with those that cannot be used; and the pairs.
+
+    Of pairs in sub-folders, the sources are first.
+    """
     keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
     how = LabelOptions(*(getattr(section, key) for key in keys))
-    layout = reader.read_layout(how, section.split)
+    pairs = find_pairs(reader, how, section.split, PairOptions(section.pairs, section.direction))
+    layout = reader.read_layout(how, section.split) if pairs is None else pairs.layout
     chosen = Selection(section.classes, section.limit).indices(layout.labels, layout.classes, len(layout.files))
-    return [layout.files[index] for index in chosen.tolist()]
+    sides = [layout.files] if pairs is None or pairs.side_by_side else [pairs.sources, layout.files]
+    return [side[index] for side in sides for index in chosen.tolist()], pairs
 
 
-def _describe_unreadable(count: int, dataset: Dataset) -> Row:
+def _describe_pairs(pairs: Pairs, dataset: Dataset) -> Row:
+    """Returns a row with the number of pairs, and of images without a partner."""
+    named = "side by side" if pairs.side_by_side else f"of {pairs.names[0]} and {pairs.names[1]}"
+    text = "; ".join(filter(None, [f"{len(dataset):,} {named}", pairs.describe_alone()]))
+    return Row("pairs", text, alarming=bool(pairs.alone))
+
+
+def _describe_unreadable(count: int, usable: int, dataset: Dataset) -> Row:
     """Returns a row about the files, of `count`, that were left out of the data set."""
-    bad = count - len(dataset)
+    bad = count - usable
     if bad <= 0:
         return Row("unreadable", "none")
     named = first_few([one_line(each, 60) for each in dataset.changes.get("left_out", [])], 3)

@@ -17,6 +17,7 @@ from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
 from gan_cli.training.alternation import is_first_of_generator, next_network
+from gan_cli.training.condition_metrics import condition_metrics
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents
 from gan_cli.training.throughput import RunTimer
@@ -77,6 +78,7 @@ def step_metrics(run: Run, timer: RunTimer) -> dict[str, float]:
         **discriminator_metrics(run),
         **_numbers(tensors),
         **health_metrics(run),
+        **condition_metrics(run),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,
         "images_per_second": round(timer.images_per_second(batch_size), 1),

@@ -17,7 +17,7 @@ NEWER_OF_DATASET = {"balance": False}
 NEWER_OF_FOLDER = {
     "fit": "crop", "value_range": "auto", "bands": "colour", "profiles": "auto",
     "labels_file_column": None, "labels_columns": None, "labels_bins": None, "labels_version": 2,
-    "follow_links": False, "max_pixels": 64_000_000,
+    "follow_links": False, "max_pixels": 64_000_000, "pairs": "auto", "direction": "AtoB",
 }  # fmt: skip
 NEWER_OF_GENERATOR = {"output": "unfolded", "max_multiplier": 8}
 # sha256 of each experiment's composed config as JSON, the recipe left out. A change here changes what a published

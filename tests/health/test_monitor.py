@@ -52,6 +52,16 @@ SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
         {**SURE, "grad_norm/generator": 2e-5},
         "generator gradients are 2e-5 long",
     ),
+    "inputs do not matter": (
+        "ignores_condition",
+        {"health/condition_effect": 0.25},
+        "outputs for two inputs differ 0.25 times as much as those of two latents",
+    ),
+    "inputs given back": (
+        "copies_input",
+        {"health/copies_input": 0.02, "health/condition_effect": 9.0},
+        "outputs differ from their inputs 2.0% as much as the real images do",
+    ),
     "copies": ("mode_collapse", {"health/duplicates": 0.34}, "fakes are 90% as diverse as reals, 34% of their pairs"),
     "all alike": ("mode_collapse", {"health/diversity": 0.03}, "fakes are 3% as diverse as reals"),
     "few modes of points": ("mode_collapse", {"health/coverage": 0.2}, "only 20% of the reals have a fake near them"),
@@ -79,7 +89,7 @@ def told(lines: list[dict[str, Any]], *overrides: str) -> list[tuple[str, int, i
 def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) -> None:
     name, changes, words = SHOWN[case]
     lines = lines_of((20, {}), (12, changes), (5, {}), (12, changes))
-    lasting = name == "discriminator_overpowered"
+    lasting = name in ("discriminator_overpowered", "ignores_condition", "copies_input")
     assert told(lines) == [(name, 1550, 1550) if lasting else (name, 1050, 1100)]
     (found,) = HealthMonitor(compose(), lines).findings
     assert found.text.startswith(words)
@@ -159,6 +169,9 @@ COMMANDS = {
     "vanishing": ("experiment=failure/vanishing_gradient",),
     "its own optimizer": ("optimizer/generator=sgd",),
     "resnet": ("architecture=resnet", "loss=hinge"),
+    "translation": ("task=translation", "task.source=edges"),
+    "inpainting with a latent": ("task=inpainting", "auxiliary=[l2]", "architecture.generator.latent_dim=8"),
+    "super-resolution by D alone": ("task=super_resolution", "auxiliary=[feature_matching]"),
 }
 
 

@@ -19,6 +19,7 @@ from support.images import write_class_folders, write_image
 
 NEWER = (
     "balance", "labels_file_column", "labels_columns", "labels_bins", "labels_version", "follow_links", "max_pixels",
+    "pairs", "direction",
 )  # fmt: skip
 OLD_ORDER = ("0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9")
 COMMAND = [

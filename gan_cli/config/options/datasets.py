@@ -18,7 +18,7 @@ COLOUR, DATA = "colour", "data"
 IGNORE = "ignore"
 MAX_PIXELS, MAX_PIXELS_BEFORE = 64_000_000, 178_956_970  # of an image: unless set, and in runs from before the key
 # Keys of the section dataset: with this value, the default, a resumed run keeps its own value, also if it is older.
-AUTO_OF_DATA = {"value_range": AUTO, "profiles": "auto", "follow_links": False, "max_pixels": MAX_PIXELS}
+AUTO_OF_DATA = {"value_range": AUTO, "profiles": "auto", "follow_links": False, "max_pixels": MAX_PIXELS, "pairs": AUTO}
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
@@ -152,6 +152,15 @@ class Folder(ImageOptions):
     on_bad: Literal["error", "skip"] = Field(description="for an image that cannot be read: stop, or leave it out")
     follow_links: Bool = Field(True, description="read also what links name that lead out of the folder")
     max_pixels: Integer = Field(MAX_PIXELS_BEFORE, ge=1, le=2**40, description="most pixels of an image that is read")
+    pairs: Literal["auto", "side_by_side", "none"] = Field(
+        "none",
+        description="source images for task=translation: auto: images of the same names in sub-folders A and B, trainA"
+        " and trainB, or train/A and train/B, if there are any; side_by_side: the left half of each file is the"
+        " source of its right half; none: sub-folders are classes",
+    )
+    direction: Literal["AtoB", "BtoA"] = Field(
+        "AtoB", description="AtoB: images of A, or left halves, are the sources of those of B; BtoA: the reverse"
+    )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.path is None:

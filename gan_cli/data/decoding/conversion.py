@@ -43,6 +43,7 @@ class TargetFormat:
     profiles: str = IGNORE
     deep_only: bool = False  # the value range does not apply to 8-bit images
     max_pixels: int = field(default=MAX_PIXELS_BEFORE, repr=False)  # larger images are not decoded
+    half: str = field(default="", repr=False)  # `left` or `right` if a file holds two images side by side
 
     @property
     def colour(self) -> tuple[int, int, int]:
@@ -145,8 +146,9 @@ def fit_to_target(
     converted: ConvertedImage, target: TargetFormat, *, reoriented: bool
 ) -> tuple[np.ndarray, ImageOutcome]:
     """Crops, pads or stretches the image to the target size. Returns uint8 `[C, H, W]` and the outcome."""
-    fit = compute_fit(converted.images[0].width, converted.images[0].height, target.size, target.fit)
-    pixels = np.dstack([crop_and_resize(image, fit) for image in converted.images])
+    images = [_half(image, target.half) for image in converted.images] if target.half else converted.images
+    fit = compute_fit(images[0].width, images[0].height, target.size, target.fit)
+    pixels = np.dstack([crop_and_resize(image, fit) for image in images])
     outcome = converted.outcome
     if target.channels == 4 and target.bands == COLOUR:
         pixels[pixels[..., 3] == 0, :3] = target.colour
@@ -157,6 +159,14 @@ def fit_to_target(
     pixels = pad_to_size(pixels, fit, target.size, target.padding)
     share = max(1, round(1000 * fit.share)) if fit.share > 0 else 0
     return pixels.transpose(2, 0, 1), outcome._replace(reoriented=reoriented, enlarged=fit.enlarged, share=share)
+
+
+def _half(image: Image.Image, half: str) -> Image.Image:
+    """Returns the left or right half of an image. Raises BadImageError if its width is odd."""
+    if image.width % 2:
+        raise BadImageError(f"of odd width, {image.width} pixels, so it does not hold two images side by side")
+    start = 0 if half == "left" else image.width // 2
+    return image.crop((start, 0, start + image.width // 2, image.height))
 
 
 def _of_values(

@@ -129,7 +129,7 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
 def _decode_encoded(content: bytes, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
     image = open_image.open_image(content)
     coloured = image.mode == "RGB"
-    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and not target.half:
         keeps_mode = target.bands == DATA or conversion.foreign_profile(image, target) is not None
         mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
         open_image.draft(image, mode, target.size, target.fit)

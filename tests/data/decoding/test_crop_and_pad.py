@@ -163,7 +163,11 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", np.zeros((12, 8, 8), np.uint8))
     (tmp_path / "picture").write_bytes(png_bytes(1, 1, 8, 2, bytes(RED)))
     write_image(tmp_path / "c.tif")
-    assert _count_in_folder(str(tmp_path), "train", None, None, False) == len(load_folder(tmp_path)) == 44
+    assert (
+        _count_in_folder(str(tmp_path), "train", None, None, False, ("none", "AtoB"))
+        == len(load_folder(tmp_path))
+        == 44
+    )
 
 
 def test_the_choices_are_told_with_an_example_each() -> None:
