@@ -28,6 +28,8 @@ from gan_cli.sweeps.outcomes import Job, Sweep
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
 # Two jobs that differ only in these are the same.
 KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", "resume_strict", *SWEEP_ONLY_KEYS)
+# Keys that came later, with the values at which a job is what it was before.
+LATER_KEYS = {"task.name": "generation", "loss.weight": 1.0, "dataset.pairs": "auto", "dataset.direction": "AtoB"}
 # If the user names no metric, the first of these that any job has ranks the results.
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"
@@ -76,7 +78,11 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
     for combination, config in zip(planned.combinations, parsed, strict=True):
         typed = _job_overrides(unquote_literals(override) for override in combination.overrides)
         leaves = train_config.flatten(train_config.to_dict(parse(Config, combination.typed)))
-        data = {key: value for key, value in leaves if key not in KEYS_OUTSIDE_JOB_IDENTITY}
+        data = {
+            key: value
+            for key, value in leaves
+            if key not in KEYS_OUTSIDE_JOB_IDENTITY and (key not in LATER_KEYS or value != LATER_KEYS[key])
+        }
         key = short_hash([data, added])
         jobs.setdefault(
             key, Job(job=len(jobs), key=key, config=combination.values, seed=config.seed, overrides=[*typed, *added])

@@ -20,6 +20,7 @@ from gan_cli.evaluation import checkpoint_evaluation, evaluate, generated_sample
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.state import checkpoint
 from gan_cli.storage.evaluation_file import load_newest_evaluation
+from gan_cli.tasks.condition import labels_of
 from support.commands import error_line
 from support.configs import TINY_IMAGES, without
 from support.evaluations import metric_names
@@ -164,7 +165,7 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
     monkeypatch.setattr(
         generated_samples,
         "generate",
-        lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named),
+        lambda *a, **named: conditions.append(labels_of(named["condition"])) or original(*a, **named),
     )
     evaluate_checkpoint(
         found, parse_evaluation_options(ckpt="run", metrics=["kernel"], n=100, resamples=0), torch.device("cpu")

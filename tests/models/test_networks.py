@@ -308,7 +308,9 @@ def test_an_unknown_normalization_is_an_error() -> None:
 
 
 def test_tables_know_the_same_names() -> None:
-    assert GENERATORS.keys() == DISCRIMINATORS.keys() == {"subpixel", "dcgan", "resnet", "mlp"}
+    of_both = {"subpixel", "dcgan", "resnet", "mlp"}
+    assert GENERATORS.keys() == of_both | {"unet", "gated_unet", "edsr"}
+    assert DISCRIMINATORS.keys() == of_both | {"patch"}
 
 
 def test_deviations_are_those_of_learned_features_within_a_group() -> None:

@@ -15,7 +15,7 @@ from gan_cli.cli.early_checks import check_training
 from gan_cli.config.options.drawn_datasets import Style
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets import avatars
-from gan_cli.data.labels import attributes_of, encode_condition
+from gan_cli.data.labels import attributes_of, encode_labels
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.launch.request import Request
@@ -63,7 +63,7 @@ def test_labels_are_what_was_drawn() -> None:
         drawn = image.flatten(1).T
         assert torch.tensor([*bytes.fromhex(colour)]) in drawn[drawn.int().sum(1) < 765]
     assert dataset.labels is not None
-    assert encode_condition(dataset.labels, len(dataset.classes)).sum(1).eq(6).all()
+    assert encode_labels(dataset.labels, len(dataset.classes)).sum(1).eq(6).all()
 
 
 def test_a_split_is_other_seeds_and_the_same_classes() -> None:
