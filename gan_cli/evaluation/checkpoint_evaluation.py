@@ -29,6 +29,7 @@ from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.storage.evaluation_file import EvaluationResult
 from gan_cli.storage.run_record import start_folder
+from gan_cli.tasks.tasks import task_of
 
 DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the data have fewer real samples
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
@@ -54,6 +55,8 @@ def evaluate_checkpoint(
     """
     dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
     log(f"data: {dataset.source}")
+    if task_of(found.config.task).make_condition is not None:
+        log("inputs: of training images; samples are compared with held-out images, not each with its own true image")
     reference = _reference(real, options, DEFAULT_SAMPLES, log, progress)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)
     standing = options.standing and has_running_statistics(generator)

@@ -138,3 +138,11 @@ def test_a_network_of_a_plugin_gets_a_condition(
     write_text(here / "configs/architecture/generator/mine.yaml", "name: mine\nlatent_dim: 4\n")
     run = train(*overrides, "architecture/generator=mine", *without(TINY, "architecture.generator"))
     assert last_checkpoint(run).counters.step == 3
+
+
+def test_an_evaluation_says_which_inputs_it_takes(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(*RUNS["inpainting"], *TINY, "name=painted")
+    assert run_command("eval", ["painted", "metrics=[kernel]", "extractor=pixels", "n=20", "resamples=0"]) == 0
+    assert "inputs: of training images; samples are compared with held-out images" in capsys.readouterr().out
