@@ -6,16 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-LARGEST = 4.0  # the largest Sobel response along one axis of values in [0, 1]
-
 
 def sobel_edges(images: Tensor) -> Tensor:
-    """Returns the edges of images `[N, C, H, W]` in [-1, 1] as `[N, 1, H, W]`: -1 in even areas, 1 at black to white.
+    """Returns the edges of images `[N, C, H, W]` in [-1, 1] as `[N, 1, H, W]`: -1 in even areas, 1 at clear edges.
 
-    The value is the length of the Sobel gradient of the mean channel. Images are continued by their outermost pixels.
+    The value is the length of the Sobel gradient of the mean channel in [0, 1], cut off at 1: a step by a quarter of the
+    range from black to white, or more, is 1, as in a line drawing. Images are continued by their outermost pixels.
     """
     grey = images[:, :3].mean(1, keepdim=True).add(1).div(2)
     across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=images.device)
     kernels = torch.stack([across, across.T]).unsqueeze(1)
     gradient = conv2d(pad(grey, (1, 1, 1, 1), mode="replicate"), kernels)
-    return gradient.norm(dim=1, keepdim=True).div(LARGEST).clamp(0, 1).mul(2).sub(1)
+    return gradient.norm(dim=1, keepdim=True).clamp(0, 1).mul(2).sub(1)

@@ -126,6 +126,13 @@ def test_edges_are_where_the_image_changes() -> None:
     assert torch.allclose(sobel_edges(image.mT), edges.mT)
 
 
+@pytest.mark.parametrize(("step", "edge"), [(0.5, 1.0), (0.25, 0.0), (2.0, 1.0)])  # of values in [-1, 1]
+def test_a_quarter_of_the_range_is_a_clear_edge(step: float, edge: float) -> None:
+    image = torch.full((1, 3, 8, 8), -1.0)
+    image[..., 4:] = -1 + step
+    assert sobel_edges(image)[0, 0, 4, 3].item() == pytest.approx(edge)
+
+
 def test_a_source_comes_from_the_data_or_from_edges() -> None:
     of_data, of_edges = (Translation(name="translation", source=source) for source in ("data", "edges"))
     make_condition, complete, view, _ = task_of(of_data)
