@@ -72,6 +72,9 @@ CHOICES = {
         "training.accumulate=2", "dataset.flip=both", "training.n_critic=2", "training.reuse_fakes=false",
     ],
     "unrolling": ["regularizer=none", "training.unroll_steps=2", "loss=minimax"],
+    "task translation": ["task=translation", "task.source=edges", "conditioning=projection"],
+    "task inpainting": ["task=inpainting", "auxiliary=[l1,gradient_difference]"],
+    "task super_resolution": ["task=super_resolution", "auxiliary=[l2,feature_matching]", "task.factor=2"],
 }  # fmt: skip
 READS_COUNTS = ("unrolling",)  # reads the number of D's updates in each step
 RESUMED = {

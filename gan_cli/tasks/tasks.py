@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from gan_cli.device import to_device
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.edges import sobel_edges
 from gan_cli.tasks.masks import draw_masks
@@ -43,7 +44,8 @@ def _source(samples: Tensor, condition: Condition, settings: Any, random: torch.
 
 
 def _masked(samples: Tensor, condition: Condition, settings: Any, random: torch.Generator) -> Condition:
-    mask = draw_masks(settings.mask, len(samples), samples.shape[2], samples.shape[3], random).to(samples.device)
+    mask = draw_masks(settings.mask, len(samples), samples.shape[2], samples.shape[3], random)
+    mask = to_device(mask, samples.device)
     return condition._replace(image=hide(samples, mask), mask=mask)
 
 
