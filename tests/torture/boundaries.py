@@ -109,6 +109,7 @@ SITUATIONS = {
     "replay": Situation(("replay=first",), prepare=lambda trial: train_first(trial, "budget=1s")),
 }
 NOTHING = Situation(())
+OF_NETWORKS = ("architecture", "conditioning", "dataset", "task", "auxiliary")
 
 
 @cache
@@ -138,7 +139,7 @@ def options_of(seed: int, index: int) -> list[str]:
     if chosen == (SITUATION, "replay"):
         others = []  # all settings are those of the first run
     if chosen[0] == SITUATION:  # the networks are those of the first run
-        others = [each for each in others if not each[0].startswith(("architecture", "conditioning", "dataset"))]
+        others = [each for each in others if not each[0].startswith(OF_NETWORKS)]
     for kept in ([chosen, *others], [chosen, *others[:1]], [chosen]):
         overrides = [*_base(chosen), *(word for choice in kept for word in _words(*choice))]
         if _is_valid([each for each in overrides if not each.startswith(("init_from=", "training.freeze"))]):

@@ -108,8 +108,12 @@ def _change_database(path: Path, random: Random) -> str:
         if random.random() < 0.1:
             database.execute(f"DROP TABLE {table}")
             return f"lacks {table}"
-        column = random.choice([row[1] for row in database.execute(f"PRAGMA table_info({table})")])
-        value = random.choice([each for each in VALUES if isinstance(each, str | float | None) or each in (-1, 0)])
+        columns = list(database.execute(f"PRAGMA table_info({table})"))
+        _, column, kind, _, _, is_key = random.choice(columns)
+        values = [each for each in VALUES if isinstance(each, str | float | None) or each in (-1, 0)]
+        if is_key and kind == "INTEGER":  # the number of the row, which SQLite lets be no other value
+            values = [-1, 0]
+        value = random.choice(values)
         database.execute(f"UPDATE OR IGNORE {table} SET {column} = ?", (value,))
         return f"has {table}.{column}={str(value)[:40]!a}"
 
