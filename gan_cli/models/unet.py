@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,9 +24,10 @@ from gan_cli.tasks.condition import Condition, image_parts
 class UNetGenerator(nn.Module):
     """Maps the image (and mask) of a condition to an image `[N, C, H, W]` in [-1, 1] of the same sides.
 
-    The encoder halves the sides `levels` times; each level of the decoder also gets the encoder's maps of its size
-    (1505.04597; as a generator, 1611.07004). Sides that cannot be halved so often are padded. A latent, if there is
-    one, is added to the coarsest maps. With `gated`, convolutions are gated (1806.03589, section 3.1).
+    The encoder halves the sides `levels` times and the decoder doubles them, by transposed convolutions; each level of
+    the decoder also gets the encoder's maps of its size (1505.04597; as a generator, 1611.07004). Sides that cannot be
+    halved so often are padded. A latent, if there is one, is added to the coarsest maps. With `gated`, convolutions are
+    gated (1806.03589, section 3.1).
     """
 
     def __init__(
@@ -48,17 +50,19 @@ class UNetGenerator(nn.Module):
         widths = channels_per_level(base_channels, levels + 1, max_multiplier)
         settings: Any = {"initialization": initialization, "normalization": normalization}
 
-        def block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Module:
-            return _Block(inputs, outputs, kernel, stride, gated=gated, conditions=conditions, **settings)
+        def block(kind: type[nn.Module], inputs: int, outputs: int, *sizes: int) -> nn.Module:
+            return _Block(kind, inputs, outputs, *sizes, gated=gated, conditions=conditions, **settings)
 
         inputs = sum(part.shape[1] for part in image_parts(given)) + self.entry.added_features
-        self.first = block(inputs, widths[0])
-        self.down = nn.ModuleList(block(widths[level], widths[level + 1], 4, 2) for level in range(levels))
-        self.middle = block(widths[-1], widths[-1])
+        self.first = block(nn.Conv2d, inputs, widths[0], 3, 1)
+        self.down = nn.ModuleList(block(nn.Conv2d, wide, deep, 4, 2) for wide, deep in pairwise(widths))
+        self.middle = block(nn.Conv2d, widths[-1], widths[-1], 3, 1)
         self.project = nn.Linear(latent_dim, widths[-1], bias=False) if latent_dim else None
-        self.up = nn.ModuleList(block(widths[level + 1], widths[level]) for level in range(levels))
-        self.join = nn.ModuleList(block(2 * widths[level], widths[level]) for level in range(levels))
-        self.last = init_layer(nn.Conv2d(widths[0], sample_shape[0], 3, padding=1), initialization=initialization)
+        joined = [*(2 * width for width in widths[1:-1]), widths[-1]]  # with the encoder's maps, except the coarsest
+        self.up = nn.ModuleList(
+            block(nn.ConvTranspose2d, deep, wide, 4, 2) for deep, wide in zip(joined, widths, strict=False)
+        )
+        self.last = init_layer(nn.Conv2d(2 * widths[0], sample_shape[0], 3, padding=1), initialization=initialization)
 
     def forward(self, latent: Tensor, condition: Condition) -> Tensor:
         images = self.entry(torch.cat(image_parts(condition), 1), condition)
@@ -72,17 +76,17 @@ class UNetGenerator(nn.Module):
         if self.project is not None:
             maps = maps + self.project(latent)[:, :, None, None].to(maps.dtype)
         maps = self.middle(maps, condition)
-        for up, join, skip in zip(reversed(self.up), reversed(self.join), reversed(skips), strict=True):
-            wide = up(nn.functional.interpolate(maps, scale_factor=2.0, mode="nearest"), condition)
-            maps = join(torch.cat([wide, skip], 1), condition)
+        for up, skip in zip(reversed(self.up), reversed(skips), strict=True):
+            maps = torch.cat([up(maps, condition), skip], 1)
         return torch.tanh(self.last(maps))[:, :, :height, :width]
 
 
 class _Block(ConditionalLayer):
-    """A convolution, a normalization that may depend on the condition, and leaky ReLU, or a gate if `gated`."""
+    """A convolution, transposed or not, a normalization that may depend on the condition, and leaky ReLU or a gate."""
 
     def __init__(
         self,
+        kind: type[nn.Module],
         inputs: int,
         outputs: int,
         kernel: int,
@@ -94,7 +98,7 @@ class _Block(ConditionalLayer):
     ) -> None:
         super().__init__()
         channels = 2 * outputs if gated else outputs
-        self.convolution = init_layer(nn.Conv2d(inputs, channels, kernel, stride, 1), **settings)
+        self.convolution = init_layer(kind(inputs, channels, kernel, stride, 1), **settings)
         normalize = build_normalization(settings["normalization"], channels, image=True)
         self.normalization = conditional_norm(normalize, channels, conditions)
         self.activation = _Gate() if gated else nn.LeakyReLU(0.2)
