@@ -37,7 +37,7 @@ def read_bytes(path: Path, most_bytes: int, *, follow: bool = False) -> bytes:
 
     Raises OSError if it cannot be read to its end, is no regular file, or has more than `most_bytes` bytes.
     """
-    with open_to_read(path, follow=follow) as file:
+    with naming(path), open_to_read(path, follow=follow) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most_bytes:
             raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB", str(path))
@@ -52,7 +52,7 @@ def read_lines(path: Path, most_bytes: int | None = None) -> Iterator[bytes]:
 
     If the file has more than `most_bytes` bytes, yields only the lines in its last `most_bytes`.
     """
-    with open_to_read(path) as file:
+    with naming(path), open_to_read(path) as file:
         skipped = 0 if most_bytes is None else os.fstat(file.fileno()).st_size - most_bytes
         begins = skipped <= 0  # whether the next bytes are the beginning of a line
         if not begins:
@@ -62,6 +62,17 @@ def read_lines(path: Path, most_bytes: int | None = None) -> Iterator[bytes]:
             if begins and (ends or len(line) < LONGEST_LINE):
                 yield line
             begins = ends
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives an OSError without a file name, as a failed read has none, the name of this file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def open_to_read(path: Path, *, follow: bool = False) -> IO[bytes]:

@@ -16,6 +16,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -284,3 +285,23 @@ def test_a_lock_holds_without_the_name_of_its_holder(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "ftruncate", fail)
     with lock(tmp_path), pytest.raises(StorageError, match="in use by another process"):
         lock(tmp_path)
+
+
+@pytest.mark.parametrize("read", [lambda path: read_bytes(path, 100), lambda path: list(read_lines(path))])
+def test_an_error_of_a_read_names_the_file(
+    read: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))  # without a file name, as the errors of reads are
+
+    @contextlib.contextmanager
+    def unreadable(path: Path, **how: bool) -> Iterator[Any]:
+        with opened(path, **how) as file:
+            yield SimpleNamespace(fileno=file.fileno, read=fail, readline=fail)
+
+    opened, path = run_files.open_to_read, tmp_path / "metrics.jsonl"
+    path.write_bytes(b"{}\n")
+    monkeypatch.setattr(run_files, "open_to_read", unreadable)
+    with pytest.raises(OSError, match="Stale file handle") as raised:
+        read(path)
+    assert raised.value.filename == str(path)

@@ -109,7 +109,7 @@ SITUATIONS = {
     "replay": Situation(("replay=first",), prepare=lambda trial: train_first(trial, "budget=1s")),
 }
 NOTHING = Situation(())
-OF_NETWORKS = ("architecture", "conditioning", "dataset", "task", "auxiliary")
+OF_NETWORKS = ("architecture", "conditioning", "dataset", "task", "auxiliary", "training.pack")
 
 
 @cache

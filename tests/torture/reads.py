@@ -84,7 +84,7 @@ def failing_read(trial: Trial) -> None:
         ReadShim(trial.folder, act).install()
 
     ended = trial.run(given.command, *given.arguments, before=before)
-    _check_end(trial, ended)
+    _check_end(trial, ended, path)
     for record in records:
         if not {"config", "command"} <= _load(record).keys():
             trial.fault("lost", f"{record.relative_to(trial.here)}: lost its config and its command")
@@ -158,12 +158,14 @@ def _load(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _check_end(trial: Trial, ended: Ended) -> None:
+def _check_end(trial: Trial, ended: Ended, path: str) -> None:
+    """Checks the exit code, and that one line names a path: one that is there, or a part of what was read."""
     if ended.code not in CODES:
         trial.fault("wrong", f"exit code {ended.code}: {ended.last_line}")
     lines = [line for line in ended.error.splitlines() if line and not line.startswith(("warning:", "using "))]
     if ended.code and len(lines) != 1:
         trial.fault("wrong", f"not one line of error: {ended.error[-300:]!r}")
     words = [word.strip("'\":,;()").rpartition("=")[2] for word in ended.last_line.split()[1:]]
-    if ended.code and not any("/" in word or (word and (trial.here / word).exists()) for word in words):
+    parts = {*Path(path).parts} - {trial.here.name}
+    if ended.code and not any("/" in word or word in parts or (trial.here / word).exists() for word in words if word):
         trial.fault("wrong", f"names no path: {ended.last_line}")
