@@ -7,9 +7,10 @@ from typing import Any
 
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
+from gan_cli.config.options.loop import PAIRED_METRICS
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
-from gan_cli.config.options.tasks import WITH_IMAGE
+from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE, WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
@@ -207,6 +208,8 @@ def _validate_evaluation(config: Config) -> None:
     if config.resume is not None:  # the config of the resumed run is not merged in yet
         return
     _validate_best(config)
+    if config.task.name not in WITH_IMAGE and (paired := [*filter(PAIRED_METRICS.__contains__, evaluation.metrics)]):
+        raise UsageError(f"evaluation.metrics=[{paired[0]}]: {NEEDS_TRUE_IMAGE}")
     if evaluation.patience is not None and not config.training.evaluate_every:
         raise wrong_value(config, "evaluation.patience", "counts evaluations, set training.evaluate_every")
     if evaluation.patience is not None and config.selection_metric is None:
