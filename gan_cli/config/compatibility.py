@@ -224,9 +224,10 @@ def _validate_evaluation(config: Config) -> None:
 def _validate_best(config: Config) -> None:
     """Checks that the run computes the metric that selects its best checkpoint."""
     best, metrics = config.evaluation.best, config.evaluation.metrics
-    maker = metric_option(best)
-    if maker is not None and maker not in metrics:
+    if (maker := metric_option(best)) not in (None, *metrics):
         raise wrong_value(config, "evaluation.best", f"is computed by evaluation.metrics=[{maker}], set that too")
+    if best is not None and best.endswith("/hole") and config.task.name != "inpainting":
+        raise wrong_value(config, "evaluation.best", "is for task=inpainting, which has hidden parts")
     if best == "accuracy/class" and config.conditioning.name == "none":
         raise wrong_value(config, "evaluation.best", "is for conditional runs, set conditioning=projection")
     if best is not None and best.startswith("modes/") and config.dataset.name not in DATASETS_WITH_MODES:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NEAR_ONE = "near 1"  # neither lower nor higher is better, but what is nearer to 1
-
 # Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name
 # of a metric may end in its extractor: frechet-classifier.
 BETTER_DIRECTION = {

@@ -17,7 +17,7 @@ from gan_cli.tasks.tasks import task_of
 
 IDENTITY, NEAREST, RIDGE = "identity", "nearest neighbour", "kernel ridge"
 MOST_EXAMPLES = 6000  # training inputs: the time grows with the square and the cube of their number
-MOST_VALUES = MOST_EXAMPLES * 12_288  # of all training images together: fewer images, if they are larger than 64 px
+MOST_VALUES = MOST_EXAMPLES * 3072  # of all training images together: fewer images, if they have more than 32 x 32 x 3
 FIT, HELD_OUT = 1200, 400  # training inputs by which the kernel and the regularization are chosen
 WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the RBF kernel exp(-d^2 / (width * median d^2)); the other kernel is linear
 REGULARIZATIONS = (1e-7, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
@@ -109,7 +109,7 @@ def kernel_ridge(examples: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
     coefficients = torch.cholesky_solve(y, torch.linalg.cholesky(matrix))
     del matrix
     parts = inputs.double().sub(mean_input).split(ROWS_AT_ONCE)
-    return torch.cat([kernel(part, x) @ coefficients + mean_target for part in parts])
+    return torch.cat([(kernel(part, x) @ coefficients + mean_target).float() for part in parts])
 
 
 def _choose(x: Tensor, y: Tensor) -> _Choice:
