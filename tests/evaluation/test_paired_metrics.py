@@ -17,6 +17,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import paired_metrics, without_network
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
+from gan_cli.evaluation.evaluate import _titles
 from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.paired_metrics import (
     compare_without_network,
@@ -199,6 +200,22 @@ def test_the_table_has_a_column_without_a_network(evaluated: Evaluate) -> None:
         assert (f"\n{name} " in printed and "does not beat" in printed) != beaten
     assert found["frechet-random"]["without_network"] is None
     assert "without-network" not in printed
+
+
+@pytest.mark.parametrize(("width", "expected"), [(80, "metric,value,95 % interval,without G,floor"), (140, "n,better")])
+def test_a_narrow_table_keeps_the_column_without_a_network(width: int, expected: str) -> None:
+    assert {*expected.split(",")} <= {*_titles(width, of_task=True)}
+    assert ("s" in _titles(width, of_task=True)) == (width == 140)
+    assert "without G" not in _titles(width, of_task=False)
+
+
+def test_a_report_shows_what_is_reached_without_a_network(evaluated: Evaluate, here: Path) -> None:
+    evaluated("super_resolution", "metrics=[psnr,frechet]")
+    (page,) = here.glob("outputs/super_resolution/*/report.html")
+    text = page.read_text()
+    assert "without G" in text
+    assert "kernel ridge</td>" in text
+    assert "<small>higher is better</small>" in text
 
 
 def test_hidden_parts_and_diversity_are_measured(evaluated: Evaluate) -> None:
