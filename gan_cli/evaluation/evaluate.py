@@ -34,7 +34,7 @@ NUMBERS = ("value", "95 % interval", "floor", "n", "reals", "s")
 WITHOUT_G = "without G"  # the column of tasks
 WIDTH, WIDTH_OF_TASK = 110, 140  # of the table if the output is not a terminal
 MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one
-MIN_WIDTH_FOR_SECONDS = 115  # with the column of tasks
+MIN_WIDTH_FOR_INTERVAL, MIN_WIDTH_FOR_SECONDS = 96, 128  # with the column of tasks
 print_line = partial(print, flush=True)
 
 
@@ -111,8 +111,9 @@ def _titles(width: int, *, of_task: bool) -> list[str]:
     """Returns the titles of the table's columns that a terminal of this width has room for."""
     if not of_task:
         return ["metric", *NUMBERS, *(["better"] if width >= MIN_WIDTH_FOR_BETTER else [])]
-    more = [*NUMBERS[3:], "better"] if width >= MIN_WIDTH_FOR_SECONDS else []
-    return ["metric", *NUMBERS[:2], WITHOUT_G, NUMBERS[2], *more]
+    value, interval, floor, *counts = NUMBERS
+    more = [*counts, "better"] if width >= MIN_WIDTH_FOR_SECONDS else []
+    return ["metric", value, *([interval] if width >= MIN_WIDTH_FOR_INTERVAL else []), WITHOUT_G, floor, *more]
 
 
 def _cells(metric: MetricResult) -> dict[str, str]:

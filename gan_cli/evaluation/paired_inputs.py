@@ -44,9 +44,9 @@ class PairedInputs:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256, in hex digits, of the conditions and the true images."""
+        """The sha256, in hex digits, of the conditions without labels, and of the true images."""
         digest = hashlib.sha256()
-        for part in (*self.condition, self.truth):
+        for part in (*self.condition._replace(labels=None), self.truth):
             if part is not None:
                 digest.update(str(tuple(part.shape)).encode())
                 digest.update(part.contiguous().numpy().data)
@@ -75,12 +75,13 @@ def paired_inputs(config: Config, real: RealData, n: int, key: str = "n") -> Pai
         raise UsageError(f"{key}={n}: there are {real.max_inputs:,} {kind} as inputs, use at most that many")
     (used, index), (examples, example_index) = real.select_inputs(n)
     condition, _ = _condition_of(config.task, used, index)
+    truth, held_out = used.samples[index], real.held_out is not None
+    source = f"{n:,} held-out images" if held_out else f"{n:,} training images ({real.why})"
     if config.classes:
-        condition = condition._replace(labels=_labels(config, used, index, real.train))
-    truth = used.samples[index]
-    held_out, source = real.held_out is not None, f"{n:,} held-out images"
-    if not held_out:
-        source = f"{n:,} training images ({real.why})"
+        labels = _labels(config, used, index)
+        if labels is None:
+            labels, source = _drawn_labels(config, real.train, n), f"{source}, with labels of random training images"
+        condition = condition._replace(labels=labels)
     has_latent = bool(config.architecture.generator.latent_dim)
     return PairedInputs(config.task, condition, truth, examples, example_index, source, held_out, has_latent)
 
@@ -93,15 +94,17 @@ def _condition_of(settings: Any, dataset: Dataset, index: Tensor) -> tuple[Condi
     return make_condition(samples, Condition(image=image), settings=settings, random=random), samples
 
 
-def _labels(config: Config, used: Dataset, index: Tensor, train: Dataset) -> Tensor:
-    """Returns the labels of the inputs, `[N, K]` in the order of the run's classes.
-
-    Inputs of a test split with other classes, or without, get the labels of randomly drawn training images.
-    """
+def _labels(config: Config, used: Dataset, index: Tensor) -> Tensor | None:
+    """Returns the labels of the inputs, `[N, K]` in the order of the run's classes; None if they have other classes."""
     labels, classes = used.labels, config.classes
     if labels is None or not {*used.classes} <= {*classes} or (labels.ndim > 1 and used.classes != classes):
-        assert train.labels is not None
-        drawn = torch.randint(len(train), (len(index),), generator=generator_for(0, "labels"))
-        return encode_labels(train.labels[drawn], len(classes))
+        return None
     columns = torch.tensor([*map(classes.index, used.classes), -1])  # the last one is that of unknown labels
     return encode_labels(columns[labels[index]], len(classes))
+
+
+def _drawn_labels(config: Config, train: Dataset, n: int) -> Tensor:
+    """Returns the labels of `n` random training images, `[n, K]`."""
+    assert train.labels is not None
+    drawn = torch.randint(len(train), (n,), generator=generator_for(0, "labels"))
+    return encode_labels(train.labels[drawn], len(config.classes))

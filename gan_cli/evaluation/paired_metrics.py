@@ -27,7 +27,7 @@ from gan_cli.storage.evaluation_file import MetricResult
 
 VERSION = 1  # version of the cached metrics of answers without a network
 MOST_BYTES = 1 << 20
-IMAGES_AT_ONCE = 500
+VALUES_AT_ONCE = 1 << 20  # pixel values of the images that are compared at a time
 GRADIENTS = ("gradient", "true gradient")  # whose quotient is the sharpness
 
 Values = dict[str, Tensor]
@@ -85,7 +85,8 @@ def paired_results(
     counts = dict.fromkeys(found, len(samples))
     if "diversity" in names:
         assert repeats is not None
-        spread = paired.spread_of_each(to_signed_unit(repeats.flatten(0, 1)).view(repeats.shape))
+        parts = repeats.split(_at_once(repeats[0]), 1)
+        spread = torch.cat([paired.spread_of_each(to_signed_unit(part)) for part in parts])
         found["diversity"] = paired.mean_of(spread, half_masks(len(spread), resamples))
         counts["diversity"] = len(spread)
     seconds = round((time.perf_counter() - started) / max(len(found), 1), 3)
@@ -97,6 +98,11 @@ def paired_results(
         value, better = values[0].item(), better_direction(name)
         results.append(MetricResult(name, value, count, better, interval, None, seconds, note, reals))
     return results
+
+
+def _at_once(images: Tensor) -> int:
+    """Returns how many images of this shape are compared at a time."""
+    return max(1, VALUES_AT_ONCE // images[0].numel())
 
 
 def _note(name: str, inputs: PairedInputs) -> str:
@@ -117,8 +123,9 @@ def _values(
     """Returns the metrics of all samples and of each subset that a row of `masks` selects, `[R]` each."""
     wanted = [OF_PIXELS[name] for name in OF_PIXELS if name in names]
     parts = []
-    for start in range(0, len(samples), IMAGES_AT_ONCE):
-        part = slice(start, start + IMAGES_AT_ONCE)
+    step = _at_once(samples)
+    for start in range(0, len(samples), step):
+        part = slice(start, start + step)
         hole = None if inputs.condition.mask is None else inputs.condition.mask[part]
         pairs = _Pairs(to_signed_unit(samples[part]), to_signed_unit(inputs.truth[part]), hole)
         parts.append({name: values for family in wanted for name, values in family(pairs).items()})
@@ -126,7 +133,7 @@ def _values(
     found = {name: paired.mean_of(values, masks) for name, values in each.items() if name not in GRADIENTS}
     if "sharpness" in names:
         found["sharpness"] = paired.quotient_of_sums(each[GRADIENTS[0]], each[GRADIENTS[1]], masks)
-    if fake is not None:
+    if fake is not None and {"paired", "class_kept"} & {*names}:
         found |= _of_features(reference, fake, names, masks)
     return found
 

@@ -21,7 +21,7 @@ MOST_VALUES = MOST_EXAMPLES * 3072  # of all training images together: fewer ima
 FIT, HELD_OUT = 1200, 400  # training inputs by which the kernel and the regularization are chosen
 WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the RBF kernel exp(-d^2 / (width * median d^2)); the other kernel is linear
 REGULARIZATIONS = (1e-7, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-ROWS_AT_ONCE = 1000
+VALUES_AT_ONCE = 1 << 23  # of the inputs that are answered at a time
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # from inputs `[N, D]` and `[M, D]` to `[N, M]`
 
@@ -80,11 +80,17 @@ def nearest_rows(inputs: Tensor, examples: Tensor, weights: Tensor | None = None
     """
     examples, found = examples.double(), []
     squares = examples.square().T
-    for start in range(0, len(inputs), ROWS_AT_ONCE):
-        part = inputs[start : start + ROWS_AT_ONCE].double()
-        counted = torch.ones_like(part) if weights is None else weights[start : start + ROWS_AT_ONCE].double()
+    step = _rows_at_once(examples)
+    for start in range(0, len(inputs), step):
+        part = inputs[start : start + step].double()
+        counted = torch.ones_like(part) if weights is None else weights[start : start + step].double()
         found.append((counted @ squares - 2 * (counted * part) @ examples.T).argmin(1))
     return torch.cat(found)
+
+
+def _rows_at_once(examples: Tensor) -> int:
+    """Returns how many inputs are answered at a time: each needs a row of values and of distances to the examples."""
+    return max(1, VALUES_AT_ONCE // max(examples.shape))
 
 
 class _Choice(NamedTuple):
@@ -108,7 +114,7 @@ def kernel_ridge(examples: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
     matrix.diagonal().add_(regularization)
     coefficients = torch.cholesky_solve(y, torch.linalg.cholesky(matrix))
     del matrix
-    parts = inputs.double().sub(mean_input).split(ROWS_AT_ONCE)
+    parts = inputs.double().sub(mean_input).split(_rows_at_once(y))
     return torch.cat([(kernel(part, x) @ coefficients + mean_target).float() for part in parts])
 
 

@@ -164,3 +164,10 @@ def test_labels_of_inputs_are_in_the_order_of_the_runs_classes() -> None:
     for image, row in zip(inputs.truth, inputs.condition.labels, strict=True):
         number = int((HELD_OUT.samples == image).flatten(1).all(1).nonzero())
         assert row.tolist() == ([0, 0, 1] if number % 2 == 0 else [0, 1, 0])
+    assert inputs.source == "10 held-out images"
+    unlabelled = paired_inputs(config, RealData(train, train, HELD_OUT), 10)
+    assert unlabelled is not None
+    assert unlabelled.condition.labels is not None
+    assert unlabelled.condition.labels.sum(1).tolist() == [1] * 10
+    assert unlabelled.source == "10 held-out images, with labels of random training images"
+    assert unlabelled.digest == inputs.digest  # metrics of runs with and without classes can be compared
