@@ -4,10 +4,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from gan_cli.config.metric_names import metrics_of_other_tools
 from gan_cli.config.options.datasets import Fit
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
-from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric
+from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric, metrics_of_other_tools
 from gan_cli.config.search_path import options_of_groups
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value

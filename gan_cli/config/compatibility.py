@@ -7,9 +7,10 @@ from typing import Any
 
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
+from gan_cli.config.options.loop import PAIRED_METRICS
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
-from gan_cli.config.options.tasks import WITH_IMAGE
+from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE, WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
@@ -207,6 +208,8 @@ def _validate_evaluation(config: Config) -> None:
     if config.resume is not None:  # the config of the resumed run is not merged in yet
         return
     _validate_best(config)
+    if config.task.name not in WITH_IMAGE and (paired := [*filter(PAIRED_METRICS.__contains__, evaluation.metrics)]):
+        raise UsageError(f"evaluation.metrics=[{paired[0]}]: {NEEDS_TRUE_IMAGE}")
     if evaluation.patience is not None and not config.training.evaluate_every:
         raise wrong_value(config, "evaluation.patience", "counts evaluations, set training.evaluate_every")
     if evaluation.patience is not None and config.selection_metric is None:
@@ -221,9 +224,10 @@ def _validate_evaluation(config: Config) -> None:
 def _validate_best(config: Config) -> None:
     """Checks that the run computes the metric that selects its best checkpoint."""
     best, metrics = config.evaluation.best, config.evaluation.metrics
-    maker = metric_option(best)
-    if maker is not None and maker not in metrics:
+    if (maker := metric_option(best)) not in (None, *metrics):
         raise wrong_value(config, "evaluation.best", f"is computed by evaluation.metrics=[{maker}], set that too")
+    if best is not None and best.endswith("/hole") and config.task.name != "inpainting":
+        raise wrong_value(config, "evaluation.best", "is for task=inpainting, which has hidden parts")
     if best == "accuracy/class" and config.conditioning.name == "none":
         raise wrong_value(config, "evaluation.best", "is for conditional runs, set conditioning=projection")
     if best is not None and best.startswith("modes/") and config.dataset.name not in DATASETS_WITH_MODES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,15 +12,24 @@ from torch import Tensor
 
 from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
+from gan_cli.config.options.loop import PAIRED_METRICS
+from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, count_noun, one_line
 from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
-from gan_cli.evaluation.generated_samples import STANDING_BATCHES, generate_samples, recompute_batch_norm_statistics
+from gan_cli.evaluation.generated_samples import (
+    STANDING_BATCHES,
+    EvaluatedSamples,
+    generate_evaluated,
+    recompute_batch_norm_statistics,
+)
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
+from gan_cli.evaluation.paired_inputs import paired_inputs
+from gan_cli.evaluation.paired_metrics import compare_without_network
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 from gan_cli.images import grid
@@ -55,17 +65,16 @@ def evaluate_checkpoint(
     """
     dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
     log(f"data: {dataset.source}")
-    if task_of(found.config.task).make_condition is not None:
-        log("inputs: of training images; samples are compared with held-out images, not each with its own true image")
-    reference = _reference(real, options, DEFAULT_SAMPLES, log, progress)
+    reference = _reference(real, options, DEFAULT_SAMPLES, log, progress, found.config)
+    names = options.metrics or available_metrics(reference)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)
     standing = options.standing and has_running_statistics(generator)
     if standing:
         generator = recompute_batch_norm_statistics(generator, found.config, dataset)
         log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
-    seeds = range(options.seed, options.seed + reference.n)
+    of_seeds = generator, found.config, dataset, options.seed, reference.n, options.batch_size
     try:
-        samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, progress)
+        generated = generate_evaluated(reference, *of_seeds, names, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
     about = {
@@ -74,11 +83,13 @@ def evaluate_checkpoint(
         "step": found.counters.step,
         "data": dataset.source,
         "fingerprint": dataset.fingerprint,
-        "seeds": f"{seeds[0]}-{seeds[-1]}",
+        "seeds": f"{options.seed}-{options.seed + reference.n - 1}",
         "ema": options.ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
-    return _evaluate(reference, samples, options, about, progress)
+    if reference.inputs is not None:
+        about |= {"seeds": f"{options.seed} for each input", "inputs": reference.inputs.source}
+    return _evaluate(reference, generated, names, options, about, log, progress)
 
 
 def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False) -> tuple[Dataset, RealData]:
@@ -111,12 +122,18 @@ def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False)
 
 
 def _reference(
-    real: RealData, options: EvalConfig, default_n: int, log: LogCallback, progress: ProgressCallback
+    real: RealData,
+    options: EvalConfig,
+    default_n: int,
+    log: LogCallback,
+    progress: ProgressCallback,
+    config: Config | None = None,
 ) -> Reference:
     """Returns the reference: the features of the real samples that `n` samples are compared with.
 
-    If `n` is not given, these are `default_n` samples, or fewer if there are fewer real samples. Raises UsageError if
-    there are fewer real samples than requested, or if the data do not allow a metric.
+    If `n` is not given, these are `default_n` samples, or fewer if there are fewer real samples. If `config` is that of
+    a task, the reference has its inputs. Raises UsageError if there are fewer real samples or inputs than requested, or
+    if the data do not allow a metric.
     """
     n, protocol = options.n, Protocol(options.reals, options.n_real)
     if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
@@ -131,7 +148,12 @@ def _reference(
     for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
         log(line)
     extractor = build_extractor(options.extractor, real, log)
-    reference = build_reference(real, extractor, n or default_n, progress, protocol)
+    with_inputs = config is not None and task_of(config.task).make_condition is not None
+    n = n or (min(default_n, real.max_inputs) if with_inputs else default_n)
+    reference = build_reference(real, extractor, n, progress, protocol)
+    reference.inputs = None if config is None else paired_inputs(config, real, reference.n)
+    if reference.inputs is not None:
+        log(f"inputs: {reference.inputs.source}")
     check_metrics(reference, options.metrics or ())
     log(f"compared with: {reference.describe()}")
     return reference
@@ -145,6 +167,8 @@ def evaluate_folders(
     The other arguments and the result are as in `evaluate_checkpoint`.
     """
     n, fake = options.n, options.fake
+    if paired := [name for name in options.metrics or () if name in PAIRED_METRICS]:
+        raise UsageError(f"metrics=[{paired[0]}]: compares pairs, which folders are not; give a run of a task as ckpt=")
     data, fakes, lines, fake_files = read_folders(options, n or DEFAULT_SAMPLES)
     for line in lines:
         log(line)
@@ -167,14 +191,25 @@ def evaluate_folders(
         "told": lines[2:],
         "unused": max(unused, 0),
     }
-    return _evaluate(reference, fakes.samples[order[: reference.n]], options, about, progress)
+    names = options.metrics or available_metrics(reference)
+    return _evaluate(
+        reference, EvaluatedSamples(fakes.samples[order[: reference.n]]), names, options, about, log, progress
+    )
 
 
 def _evaluate(
-    reference: Reference, samples: Tensor, options: EvalConfig, about: dict[str, Any], progress: ProgressCallback
+    reference: Reference,
+    generated: EvaluatedSamples,
+    names: Sequence[str],
+    options: EvalConfig,
+    about: dict[str, Any],
+    log: LogCallback,
+    progress: ProgressCallback,
 ) -> tuple[EvaluationResult, Image.Image | None]:
-    names = options.metrics or available_metrics(reference)
-    metrics, copies = evaluate_samples(reference, samples, names, resamples=options.resamples, progress=progress)
+    samples, repeats = generated
+    how: dict[str, Any] = {"resamples": options.resamples, "progress": progress, "repeats": repeats}
+    metrics, copies = evaluate_samples(reference, samples, names, **how)
+    metrics = compare_without_network(metrics, reference, log)
     about |= {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.metric_names import better_direction, metric_limits, metric_option
+from gan_cli.config.options.loop import PAIRED_METRICS
+from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
@@ -28,6 +30,7 @@ from gan_cli.evaluation.metrics.memorization import COPY_QUANTILE, Memorization,
 from gan_cli.evaluation.metrics.mode_coverage import count_labels, count_modes
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics
 from gan_cli.evaluation.metrics.resampling import confidence_interval, half_masks, wilson_interval
+from gan_cli.evaluation.paired_metrics import available_paired_metrics, paired_results
 from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, Reference
 from gan_cli.storage.evaluation_file import MetricResult
 
@@ -106,13 +109,18 @@ def available_metrics(reference: Reference) -> tuple[str, ...]:
         names.append("modes")
     if reference.data.train_unlimited.samples.ndim > 2:
         names.append("memorization")
-    return tuple(names)
+    return (*available_paired_metrics(reference), *names)
 
 
 REQUIREMENTS = {
     "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception",
     "modes": "needs points whose modes are known, or images of one class each with extractor=classifier",
     "memorization": "needs images, these data are points",
+    **dict.fromkeys(PAIRED_METRICS, NEEDS_TRUE_IMAGE),
+}
+REQUIREMENTS_OF_PAIRS = {
+    "class_kept": "needs images of one class each with extractor=classifier",
+    "diversity": "needs a generator with a latent, whose samples of one input differ",
 }
 
 
@@ -121,7 +129,8 @@ def check_metrics(reference: Reference, names: Sequence[str]) -> None:
     for name in names:
         if name not in available_metrics(reference):
             why = reference.extractor.why
-            raise UsageError(f"metrics=[{name}]: {REQUIREMENTS[name]}" + (f"; {why}" if why else ""))
+            needed = REQUIREMENTS if reference.inputs is None else REQUIREMENTS | REQUIREMENTS_OF_PAIRS
+            raise UsageError(f"metrics=[{name}]: {needed[name]}" + (f"; {why}" if why else ""))
 
 
 def evaluate_samples(
@@ -131,22 +140,28 @@ def evaluate_samples(
     *,
     resamples: int = 200,
     progress: ProgressCallback = ignore,
+    repeats: Tensor | None = None,
 ) -> tuple[list[MetricResult], Memorization | None]:
     """Returns the metrics in `names` of uint8 images `[N, C, H, W]` or points `[N, 2]`, and which images are copies.
 
-    The second is None without the metric memorization. The results have the order of METRIC_FAMILIES; memorization,
-    which always uses pixels, is last. The name of a result ends with that of the extractor, as `frechet-classifier`;
-    the modes of points need none. Intervals come from `resamples` random halves of the samples, at least 2. Floors use
-    at most `reference.n` samples, so N should be `reference.n`. Raises UsageError for a name that these data do not
-    allow.
+    The second is None without the metric memorization. For a task, the samples are those of the first N inputs of the
+    reference, and `repeats` are as in `paired_results`. The results have the order of METRIC_FAMILIES after those of
+    pairs; memorization, which always uses pixels, is last. The name of a result ends with that of the extractor, as
+    `frechet-classifier`; the modes of points and metrics of pixels need none. Intervals come from `resamples` random
+    halves of the samples, at least 2. Floors use at most `reference.n` samples, so N should be `reference.n`. Raises
+    UsageError for a name that these data do not allow.
     """
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.options) & set(names)]
     results: list[MetricResult] = []
-    if families:
+    fake = None
+    if families or {"paired", "class_kept"} & {*names}:
         fake = reference.extractor.extract(samples, partial(progress, "features"))
+    if {*PAIRED_METRICS} & {*names}:
+        results += paired_results(reference, samples, fake, repeats, names, resamples)
     for number, family in enumerate(families):
         progress("metrics", number, len(families))
+        assert fake is not None
         results += _compute_family(family, reference, fake, names, resamples)
     if "memorization" not in names:
         return results, None

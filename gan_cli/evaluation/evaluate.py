@@ -21,6 +21,7 @@ from gan_cli.errors import GanCliError, UsageError, format_number
 from gan_cli.evaluation.callbacks import ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
+from gan_cli.evaluation.paired_metrics import describe_not_beaten
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
@@ -30,8 +31,10 @@ from gan_cli.storage.run_files import refuse_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS
 
 NUMBERS = ("value", "95 % interval", "floor", "n", "reals", "s")
-WIDTH = 110  # of the table if the output is not a terminal
+WITHOUT_G = "without G"  # the column of tasks
+WIDTH, WIDTH_OF_TASK = 110, 140  # of the table if the output is not a terminal
 MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one
+MIN_WIDTH_FOR_INTERVAL, MIN_WIDTH_FOR_SECONDS = 96, 128  # with the column of tasks
 print_line = partial(print, flush=True)
 
 
@@ -81,29 +84,52 @@ def _progress() -> Iterator[ProgressCallback]:
 
 
 def _print(evaluated: EvaluationResult) -> None:
-    console = Console()
+    console, of_task = Console(), any(metric.method for metric in evaluated.figures)
     if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
-    columns = [Column("metric", no_wrap=True)]
-    columns += [Column(title, justify="right", no_wrap=True) for title in NUMBERS]
-    columns += [Column("better")] if console.width >= MIN_WIDTH_FOR_BETTER else []
+        console.width = max(console.width, WIDTH_OF_TASK if of_task else WIDTH)
+    titles = _titles(console.width, of_task=of_task)
+    columns = [Column(title, justify="right" if title in (*NUMBERS, WITHOUT_G) else "left") for title in titles]
+    for column in columns:
+        column.no_wrap = column.header != "better"
     table = Table(*columns, box=None)
     for metric in evaluated.figures:
-        table.add_row(*map(Text, _row(metric)[: len(columns)]))
+        cells = _cells(metric)
+        table.add_row(*(Text(cells[title]) for title in titles))
     console.print(table)
     for metric in evaluated.figures:
         if metric.note.startswith(TOO_FEW_SAMPLES):
             print_line(f"warning: {metric.name}: {metric.note}")
+        elif metric.note and not metric.note.startswith("of "):
+            print_line(f"{metric.name}: {metric.note}")
+    for line in filter(None, map(describe_not_beaten, evaluated.figures)):
+        print_line(line)
     if "verdict" in evaluated.about:
         print_line(evaluated.about["verdict"])
 
 
-def _row(metric: MetricResult) -> list[str]:
+def _titles(width: int, *, of_task: bool) -> list[str]:
+    """Returns the titles of the table's columns that a terminal of this width has room for."""
+    if not of_task:
+        return ["metric", *NUMBERS, *(["better"] if width >= MIN_WIDTH_FOR_BETTER else [])]
+    value, interval, floor, *counts = NUMBERS
+    more = [*counts, "better"] if width >= MIN_WIDTH_FOR_SECONDS else []
+    return ["metric", value, *([interval] if width >= MIN_WIDTH_FOR_INTERVAL else []), WITHOUT_G, floor, *more]
+
+
+def _cells(metric: MetricResult) -> dict[str, str]:
+    """Returns the text of each column for a metric."""
     interval = "" if metric.interval is None else " to ".join(map(_number, metric.interval))
     value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
     floor = "" if metric.floor is None else _number(metric.floor)
     reals = f"{metric.reals:,}" if metric.reals else ""
-    return [metric.name, value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}", metric.better]
+    numbers = dict(zip(NUMBERS, (value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}"), strict=True))
+    other = "" if metric.without_network is None else f"{_number(metric.without_network)} {metric.method}"
+    return {
+        "metric": metric.name,
+        **numbers,
+        WITHOUT_G: other,
+        "better": metric.better,
+    }
 
 
 def _number(value: float) -> str:

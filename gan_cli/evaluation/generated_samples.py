@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +13,8 @@ from gan_cli.data.dataset import Dataset, to_signed_unit, to_uint8
 from gan_cli.data.labels import encode_labels
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
+from gan_cli.evaluation.paired_inputs import PairedInputs
+from gan_cli.evaluation.reference import Reference
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.standing_statistics import standing_statistics
@@ -17,6 +22,7 @@ from gan_cli.randomness import generator_for
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import task_of
 
+DIVERSITY_INPUTS, DIVERSITY_SEEDS = 200, 4  # inputs, and samples of each, whose differences are the diversity
 FIRST_EVALUATION_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
 
@@ -33,7 +39,71 @@ def generate_samples(
 
     Raises DivergedError if a sample is not finite.
     """
-    condition = _condition(config, dataset, seeds)
+    return _generate(generator, config, _condition(config, dataset, seeds), seeds, batch_size, progress)
+
+
+def generate_for_inputs(
+    generator: nn.Module,
+    config: Config,
+    inputs: PairedInputs,
+    seeds: Sequence[int],
+    batch_size: int,
+    progress: ProgressCallback = ignore,
+) -> Tensor:
+    """Generates a sample of each seed for each input. Returns uint8 images `[seeds, N, C, H, W]`.
+
+    Raises DivergedError if a sample is not finite.
+    """
+    count = len(inputs)
+    generated = [_generate(generator, config, inputs.condition, [seed] * count, batch_size, progress) for seed in seeds]
+    return torch.stack(generated)
+
+
+class EvaluatedSamples(NamedTuple):
+    """Samples, uint8 `[N, C, H, W]` or points, and those of the first M inputs of a task, `[DIVERSITY_SEEDS, M, ...]`.
+
+    The latter are None unless the metric diversity is requested.
+    """
+
+    samples: Tensor
+    repeats: Tensor | None = None
+
+
+def generate_evaluated(
+    reference: Reference,
+    generator: nn.Module,
+    config: Config,
+    dataset: Dataset,
+    first_seed: int,
+    n: int,
+    batch_size: int,
+    names: Sequence[str],
+    progress: ProgressCallback = ignore,
+) -> EvaluatedSamples:
+    """Generates the `n` samples that the metrics in `names` need, from `n` seeds, or for `n` inputs from one seed.
+
+    Raises DivergedError if a sample is not finite.
+    """
+    if reference.inputs is None:
+        seeds = range(first_seed, first_seed + n)
+        return EvaluatedSamples(generate_samples(generator, config, dataset, seeds, batch_size, progress))
+    inputs = reference.inputs.first(n)
+    (samples,) = generate_for_inputs(generator, config, inputs, [first_seed], batch_size, progress)
+    if "diversity" not in names:
+        return EvaluatedSamples(samples)
+    few, others = inputs.first(DIVERSITY_INPUTS), range(first_seed + 1, first_seed + DIVERSITY_SEEDS)
+    more = generate_for_inputs(generator, config, few, others, batch_size, progress)
+    return EvaluatedSamples(samples, torch.cat([samples[None, : len(few)], more]))
+
+
+def _generate(
+    generator: nn.Module,
+    config: Config,
+    condition: Condition | None,
+    seeds: Sequence[int],
+    batch_size: int,
+    progress: ProgressCallback,
+) -> Tensor:
     fakes: list[Tensor] = []
     for batch in generate(generator, latent_of(config), seeds, batch_size, condition=condition):
         if not batch.isfinite().all():

@@ -105,6 +105,22 @@ class RealData:
         own = torch.randperm(len(self.train), generator=generator_for(0, "own"))[:count]
         return self.train.samples[own], own
 
+    @property
+    def max_inputs(self) -> int:
+        """The largest number of inputs that a task can be evaluated on: all held-out images, or half of the data."""
+        return len(self.train_unlimited) // 2 if self.held_out is None else len(self.held_out)
+
+    def select_inputs(self, n: int) -> tuple[tuple[Dataset, Tensor], tuple[Dataset, Tensor]]:
+        """Returns `n` samples whose images are inputs of a task, and training samples that are not among them.
+
+        Each is a data set and the positions in it. The inputs are the first ones that `select` compares fakes with.
+        """
+        if self.held_out is not None:
+            training = self.train, _shuffled("reference", self.train).index
+            return (self.held_out, _shuffled("held out", self.held_out).index[:n]), training
+        order = _shuffled("reference", self.train_unlimited).index
+        return (self.train_unlimited, order[:n]), (self.train_unlimited, order[len(order) // 2 :])
+
     def describe(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> str:
         """Returns one line that says which real samples the `n` fakes are compared with."""
         noun = "images" if self.train.samples.ndim > 2 else "points"

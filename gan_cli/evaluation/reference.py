@@ -22,6 +22,7 @@ from gan_cli.evaluation.metrics.classifier import ClassifierLoader, LabelledImag
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
+from gan_cli.evaluation.paired_inputs import PairedInputs
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
 from gan_cli.storage.checksummed_file import load_cached, save_cached
 
@@ -88,7 +89,7 @@ class Reference:
     are left. The metrics of `other` compared with `real` are called floors: they show the values that a perfect
     generator would get. `floors` holds the floors that were computed so far, by metric name. `n` is the number of fakes
     to compare; with the default protocol, `real` and `other` have `n` samples too. `key` is the name of the cache file,
-    empty if nothing is cached.
+    empty if nothing is cached. `inputs` are those of a task, `n` images from each of which a fake is made.
     """
 
     extractor: Extractor
@@ -99,6 +100,13 @@ class Reference:
     real: Features
     other: Features | None
     floors: dict[str, float]
+    inputs: PairedInputs | None = None
+
+    @cached_property
+    def truth_features(self) -> Features:
+        """The features of the true images of the inputs. By default, these are the real samples, in the same order."""
+        assert self.inputs is not None
+        return self.real if self.protocol == DEFAULT_PROTOCOL else self.extractor.extract(self.inputs.truth)
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -124,6 +132,7 @@ class Reference:
             "n": self.n,
             "reals": self.protocol.reals,
             "n_real": len(self.real.features),
+            **({} if self.inputs is None else {"inputs": self.inputs.digest[:16]}),
         }
 
     def describe(self) -> str:

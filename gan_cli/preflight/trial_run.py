@@ -13,7 +13,7 @@ from gan_cli.device import synchronize
 from gan_cli.errors import CheckpointError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
-from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_samples
+from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_evaluated
 from gan_cli.evaluation.metrics.classifier import (
     STEPS,
     Classifier,
@@ -21,6 +21,7 @@ from gan_cli.evaluation.metrics.classifier import (
     describe_too_few,
     train_classifier,
 )
+from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.real_data import MIN_SAMPLES, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from gan_cli.preflight.data_audit import Row
@@ -156,13 +157,14 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     extractor = build_extractor(name, real, run.log.info, brief)
     started = time.perf_counter()
     reference = build_reference(real, extractor, few, cached=False)
+    reference.inputs = paired_inputs(config, real, few)
     check_config_metrics(config, reference)
     prepared = time.perf_counter()
     generator = evaluated_generator(run) if names else run.state.sampler
     generating = time.perf_counter()
-    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + few)
-    samples = generate_samples(generator, config, dataset, seeds, few)
-    found, _ = evaluate_samples(reference, samples, names or ("frechet",), resamples=0)
+    of_seeds, wanted = (generator, config, dataset, FIRST_EVALUATION_SEED, few, few), names or ("frechet",)
+    samples, repeats = generate_evaluated(reference, *of_seeds, wanted)
+    found, _ = evaluate_samples(reference, samples, wanted, resamples=0, repeats=repeats)
     done = time.perf_counter()
     names_found = ", ".join(metric.name for metric in found)
     text = f"{names_found} of {count_noun(few, 'sample')}: {format_seconds(done - prepared)}"

@@ -69,7 +69,7 @@ class Board(FileModel):
     """A leaderboard. `varied` has the config keys that the sweep varies. `unranked` says why it is not ranked."""
 
     metric: Annotated[str, line(80)] = ""
-    better: Literal["lower", "higher"] = "lower"
+    better: Literal["lower", "higher", "near 1"] = "lower"
     command: Command = ""
     varied: Annotated[tuple[Key, ...], first(MOST_KEYS)] = ()
     unranked: Sentence = ""

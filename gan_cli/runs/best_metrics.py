@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from gan_cli.config.metric_names import better_direction, find_metric, selection_metric
+from gan_cli.config.metric_names import find_metric, ranking_value, selection_metric
 from gan_cli.runs.log import read_metrics
 from gan_cli.storage.run_folder import BEST, CHECKPOINTS
 from gan_cli.storage.run_record import load_record
@@ -55,5 +55,5 @@ def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, 
         return None
     name = found[-1][0][0]
     values = [(value, step) for (named, value), step in found if named == name]
-    best = (min if better_direction(name) == "lower" else max)(values, key=itemgetter(0))
+    best = min(values, key=lambda found: ranking_value(name, found[0]))
     return name, best[1]

@@ -25,8 +25,9 @@ METRIC_KINDS = tuple(UNRELATED_BY_KIND)  # the keys of `measured_on`
 LABELS = {
     "data": "data", "shape": "size or channels", "classes": "number of classes", "extractor": "features",
     "features": "features", "n": "number of samples", "reals": "real samples", "n_real": "number of real samples",
+    "inputs": "inputs of the task",
 }  # fmt: skip
-DIGESTS = ("data", "features")  # parts whose values are hashes, which messages leave out
+DIGESTS = ("data", "features", "inputs")  # parts whose values are hashes, which messages leave out
 MAX_SHOWN = 4  # values of one part of a basis in a message
 
 

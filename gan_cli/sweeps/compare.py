@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.commands import CompareConfig
-from gan_cli.config.metric_names import better_direction
+from gan_cli.config.metric_names import better_direction, ranking_value
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, count_noun, format_number, one_line
@@ -179,7 +180,7 @@ def _best(runs: Sequence[ComparedRun], source: str, name: str) -> float | None:
     values = [run.metrics[source][name].value for run in runs if name in run.metrics[source]]
     if not better_direction(name) or len(values) < 2 or _basis_differences(runs, source, name):
         return None
-    return max(values) if better_direction(name) == "higher" else min(values)
+    return min(values, key=partial(ranking_value, name))
 
 
 def _basis_differences(runs: Sequence[ComparedRun], source: str, name: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
-from gan_cli.config.metric_names import better_direction, find_metric, metric_limits
+from gan_cli.config.metric_names import better_direction, find_metric, metric_limits, ranking_value
 from gan_cli.runs.comparability import describe_differences, explain_incomparable, find_bases
 from gan_cli.sweeps.outcomes import FAILED_TRAINING, Outcome
 
@@ -109,8 +109,7 @@ def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
         for job in jobs
         if job.status != "done"
     ]
-    sign = -1 if better_direction(metric) == "higher" else 1
-    best = min(measured, key=lambda job: sign * job.figures[metric]) if measured else (done or jobs)[0]
+    best = min(measured, key=lambda job: ranking_value(metric, job.figures[metric])) if measured else (done or jobs)[0]
     return {
         "config": {key: value for key, value in jobs[0].config.items() if key != "seed"},
         "seeds": [job.seed for job in jobs],
@@ -139,6 +138,6 @@ def _rank(jobs: list[Outcome], metric: str) -> tuple[Any, ...]:
         return (3, 0, 0, jobs[0].number)
     statuses = {job.status for job in jobs}
     kind = 2 if statuses & {*FAILED_TRAINING} else int(statuses != {"done"})
-    sign = -1 if better_direction(metric) == "higher" else 1
     balance = [metrics[MODE_BALANCE] for metrics in done if metric == MODES_COVERED and MODE_BALANCE in metrics]
-    return (kind, sign * fmean(values), fmean(balance) if balance else 0, jobs[0].number)
+    mean = fmean(ranking_value(metric, value) for value in values)
+    return (kind, mean, fmean(balance) if balance else 0, jobs[0].number)

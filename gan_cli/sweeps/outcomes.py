@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, computed_field
 
-from gan_cli.config.metric_names import better_direction, find_metric
+from gan_cli.config.metric_names import NEAR_ONE, better_direction, find_metric, ranking_value
 from gan_cli.errors import one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.stop_signals import STOP_CODES
@@ -222,4 +222,9 @@ def objective_value(outcome: Outcome, ranked_by: tuple[str, ...]) -> float | Non
     if outcome.status in FAILED_TRAINING:
         return float("-inf" if better_direction(ranked_by[0]) == "higher" else "inf")
     found = (find_metric(outcome.figures, wanted) for wanted in ranked_by if outcome.status == "done")
-    return next((each[1] for each in found if each is not None), None)
+    return next((_objective(*each) for each in found if each is not None), None)
+
+
+def _objective(name: str, value: float) -> float:
+    """Returns the value of a metric, or its distance from 1 if values near 1 are best. A search minimizes that."""
+    return ranking_value(name, value) if better_direction(name) == NEAR_ONE else value

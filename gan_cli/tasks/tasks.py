@@ -25,13 +25,15 @@ class Task(NamedTuple):
     condition has their labels and, as `image`, their source images, if the data have some.
     `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
     condition)` returns what the discriminator sees of samples, `[N, C', H, W]`. `given_small` says whether a user's
-    images are the small ones that the generator enlarges.
+    images are the small ones that the generator enlarges. `identity(condition, shape)` returns samples of `shape`
+    [C, H, W] that add nothing to the condition, for comparison; None if the condition has images of another kind.
     """
 
     make_condition: Callable[..., Condition] | None = None  # None: the labels
     complete: Callable[[Tensor, Condition], Tensor] | None = None  # None: the output is the sample
     discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
     given_small: bool = False
+    identity: Callable[[Condition, tuple[int, ...]], Tensor | None] | None = None  # None: the condition has no image
 
 
 def task_of(settings: Any) -> Task:
@@ -67,8 +69,27 @@ def _painted(output: Tensor, condition: Condition) -> Tensor:
 
 def _enlarged(output: Tensor, condition: Condition) -> Tensor:
     """Returns the enlarged small image (bicubic) plus the generator's output, which is the difference."""
+    return _bicubic(condition, tuple(output.shape[1:])) + output
+
+
+def _bicubic(condition: Condition, shape: tuple[int, ...]) -> Tensor:
     assert condition.image is not None
-    return interpolate(condition.image, output.shape[2:], mode="bicubic", align_corners=False) + output
+    return interpolate(condition.image, shape[1:], mode="bicubic", align_corners=False)
+
+
+def _source_itself(condition: Condition, shape: tuple[int, ...]) -> Tensor | None:
+    """Returns the source images, if they have the channels and sides of samples."""
+    assert condition.image is not None
+    return condition.image if condition.image.shape[1:] == shape else None
+
+
+def _mean_filled(condition: Condition, shape: tuple[int, ...]) -> Tensor:
+    """Returns the known pixels, and in the hidden part the mean of each channel's known pixels."""
+    assert condition.mask is not None
+    assert condition.image is not None
+    known = 1 - condition.mask
+    means = (condition.image * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp_min(1)
+    return torch.where(condition.mask > 0.5, means, condition.image)
 
 
 def _with_image(samples: Tensor, condition: Condition) -> Tensor:
@@ -83,9 +104,9 @@ def _with_mask(samples: Tensor, condition: Condition) -> Tensor:
 
 TASKS = {
     "generation": Task(),
-    "translation": Task(_source, discriminator_view=_with_image),  # pix2pix, 1611.07004
-    "inpainting": Task(_masked, _painted, _with_mask),  # 1806.03589
-    "super_resolution": Task(_reduced, _enlarged, given_small=True),  # 1609.04802
+    "translation": Task(_source, discriminator_view=_with_image, identity=_source_itself),  # pix2pix, 1611.07004
+    "inpainting": Task(_masked, _painted, _with_mask, identity=_mean_filled),  # 1806.03589
+    "super_resolution": Task(_reduced, _enlarged, given_small=True, identity=_bicubic),  # 1609.04802
 }
 
 

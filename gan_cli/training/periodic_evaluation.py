@@ -19,11 +19,12 @@ from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import (
     FIRST_EVALUATION_SEED,
-    generate_samples,
+    generate_evaluated,
     recompute_batch_norm_statistics,
 )
 from gan_cli.evaluation.metrics.classifier import Classifier, LabelledImages, majority_class_accuracy
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
+from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 from gan_cli.models.conditioning import classification_accuracy
@@ -61,6 +62,7 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
         return None
     real = find_real_data(config.dataset, config.image_size, dataset)
     reference = build_reference(real, build_extractor(evaluation.extractor, real, log), evaluation.n)
+    reference.inputs = paired_inputs(config, real, reference.n, "evaluation.n")
     check_config_metrics(config, reference)
     for line in describe_comparison(reference, evaluation.metrics):
         log(line)
@@ -81,6 +83,7 @@ def describe_comparison(reference: Reference | None, metrics: Sequence[str]) -> 
         return []
     why = reference.extractor.why
     lines = [f"{', '.join(metrics)} compared with {reference.describe()}", *reference.data.notes]
+    lines += [] if reference.inputs is None else [f"inputs are {reference.inputs.source}"]
     return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
 
 
@@ -133,9 +136,10 @@ def evaluated_generator(run: Run) -> nn.Module:
 def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     """Returns the metrics of `evaluation.metrics`, computed on `n` samples and the reference."""
     assert run.reference is not None
-    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
-    samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
-    found, _ = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0)
+    names, dataset = run.config.evaluation.metrics, run.batches.dataset
+    of_seeds = generator, run.config, dataset, FIRST_EVALUATION_SEED, n, AT_ONCE
+    samples, repeats = generate_evaluated(run.reference, *of_seeds, names)
+    found, _ = evaluate_samples(run.reference, samples, names, resamples=0, repeats=repeats)
     return {metric.name: metric.value for metric in found}
 
 

@@ -12,7 +12,7 @@ from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config import suggestions
 from gan_cli.config.compose import groups
-from gan_cli.config.metric_names import metrics_of_other_tools
+from gan_cli.config.options.loop import metrics_of_other_tools
 from gan_cli.config.train_config import Config
 from gan_cli.errors import closest_match, count_noun
 from support.modules import FILES, syntax_tree

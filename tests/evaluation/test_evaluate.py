@@ -267,7 +267,7 @@ def test_what_the_data_do_not_allow(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is said before samples are made."""
-    monkeypatch.setattr(checkpoint_evaluation, "generate_samples", lambda *arguments: pytest.fail("made"))
+    monkeypatch.setattr(checkpoint_evaluation, "generate_evaluated", lambda *arguments: pytest.fail("made"))
     said = error_line(capsys, "eval", f"ckpt={run}", "n=20", "extractor=random", "metrics=[inception_score]")
     assert "metrics=[inception_score]: needs images of one class each with extractor=classifier" in said
 

@@ -170,6 +170,10 @@ def test_the_objective_value_of_a_trial() -> None:
         assert objective_value(outcome, ("frechet",)) == lower
         assert objective_value(outcome, ("recall",)) == higher
     assert objective_value(Outcome.model_construct(status="done", figures={}), ("frechet",)) is None
+    blurred, noisy = (Outcome.model_construct(status="done", figures={"sharpness": value}) for value in (0.8, 1.1))
+    assert objective_value(blurred, ("sharpness",)) == pytest.approx(0.2)
+    assert objective_value(noisy, ("sharpness",)) == pytest.approx(0.1)
+    assert objective_value(Outcome.model_construct(status="diverged", figures={}), ("sharpness",)) == float("inf")
 
 
 # --- Optuna ------------------------------------------------------------------------------------------------------

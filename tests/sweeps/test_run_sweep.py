@@ -17,6 +17,7 @@ import pytest
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import REPORTED_METRICS
+from gan_cli.config.options.loop import PAIRED_METRICS
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.compute import METRIC_FAMILIES
 from gan_cli.state import checkpoint
@@ -483,7 +484,7 @@ def test_metrics_that_are_named_are_not_added_to() -> None:
 
 def test_every_figure_has_its_metric() -> None:
     made = {option for family in METRIC_FAMILIES for option in family.options}
-    assert made == {*REPORTED_METRICS, "modes"}
+    assert made | {*PAIRED_METRICS} == {*REPORTED_METRICS, "modes", "diversity"}
 
 
 def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,4 +145,4 @@ def test_an_evaluation_says_which_inputs_it_takes(
 ) -> None:
     train(*RUNS["inpainting"], *TINY, "name=painted")
     assert run_command("eval", ["painted", "metrics=[kernel]", "extractor=pixels", "n=20", "resamples=0"]) == 0
-    assert "inputs: of training images; samples are compared with held-out images" in capsys.readouterr().out
+    assert "inputs: 20 held-out images" in capsys.readouterr().out

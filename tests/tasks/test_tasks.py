@@ -53,7 +53,7 @@ def test_training_has_no_branch_on_a_task(module: object) -> None:
 
 def test_known_pixels_stay_to_the_bit() -> None:
     settings = Inpainting(name="inpainting", mask=("centre", "box", "brush", "half"))
-    make_condition, complete, view, _ = task_of(settings)
+    make_condition, complete, view, *_ = task_of(settings)
     assert make_condition is not None
     assert complete is not None
     assert view is not None
@@ -100,7 +100,7 @@ def test_masks_are_of_all_kinds_and_depend_on_the_generator_alone() -> None:
 
 def test_a_small_image_is_the_mean_of_squares_and_the_output_is_added_to_it() -> None:
     settings = SuperResolution(name="super_resolution", factor=4)
-    make_condition, complete, view, _ = task_of(settings)
+    make_condition, complete, view, *_ = task_of(settings)
     assert make_condition is not None
     assert complete is not None
     assert view is None
@@ -135,7 +135,7 @@ def test_a_quarter_of_the_range_is_a_clear_edge(step: float, edge: float) -> Non
 
 def test_a_source_comes_from_the_data_or_from_edges() -> None:
     of_data, of_edges = (Translation(name="translation", source=source) for source in ("data", "edges"))
-    make_condition, complete, view, _ = task_of(of_data)
+    make_condition, complete, view, *_ = task_of(of_data)
     assert make_condition is not None
     assert complete is None
     assert view is not None

@@ -1,16 +1,32 @@
 """Declares the keys of the group `device` and of the sections `training`, `evaluation` and `health`."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from gan_cli.config.metric_names import metrics_of_other_tools
 from gan_cli.config.options.fields import Bool, Integer, Number, OptionName, Several, Text, section
 
 # Metrics that compare samples with real samples. For example, `frechet` is reported as `frechet-<extractor>`.
-TrainingMetric = Literal["frechet", "kernel", "precision_recall", "density_coverage", "inception_score"]
+DistributionMetric = Literal["frechet", "kernel", "precision_recall", "density_coverage", "inception_score"]
+# Metrics of tasks, which compare each sample with its true image.
+PairedMetric = Literal["psnr", "ssim", "l1", "sharpness", "paired", "class_kept", "diversity"]
+TrainingMetric = DistributionMetric | PairedMetric
+PAIRED_METRICS: tuple[str, ...] = get_args(PairedMetric)
 Metric = TrainingMetric | Literal["modes", "memorization"]
 Extractor = Literal["auto", "classifier", "random", "pixels", "inception"]
+# Words of other tools for a metric, and what to write in gan-cli; `{}` is the section of the key, as `evaluation.`.
+METRICS_OF_OTHER_TOOLS = {
+    "fid": "{0}metrics=[frechet] {0}extractor=inception", "kid": "{0}metrics=[kernel] {0}extractor=inception",
+    "frechet_inception_distance": "{0}metrics=[frechet] {0}extractor=inception", "mmd": "{0}metrics=[kernel]",
+    "is": "{0}metrics=[inception_score]", "precision": "{0}metrics=[precision_recall]",
+    "recall": "{0}metrics=[precision_recall]", "prdc": "{0}metrics=[density_coverage]",
+    "density": "{0}metrics=[density_coverage]", "coverage": "{0}metrics=[density_coverage]",
+}  # fmt: skip
+
+
+def metrics_of_other_tools(section: str = "") -> dict[str, str]:
+    """Returns a dict from the word of another tool for a metric to a text that says what to write here."""
+    return {word: f"here it is {way.format(section)}" for word, way in METRICS_OF_OTHER_TOOLS.items()}
 
 
 @section

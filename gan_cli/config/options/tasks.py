@@ -56,3 +56,8 @@ TASK_OPTIONS: dict[str, type] = {
     "super_resolution": SuperResolution,
 }
 WITH_IMAGE = ("translation", "inpainting", "super_resolution")  # tasks whose condition has an image
+# Why a metric that compares pairs is refused for a task whose condition has no image.
+NEEDS_TRUE_IMAGE = (
+    "compares each sample with its true image: task=generation has none, use it with task=translation, inpainting or"
+    " super_resolution"
+)
