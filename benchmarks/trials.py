@@ -60,18 +60,34 @@ def train(program: Program, overrides: Sequence[str], samples: int, budget: floa
 
     Each program samples its own checkpoint, so that another version's need not be readable by this one.
     """
-    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        command = [program.command("train"), *overrides, "output=.", "name=run"]
-        started = time.perf_counter()
-        code = _run(command, folder, budget + PATIENCE, allowed=(0, DIVERGED))
-        wall = time.perf_counter() - started
-        run = next((path.parent for path in Path(folder).glob("run/*/config.json")), None)
-        if run is None:
-            raise BrokenRun(f"{' '.join(command)}: left no run")
-        facts = _facts(json.loads((run / "config.json").read_text(encoding="utf-8")))
-        facts |= {"wall": round(wall, 1), "load_before": round(load_before, 2)}
-        return Trained(facts, None if code == DIVERGED else _sample(program, run, samples, folder))
+        run, facts = _trained(program, overrides, budget, folder)
+        return Trained(facts, None if facts["exit_code"] == DIVERGED else _sample(program, run, samples, folder))
+
+
+def evaluate(program: Program, overrides: Sequence[str], options: Sequence[str], budget: float) -> tuple[Row, Row]:
+    """Runs `gan-train` with these overrides and `gan-eval` with these options, in a folder that is removed.
+
+    Returns facts about the run, and the content of the evaluation's file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run, facts = _trained(program, overrides, budget, folder)
+        _run([program.command("eval"), f"ckpt={run}", *options], folder, PATIENCE)
+        (file,) = (run / "evaluations").glob("*.json")
+        return facts, json.loads(file.read_text(encoding="utf-8"))
+
+
+def _trained(program: Program, overrides: Sequence[str], budget: float, folder: str) -> tuple[Path, Row]:
+    load_before = os.getloadavg()[0]
+    command = [program.command("train"), *overrides, "output=.", "name=run"]
+    started = time.perf_counter()
+    code = _run(command, folder, budget + PATIENCE, allowed=(0, DIVERGED))
+    wall = time.perf_counter() - started
+    run = next((path.parent for path in Path(folder).glob("run/*/config.json")), None)
+    if run is None:
+        raise BrokenRun(f"{' '.join(command)}: left no run")
+    facts = _facts(json.loads((run / "config.json").read_text(encoding="utf-8")))
+    return run, facts | {"exit_code": code, "wall": round(wall, 1), "load_before": round(load_before, 2)}
 
 
 def _run(command: Sequence[str], folder: str, seconds: float, allowed: Sequence[int] = (0,)) -> int:
