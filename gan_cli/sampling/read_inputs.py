@@ -22,7 +22,7 @@ from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.attributes import VERSION, LabelOptions
 from gan_cli.image_labels.image_paths import open_images
 from gan_cli.randomness import generator_for
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.sampling.load_generator import LoadedGenerator, check_takes_mask
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import condition_of_input, task_of
 from gan_cli.training.inputs import shown_inputs
@@ -56,8 +56,8 @@ def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> list
     """
     settings, shape = generator.card.task, generator.sample_shape
     small = task_of(settings).given_small
-    if mask is not None and settings.name != "inpainting":
-        raise UsageError(f"mask: is for task=inpainting, this checkpoint has task={settings.name}")
+    if mask is not None:
+        check_takes_mask(generator, "mask")
     images = _list_images("input", path)
     own_size = [image.sides if small else shape[1:] for image in images]
     sizes = {*own_size} if small else {shape[1:]}

@@ -1,6 +1,6 @@
 """The tasks: what the condition is, what a sample is, and what the discriminator sees. Pure functions of tensors.
 
-Training, sampling, evaluation and export call these functions and have no branch on a task.
+Training, sampling, evaluation and export call these functions and read what a `Task` states. They name no task.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ class Task(NamedTuple):
     condition has their labels and, as `image`, their source images, if the data have some.
     `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
     condition)` returns what the discriminator sees of samples, `[N, C', H, W]`. `given_small` says whether a user's
-    images are the small ones that the generator enlarges.
+    images are the small ones that the generator enlarges, `takes_mask` whether a mask can be given with them.
     """
 
     make_condition: Callable[..., Condition] | None = None  # None: the labels
     complete: Callable[[Tensor, Condition], Tensor] | None = None  # None: the output is the sample
     discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
     given_small: bool = False
+    takes_mask: bool = False
 
 
 def task_of(settings: Any) -> Task:
@@ -82,7 +83,7 @@ def _with_mask(samples: Tensor, condition: Condition) -> Tensor:
 TASKS = {
     "generation": Task(),
     "translation": Task(_source, discriminator_view=_with_image),  # pix2pix, 1611.07004
-    "inpainting": Task(_masked, _painted, _with_mask),  # 1806.03589
+    "inpainting": Task(_masked, _painted, _with_mask, takes_mask=True),  # 1806.03589
     "super_resolution": Task(_reduced, _enlarged, given_small=True),  # 1609.04802
 }
 

@@ -173,7 +173,11 @@ def test_a_class_is_requested_beside_the_image(
         ("inpainting", ("input=note.txt",), "input=note.txt"),
         ("inpainting", ("input=empty",), "input=empty"),
         ("inpainting", ("input=photo.png", "format=walk"), "format=walk: is for generators without input"),
-        ("translation", ("input=photo.png", "mask=m.png"), "mask: is for task=inpainting"),
+        (
+            "translation",
+            ("input=photo.png", "mask=m.png"),
+            "mask: only task=inpainting takes one, this generator has",
+        ),
         ("super_resolution", ("input=wide.png",), "more than 1,024 pixels"),
         ("super_resolution", ("input=mixed",), "the inputs have 2 sizes, use format=images"),
     ],
@@ -237,7 +241,11 @@ def test_the_api_takes_images_and_masks(run_of: Trained, sample: Callable[..., P
         ("inpainting", {"images": (3, 1, 16, 16)}, "images: expected a tensor"),
         ("inpainting", {"images": (1, 3, 16, 16), "masks": (1, 3, 16, 16)}, "masks: expected a tensor"),
         ("inpainting", {"images": (1, 3, 16, 16), "masks": (1, 1, 8, 8)}, "masks: expected the sides of images"),
-        ("translation", {"images": (1, 3, 16, 16), "masks": (1, 1, 16, 16)}, "masks: are for task=inpainting"),
+        (
+            "translation",
+            {"images": (1, 3, 16, 16), "masks": (1, 1, 16, 16)},
+            "masks: only task=inpainting takes one",
+        ),
     ],
 )
 def test_the_api_refuses_what_does_not_fit(
