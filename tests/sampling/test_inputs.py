@@ -13,6 +13,7 @@ from PIL import Image
 
 from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import to_signed_unit
+from gan_cli.data.decoding import open_image
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.sampling.read_inputs import read_inputs
 from support.commands import error_line
@@ -112,6 +113,34 @@ def test_a_small_image_is_enlarged_in_its_own_size(run_of: Trained, here: Path, 
     assert sample(f"ckpt={run}", "input=photos/one.png").suffix == ".png"
 
 
+def test_each_file_is_decoded_once(run_of: Trained, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load_generator(run_of("super_resolution"))
+    (here / "photos").mkdir()
+    for number, sides in enumerate([(5, 7), (9, 4), (5, 7), (6, 6)]):
+        noise_image(*sides, seed=number).save(f"photos/{number}.png")
+    real, decoded = open_image.decode_pixels, []
+    monkeypatch.setattr(open_image, "decode_pixels", lambda image: (decoded.append(image.size), real(image))[1])
+    given = read_inputs(generator, "photos", None)
+    assert sorted(decoded) == [(5, 7), (5, 7), (6, 6), (9, 4)]
+    for number, image in enumerate(given):
+        pixels = torch.from_numpy(pixels_of(f"photos/{number}.png")).permute(2, 0, 1)[None]
+        assert image.name == str(number)
+        assert torch.equal(image.condition.image, to_signed_unit(pixels))  # type: ignore[arg-type]
+
+
+def test_dark_16_bit_images_of_two_sizes_are_scaled_alike(run_of: Trained, here: Path) -> None:
+    (here / "photos").mkdir()
+    for side, brightest in ((6, 1000), (8, 2000)):
+        values = np.linspace(0, brightest, side * side).reshape(side, side).astype(np.uint16)
+        Image.fromarray(values).save(f"photos/{side}.png")
+    dim, bright = (
+        float(image.condition.image.max() + 1)  # type: ignore[union-attr]
+        for image in read_inputs(load_generator(run_of("super_resolution")), "photos", None)
+    )
+    assert bright == pytest.approx(2, abs=0.1)
+    assert dim == pytest.approx(bright / 2, abs=0.02)
+
+
 def test_a_generator_without_latent_gives_one_result(
     run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +201,7 @@ def test_a_class_is_requested_beside_the_image(
         ("inpainting", ("input=nowhere.png",), "input=nowhere.png: not found, expected an image, or a folder"),
         ("inpainting", ("input=note.txt",), "input=note.txt"),
         ("inpainting", ("input=empty",), "input=empty"),
+        ("inpainting", ("input=cut.png",), "input=cut.png: 1 of 1 image cannot be used: cut.png"),
         ("inpainting", ("input=photo.png", "format=walk"), "format=walk: is for generators without input"),
         (
             "translation",
@@ -197,11 +227,12 @@ def test_a_wrong_input_is_refused_in_one_line(
     noise_image(5, 4).save("mixed/2.png")
     write_image(here / "wide.png", size=(1025, 4))
     Path("note.txt").write_text("This is no image.\n")
+    Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:-200])
     run = run_of(task)
     before = sorted(run.rglob("*"))
     line = error_line(capsys, "sample", f"ckpt={run}", *overrides)
     assert words in line
-    assert "dataset.path" not in line
+    assert "dataset." not in line
     assert sorted(run.rglob("*")) == before
 
 
