@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,13 @@ from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, all_classes_requested, encode_requested
+from gan_cli.data.labels import RequestedCondition, all_classes_requested
 from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
-from gan_cli.models.generate import generate
-from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
+from gan_cli.sampling.load_generator import LoadedGenerator, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
-from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.condition import Condition, image_parts
 from gan_cli.training.inputs import SHOWN
 
 
@@ -61,17 +60,21 @@ def write(
     seeds: Sequence[int],
     target: Path,
 ) -> None:
-    """Writes a sample of each seed for each input to `target`. `rows` are the requested classes, if there are any."""
-    outputs = [
-        samples_of_input(generator, image, seeds, rows, truncation=config.truncation, batch_size=config.batch_size)
+    """Writes a sample of each seed for each input to `target`. `rows` are the requested classes, if there are any.
+
+    With format=images, a batch of samples is in memory at once.
+    """
+    batches = (
+        batches_of_input(generator, image, seeds, rows, truncation=config.truncation, batch_size=config.batch_size)
         for image in given
-    ]
+    )
     if config.format == "images":
-        _write_images(given, outputs, seeds, target)
+        _write_images(given, batches, seeds, target)
         return
-    shapes = {tuple(samples.shape) for samples in outputs}
-    if len(shapes) > 1:
-        raise UsageError(f"format={config.format}: the inputs have {len(shapes)} sizes, use format=images")
+    sizes = {tuple(part.shape[2:]) for image in given for part in image_parts(image.condition)}
+    if len(sizes) > 1:
+        raise UsageError(f"format={config.format}: the inputs have {len(sizes)} sizes, use format=images")
+    outputs = [torch.cat([*of_input]) for of_input in batches]
     if config.format == "npz":
         images = to_uint8(torch.cat(outputs)).permute(0, 2, 3, 1).numpy()
         np.savez(target, images=images, names=np.array([image.name for image in given]))
@@ -89,7 +92,7 @@ def draw_rows(given: Sequence[GivenImage], outputs: Sequence[Tensor]) -> Image.I
     return grid.draw_grid(pixels, lengths)
 
 
-def samples_of_input(
+def batches_of_input(
     generator: LoadedGenerator,
     image: GivenImage,
     seeds: Sequence[int],
@@ -97,22 +100,25 @@ def samples_of_input(
     *,
     truncation: float | None = None,
     batch_size: int = 64,
-) -> Tensor:
-    """Returns the samples of one input, float32 `[len(seeds), C, H, W]`. `rows` are requested classes, in turn."""
+) -> Iterator[Tensor]:
+    """Returns the samples of one input in batches, float32 `[N, C, H, W]`. `rows` are requested classes, in turn."""
     condition = image.condition.map(lambda part: part.expand(len(seeds), *part.shape[1:]))
+    requested = []
     if generator.classes and condition.labels is None:
         rows = rows or all_classes_requested(generator.classes)
         requested = [rows[number % len(rows)] for number in range(len(seeds))]
-        condition = condition._replace(labels=encode_requested(generator.classes, requested, seeds))
-    batches = generate(generator.network, generator.latent, seeds, batch_size, truncation, condition)
-    return require_finite(generator, torch.cat(list(batches)))
+    return sample_in_batches(generator, seeds, requested, truncation, batch_size, condition)
 
 
-def _write_images(given: Sequence[GivenImage], outputs: Sequence[Tensor], seeds: Sequence[int], folder: Path) -> None:
-    """Writes each sample to a file such as `photo_seed_000003.png`."""
+def _write_images(
+    given: Sequence[GivenImage], outputs: Iterable[Iterator[Tensor]], seeds: Sequence[int], folder: Path
+) -> None:
+    """Writes each sample to a file such as `photo_seed_000003.png`. `outputs` are the batches of each input."""
     folder.mkdir()
     same = Counter(image.name for image in given)
-    for number, (image, samples) in enumerate(zip(given, outputs, strict=True)):
+    for number, (image, batches) in enumerate(zip(given, outputs, strict=True)):
         name = image.name if same[image.name] == 1 else f"{number:04d}_{image.name}"
-        for seed, sample in zip(seeds, to_uint8(samples), strict=True):
-            grid.draw_image(sample).save(folder / f"{name}_seed_{seed:06d}.png")
+        files = (folder / f"{name}_seed_{seed:06d}.png" for seed in seeds)
+        for samples in batches:
+            for sample in to_uint8(samples):
+                grid.draw_image(sample).save(next(files))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from PIL import Image
 from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import to_signed_unit
 from gan_cli.data.decoding import open_image
+from gan_cli.errors import CheckpointError
+from gan_cli.sampling import input_samples
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.sampling.read_inputs import read_inputs
 from support.commands import error_line
@@ -139,6 +142,27 @@ def test_dark_16_bit_images_of_two_sizes_are_scaled_alike(run_of: Trained, here:
     )
     assert bright == pytest.approx(2, abs=0.1)
     assert dim == pytest.approx(bright / 2, abs=0.02)
+
+
+def test_images_are_written_as_they_come_and_none_is_left_after_an_error(
+    run_of: Trained, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, real, written = run_of("translation"), input_samples.sample_in_batches, []
+    (here / "photos").mkdir()
+    for name in "abc":
+        noise_image(16, 16).save(f"photos/{name}.png")
+    before = sorted(run.rglob("*"))
+
+    def fail_at_the_third(*arguments: Any) -> Iterator[torch.Tensor]:
+        written.append(len([*run.rglob("*_seed_*.png")]))
+        if len(written) == 3:
+            raise CheckpointError("of the test")
+        return real(*arguments)
+
+    monkeypatch.setattr(input_samples, "sample_in_batches", fail_at_the_third)
+    assert "of the test" in error_line(capsys, "sample", f"ckpt={run}", "input=photos", "format=images", code=3)
+    assert written == [0, 1, 2]
+    assert sorted(run.rglob("*")) == before
 
 
 def test_a_generator_without_latent_gives_one_result(
