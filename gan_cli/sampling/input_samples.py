@@ -14,12 +14,13 @@ from torch import Tensor
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import RequestedCondition, all_classes_requested
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
 from gan_cli.sampling.load_generator import LoadedGenerator, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
 from gan_cli.tasks.condition import Condition, image_parts
+from gan_cli.tasks.tasks import task_of
 from gan_cli.training.inputs import SHOWN
 
 
@@ -35,12 +36,21 @@ def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
 
 
 def given_images(config: SampleConfig, generator: LoadedGenerator) -> list[GivenImage]:
-    """Returns the inputs: those of the options `input` and `mask`, or held-out images of the run's data."""
+    """Returns the inputs: those of the options `input` and `mask`, or held-out images of the run's data.
+
+    Says what is taken in place of an option that was not given.
+    """
     if config.input is not None:
-        return read_inputs(generator, config.input, config.mask)
-    if config.mask is not None:
+        given = read_inputs(generator, config.input, config.mask)
+    elif config.mask is not None:
         raise UsageError("mask: is for the image that input= names, give that too")
-    return held_out_inputs(generator, SHOWN)
+    else:
+        given = held_out_inputs(generator, SHOWN)
+        print(f"input: {count_noun(len(given), 'image')} of the run's data, as input= is not given", flush=True)
+    settings = generator.card.task
+    if config.mask is None and (made := task_of(settings).describe_made(settings)):
+        print(made, flush=True)
+    return given
 
 
 def seeds_of_each(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> Sequence[int]:

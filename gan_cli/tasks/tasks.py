@@ -25,6 +25,7 @@ class Task(NamedTuple):
     `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
     condition)` returns what the discriminator sees of samples, `[N, C', H, W]`. `given_small` says whether a user's
     images are the small ones that the generator enlarges, `takes_mask` whether a mask can be given with them.
+    `describe_made(settings)` returns a line on what `make_condition` adds to a user's images, "" if it adds nothing.
     """
 
     make_condition: Callable[..., Condition] | None = None  # None: the labels
@@ -32,6 +33,7 @@ class Task(NamedTuple):
     discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
     given_small: bool = False
     takes_mask: bool = False
+    describe_made: Callable[[Any], str] = lambda settings: ""
 
 
 def task_of(settings: Any) -> Task:
@@ -80,10 +82,20 @@ def _with_mask(samples: Tensor, condition: Condition) -> Tensor:
     return torch.cat([samples, condition.mask], 1)
 
 
+def _describe_edges(settings: Any) -> str:
+    if settings.source == "data":
+        return ""
+    return "input: the edges of each image are the source image, as in training (task.source=edges)"
+
+
+def _describe_masks(settings: Any) -> str:
+    return f"mask: drawn for each image as in training ({', '.join(settings.mask)}), as mask= is not given"
+
+
 TASKS = {
     "generation": Task(),
-    "translation": Task(_source, discriminator_view=_with_image),  # pix2pix, 1611.07004
-    "inpainting": Task(_masked, _painted, _with_mask, takes_mask=True),  # 1806.03589
+    "translation": Task(_source, discriminator_view=_with_image, describe_made=_describe_edges),  # pix2pix, 1611.07004
+    "inpainting": Task(_masked, _painted, _with_mask, takes_mask=True, describe_made=_describe_masks),  # 1806.03589
     "super_resolution": Task(_reduced, _enlarged, given_small=True),  # 1609.04802
 }
 

@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from gan_cli.cli.main import run_command
+from gan_cli.config.options.tasks import Translation
 from gan_cli.data.dataset import to_signed_unit
 from gan_cli.data.decoding import open_image
 from gan_cli.errors import CheckpointError
 from gan_cli.sampling import input_samples
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.sampling.read_inputs import read_inputs
+from gan_cli.tasks.tasks import task_of
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.images import noise_image, write_image, zip_folder
@@ -193,6 +195,29 @@ def test_without_input_the_grid_is_that_of_the_run(run_of: Trained, sample: Call
     run = run_of(task)
     grids = [pixels_of(path).astype(int) for path in (sample(f"ckpt={run}"), run / "samples/step_00000003.png")]
     assert np.abs(grids[0] - grids[1]).max() <= 1
+
+
+def test_what_is_taken_in_place_of_an_option_is_said(
+    run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise_image(16, 16).save("photo.png")
+    write_mask("m.png", (16, 16), (4, 4, 12, 12))
+    drawn = "mask: drawn for each image as in training (centre, brush), as mask= is not given"
+    edges = "input: the edges of each image are the source image, as in training (task.source=edges)"
+    shown = "input: 8 images of the run's data, as input= is not given"
+    masked = run_of("inpainting", "task.mask=[centre,brush]")
+    for run, options, expected in [
+        (masked, ["input=photo.png"], [drawn]),
+        (masked, ["input=photo.png", "mask=m.png"], []),
+        (masked, [], [shown, drawn]),
+        (run_of("translation"), ["input=photo.png"], [edges]),
+        (run_of("super_resolution"), ["input=photo.png"], []),
+    ]:
+        capsys.readouterr()
+        assert run_command("sample", [f"ckpt={run}", *options]) == 0
+        assert capsys.readouterr().out.splitlines()[:-1] == expected
+    of_pairs = Translation(name="translation", source="data")
+    assert task_of(of_pairs).describe_made(of_pairs) == ""
 
 
 @pytest.mark.parametrize("mode", ["projection", "concat"])
