@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,8 @@ def write(
         for image in given
     )
     if config.format == "images":
-        _write_images(given, batches, seeds, target)
+        samples = (to_uint8(batch) for of_input in batches for batch in of_input)
+        grid.save_images(samples, _file_names(given, seeds), target)
         return
     sizes = {tuple(part.shape[2:]) for image in given for part in image_parts(image.condition)}
     if len(sizes) > 1:
@@ -120,15 +121,9 @@ def batches_of_input(
     return sample_in_batches(generator, seeds, requested, truncation, batch_size, condition)
 
 
-def _write_images(
-    given: Sequence[GivenImage], outputs: Iterable[Iterator[Tensor]], seeds: Sequence[int], folder: Path
-) -> None:
-    """Writes each sample to a file such as `photo_seed_000003.png`. `outputs` are the batches of each input."""
-    folder.mkdir()
+def _file_names(given: Sequence[GivenImage], seeds: Sequence[int]) -> Iterator[str]:
+    """Yields a name such as `photo_seed_000003.png` for each sample. Equal names of inputs get their numbers."""
     same = Counter(image.name for image in given)
-    for number, (image, batches) in enumerate(zip(given, outputs, strict=True)):
+    for number, image in enumerate(given):
         name = image.name if same[image.name] == 1 else f"{number:04d}_{image.name}"
-        files = (folder / f"{name}_seed_{seed:06d}.png" for seed in seeds)
-        for samples in batches:
-            for sample in to_uint8(samples):
-                grid.draw_image(sample).save(next(files))
+        yield from (f"{name}_seed_{seed:06d}.png" for seed in seeds)
