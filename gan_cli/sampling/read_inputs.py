@@ -17,7 +17,7 @@ from gan_cli.data.decoding.conversion import TargetFormat
 from gan_cli.data.decoding.decode import read_header
 from gan_cli.data.folder import decode_to_sizes
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import GanCliError, UsageError, count_noun, one_line
+from gan_cli.errors import GanCliError, UsageError, count_noun, one_line, reworded
 from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.attributes import VERSION, LabelOptions
@@ -109,7 +109,7 @@ def held_out_inputs(generator: LoadedGenerator, count: int) -> list[GivenImage]:
 def _open_images(key: str, path: str) -> Iterator[_OpenImages]:
     """Yields the images at `path`, the value of the option `key`, in their order."""
     listed = []
-    with _errors_of(key), open_images(path, follow_links=True) as reader:
+    with reworded(_with_own_key, key), open_images(path, follow_links=True) as reader:
         files = reader.read_layout(LabelOptions("none", None, None, None, VERSION), "train").files
         if len(files) > MAX_INPUTS:
             raise UsageError(f"{key}={one_line(path, 100)}: {count_noun(len(files), 'image')}, at most {MAX_INPUTS:,}")
@@ -147,11 +147,6 @@ def _read_mask(path: str, images: list[_Image], sides: tuple[int, int], config: 
     return fitted
 
 
-@contextlib.contextmanager
-def _errors_of(key: str) -> Iterator[None]:
-    """Writes the option `key`, which may be one image too, in place of `dataset.path` into the messages of errors."""
-    try:
-        yield
-    except GanCliError as error:
-        text = str(error).replace("dataset.path", key).replace("expected a folder,", "expected an image, or a folder,")
-        raise type(error)(text) from None
+def _with_own_key(text: str, key: str) -> str:
+    """Returns the text with the option `key`, which may be one image too, in place of `dataset.path`."""
+    return text.replace("dataset.path", key).replace("expected a folder,", "expected an image, or a folder,")
