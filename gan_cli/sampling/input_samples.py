@@ -48,8 +48,8 @@ def given_images(config: SampleConfig, generator: LoadedGenerator) -> list[Given
         given = held_out_inputs(generator, SHOWN)
         print(f"input: {count_noun(len(given), 'image')} of the run's data, as input= is not given", flush=True)
     settings = generator.card.task
-    if config.mask is None and (made := task_of(settings).describe_made(settings)):
-        print(made, flush=True)
+    if config.mask is None and (added := task_of(settings).describe_added(settings)):
+        print(added, flush=True)
     return given
 
 

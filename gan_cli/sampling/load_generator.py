@@ -256,7 +256,7 @@ def _condition_of_images(
     if images is None:
         raise UsageError(f"images: task={generator.card.task.name} needs an image for each seed")
     if masks is not None:
-        check_takes_mask(generator, "masks")
+        require_mask_task(generator, "masks")
     for key, tensor, channels in (("images", images, generator.sample_shape[0]), ("masks", masks, 1)):
         if tensor is not None and (tensor.ndim != 4 or len(tensor) not in (1, count) or tensor.shape[1] != channels):
             expected = f"[{count}, {channels}, H, W], or one for all seeds"
@@ -268,11 +268,11 @@ def _condition_of_images(
     return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)
 
 
-def check_takes_mask(generator: LoadedGenerator, key: str) -> None:
+def require_mask_task(generator: LoadedGenerator, key: str) -> None:
     """Raises UsageError if the task of the generator takes no mask. The option or argument `key` gives one."""
     name = generator.card.task.name
-    if not TASKS[name].takes_mask:
-        fitting = " or ".join(f"task={other}" for other, task in TASKS.items() if task.takes_mask)
+    if not TASKS[name].accepts_mask:
+        fitting = " or ".join(f"task={other}" for other, task in TASKS.items() if task.accepts_mask)
         raise UsageError(f"{key}: only {fitting} takes one, this generator has task={name}")
 
 

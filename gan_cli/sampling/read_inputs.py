@@ -23,7 +23,7 @@ from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.attributes import VERSION, LabelOptions
 from gan_cli.image_labels.image_paths import ImageReader, open_images
 from gan_cli.randomness import generator_for
-from gan_cli.sampling.load_generator import LoadedGenerator, check_takes_mask
+from gan_cli.sampling.load_generator import LoadedGenerator, require_mask_task
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import condition_of_input, task_of
 from gan_cli.training.inputs import shown_inputs
@@ -74,7 +74,7 @@ def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> list
     settings, (channels, height, width) = generator.card.task, generator.sample_shape
     small, config = task_of(settings).given_small, generator.config
     if mask is not None:
-        check_takes_mask(generator, "mask")
+        require_mask_task(generator, "mask")
     with _open_images("input", path) as images:
         sizes = [image.sides if small else (height, width) for image in images.listed]
         if small and max(map(max, sizes)) > MAX_SIDE:

@@ -24,16 +24,16 @@ class Task(NamedTuple):
     condition has their labels and, as `image`, their source images, if the data have some.
     `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
     condition)` returns what the discriminator sees of samples, `[N, C', H, W]`. `given_small` says whether a user's
-    images are the small ones that the generator enlarges, `takes_mask` whether a mask can be given with them.
-    `describe_made(settings)` returns a line on what `make_condition` adds to a user's images, "" if it adds nothing.
+    images are the small ones that the generator enlarges, `accepts_mask` whether a mask can be given with them.
+    `describe_added(settings)` returns a line on what `make_condition` adds to a user's images, "" if it adds nothing.
     """
 
     make_condition: Callable[..., Condition] | None = None  # None: the labels
     complete: Callable[[Tensor, Condition], Tensor] | None = None  # None: the output is the sample
     discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
     given_small: bool = False
-    takes_mask: bool = False
-    describe_made: Callable[[Any], str] = lambda settings: ""
+    accepts_mask: bool = False
+    describe_added: Callable[[Any], str] = lambda settings: ""
 
 
 def task_of(settings: Any) -> Task:
@@ -94,8 +94,8 @@ def _describe_masks(settings: Any) -> str:
 
 TASKS = {
     "generation": Task(),
-    "translation": Task(_source, discriminator_view=_with_image, describe_made=_describe_edges),  # pix2pix, 1611.07004
-    "inpainting": Task(_masked, _painted, _with_mask, takes_mask=True, describe_made=_describe_masks),  # 1806.03589
+    "translation": Task(_source, discriminator_view=_with_image, describe_added=_describe_edges),  # pix2pix, 1611.07004
+    "inpainting": Task(_masked, _painted, _with_mask, accepts_mask=True, describe_added=_describe_masks),  # 1806.03589
     "super_resolution": Task(_reduced, _enlarged, given_small=True),  # 1609.04802
 }
 

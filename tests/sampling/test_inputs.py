@@ -217,7 +217,7 @@ def test_what_is_taken_in_place_of_an_option_is_said(
         assert run_command("sample", [f"ckpt={run}", *options]) == 0
         assert capsys.readouterr().out.splitlines()[:-1] == expected
     of_pairs = Translation(name="translation", source="data")
-    assert task_of(of_pairs).describe_made(of_pairs) == ""
+    assert task_of(of_pairs).describe_added(of_pairs) == ""
 
 
 @pytest.mark.parametrize("mode", ["projection", "concat"])
