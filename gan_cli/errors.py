@@ -10,7 +10,7 @@ import difflib
 import errno
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 SIMILAR = 0.7  # similarity, of at most 1, from which a word may be a mistyped other one; `tpu` is 0.67 to `cpu`
@@ -55,6 +55,15 @@ class StorageError(GanCliError):
     """A file or folder cannot be read or written, or another process uses it."""
 
     exit_code = 5
+
+
+@contextlib.contextmanager
+def reworded(change: Callable[[str, str], str], key: str) -> Iterator[None]:
+    """Replaces the text of an error of the block by `change(text, key)`, which names the user's own option `key`."""
+    try:
+        yield
+    except GanCliError as error:
+        raise type(error)(change(str(error), key)) from None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

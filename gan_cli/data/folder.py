@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -142,6 +143,41 @@ def decode_layout(
             used = better
 
 
+def decode_to_sizes(
+    reader: ImageSource, files: Sequence[ListedFile], sizes: Sequence[tuple[int, int]], target: TargetFormat
+) -> list[torch.Tensor]:
+    """Decodes each file to its own (height, width) in place of that of `target`. Returns uint8 `[C, H, W]` of each.
+
+    All are decoded a second time if the values of deep images ask for another value range. Raises UsageError if an
+    image cannot be used.
+    """
+    numbers_of: dict[tuple[int, int], list[int]] = {}
+    for number, size in enumerate(sizes):
+        numbers_of.setdefault(size, []).append(number)
+    decoded: dict[int, torch.Tensor] = {}
+    used: TargetFormat | None = target
+    while used is not None:
+        outcomes = [ImageOutcome()] * len(files)
+        for size, numbers in numbers_of.items():
+            images, of_size = _decode_alike(reader, [files[number] for number in numbers], replace(used, size=size))
+            for number, outcome in zip(numbers, of_size, strict=True):
+                outcomes[number] = outcome
+            decoded |= zip((number for number in numbers if outcomes[number].bad is None), images, strict=True)
+        _check_bad("", reader.listing.shown, files, outcomes)
+        used = target_for_set(used, outcomes)
+    return [decoded[number] for number in range(len(files))]
+
+
+def _decode_alike(
+    reader: ImageSource, files: Sequence[ListedFile], target: TargetFormat
+) -> tuple[torch.Tensor, list[ImageOutcome]]:
+    """Decodes files to one size, in memory. Returns the usable images and the outcomes of all."""
+    with refuse_too_many(len(files), target.shape):
+        store = ImageStore(None, len(files), target.shape)
+        outcomes = decode_all(files, partial(_content, reader), target, store.add)
+        return store.samples(), outcomes
+
+
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
     """Returns the labels of the `chosen` images that were decoded, int64 `[N]` or `[N, attributes]`, or None."""
     if layout.labels is None:
@@ -158,7 +194,10 @@ def _content(reader: ImageSource, file: ListedFile) -> Content:
 
 
 def _check_bad(on_bad: str, shown: str, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
-    """Raises UsageError if images are unusable, unless `on_bad` is `skip` and some images are usable."""
+    """Raises UsageError if images are unusable, unless `on_bad` is `skip` and some images are usable.
+
+    `on_bad` is empty where no option chooses between these.
+    """
     bad = sum(outcome.bad is not None for outcome in outcomes)
     if not bad or (on_bad == "skip" and bad < len(files)):
         return

@@ -71,9 +71,17 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     return dataset if native is None else replace(dataset, source=dataset.source + describe_fit(native, size))
 
 
-def held_out_samples(config: Config, count: int) -> Dataset | None:
-    """Returns samples of the test split, at least `count` if it has so many; None if the data have no test split."""
-    changes: dict[str, Any] = {"limit": count, "split": HELD_OUT_SPLIT.get(getattr(config.dataset, "split", ""))}
+def held_out_split(section: Any, dataset: Dataset) -> str | None:
+    """Returns the name of the test split of `dataset`, which was built from the section; None if there is none.
+
+    Data that are not complete have none: a download failed, and would fail again.
+    """
+    return HELD_OUT_SPLIT.get(getattr(section, "split", "")) if dataset.complete else None
+
+
+def held_out_samples(config: Config, dataset: Dataset, count: int) -> Dataset | None:
+    """Returns samples of the test split of the run's data, at least `count` if it has so many; None if it has none."""
+    changes: dict[str, Any] = {"limit": count, "split": held_out_split(config.dataset, dataset)}
     if changes["split"] is None:
         return None
     if hasattr(config.dataset, "size"):

@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gan_cli.config.commands import EvalConfig
@@ -19,7 +18,7 @@ from gan_cli.data.decoding.decode import read_header
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import GanCliError, count_noun, one_line
+from gan_cli.errors import count_noun, one_line, reworded
 from gan_cli.evaluation.metrics.duplicates import count_shared, image_digests
 from gan_cli.evaluation.real_data import RealData, find_real_data, list_names
 from gan_cli.image_files.listing import BadImageError
@@ -82,10 +81,10 @@ def read_folders(options: EvalConfig, n: int) -> Folders:
     size, why = _common_size(*summaries, options.image_size, max_side)
     channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
     section = _section(options, real, channels, max(MAX_REAL, options.n_real or 0))
-    with _errors_of("real"):
+    with reworded(_with_own_keys, "real"):
         dataset = build_dataset(section, size)
     used: Any = dataset.value_range
-    with _errors_of("fake"):
+    with reworded(_with_own_keys, "fake"):
         fakes = build_dataset(_section(options, fake, channels, n), size)
         if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
             fakes = build_dataset(_section(options, fake, channels, n, used), size)
@@ -116,15 +115,6 @@ def _section(
     return folder
 
 
-@contextlib.contextmanager
-def _errors_of(key: str) -> Iterator[None]:
-    """Writes the options of gan-eval into the messages of errors. `key` is real or fake."""
-    try:
-        yield
-    except GanCliError as error:
-        raise type(error)(_with_own_keys(str(error), key)) from None
-
-
 def _with_own_keys(text: str, key: str) -> str:
     """Returns the text with the options of gan-eval in place of those of a data set."""
     text = text.replace("dataset.path", key).replace(", or set dataset.on_bad=skip", "")
@@ -136,7 +126,7 @@ def _with_own_keys(text: str, key: str) -> str:
 
 def _summarize(key: str, path: str, follow_links: bool) -> FolderSummary:
     headers = []
-    with _errors_of(key), open_images(path, follow_links=follow_links) as reader:
+    with reworded(_with_own_keys, key), open_images(path, follow_links=follow_links) as reader:
         files = reader.listing.files
         for file in files[:MEASURED]:
             with contextlib.suppress(BadImageError):

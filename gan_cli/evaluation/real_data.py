@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.points import Modes, known_modes
-from gan_cli.data.load_dataset import HELD_OUT_SPLIT, build_dataset
+from gan_cli.data.load_dataset import build_dataset, held_out_split
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import describe_duplicates
@@ -158,9 +158,10 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
     """Returns the real data for `dataset`, which was built from this section of the run's config."""
     whole = dataset
     if section.limit is not None:
-        whole = build_dataset(dataclasses.replace(section, limit=None), image_size)
-    split, held_out, why = HELD_OUT_SPLIT.get(getattr(section, "split", "")), None, "they have no test split"
-    if split is not None and dataset.complete:  # if not complete, a download failed, and would fail again
+        offline = {} if dataset.complete else {"download": False}  # a download failed, and would fail again
+        whole = build_dataset(dataclasses.replace(section, limit=None, **offline), image_size)
+    split, held_out, why = held_out_split(section, dataset), None, "they have no test split"
+    if split is not None:
         try:
             held_out = build_dataset(dataclasses.replace(section, limit=None, split=split), image_size)
         except GanCliError as error:

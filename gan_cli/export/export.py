@@ -25,7 +25,7 @@ from gan_cli.export.model_card import README, SAMPLE_IMAGE, model_card_text, mod
 from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds
-from gan_cli.sampling.input_samples import draw_rows, samples_of_input
+from gan_cli.sampling.input_samples import batches_of_input, draw_rows
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs
 from gan_cli.storage.json_files import load_json
@@ -134,7 +134,7 @@ def _draw_inputs(generator: LoadedGenerator) -> Image.Image:
         samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in range(SHOWN)])
         condition = condition_of_samples(generator.card.task, samples)
         given = [GivenImage(str(row), condition.rows(slice(row, row + 1))) for row in range(SHOWN)]
-    return draw_rows(given, [samples_of_input(generator, image, [0]) for image in given])
+    return draw_rows(given, [next(batches_of_input(generator, image, [0])) for image in given])
 
 
 def _random_image(shape: tuple[int, ...], seed: int) -> Tensor:

@@ -17,7 +17,7 @@ from gan_cli.config.train_config import to_dict
 from gan_cli.errors import first_few, one_line
 from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.tasks.tasks import example_condition
+from gan_cli.tasks.tasks import example_condition, task_of
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
@@ -80,7 +80,7 @@ def model_card_text(card: Card, format: str, folder: str) -> str:
         shape=" x ".join(map(str, card.sample_shape)),
         size=card.generator.latent_dim,
         images=images,
-        given=images.get("image", ()) if card.task.name == "super_resolution" else card.sample_shape,
+        given=images.get("image", ()) if task_of(card.task).given_small else card.sample_shape,
         names=[*(["latent"] if card.generator.latent_dim else []), *(["condition"] if card.classes else []), *images],
         classes=len(card.classes),
         class_names=first_few([_code(name) for name in card.classes], 50),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +21,13 @@ MIN_TILE_SIDE = 56  # pixels; smaller images are enlarged by whole factors
 PLOT_SIDE = 512
 TITLE_HEIGHT = 24  # pixels above a block of pairs
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
+
+
+def save_images(batches: Iterable[Tensor], names: Iterable[str], folder: Path) -> None:
+    """Creates the folder and writes each image of batches uint8 `[N, C, H, W]` to a file in it, as they come."""
+    folder.mkdir()
+    for image, name in zip(itertools.chain.from_iterable(batches), names, strict=True):
+        draw_image(image).save(folder / name)
 
 
 def draw_grid_or_scatter(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:

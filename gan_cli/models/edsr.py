@@ -49,10 +49,9 @@ class EDSRGenerator(nn.Module):
                 for layer in (convolution(base_channels, 4 * base_channels), nn.PixelShuffle(2), nn.LeakyReLU(0.2))
             ]
         )
-        last = nn.Conv2d(base_channels, sample_shape[0], 3, padding=1)
-        self.last = init_layer(last, initialization=initialization)
+        self.last = convolution(base_channels, sample_shape[0])
         with torch.no_grad():
-            last.weight.mul_(0.1)
+            self.last.get_parameter("weight").mul_(0.1)
 
     def forward(self, latent: Tensor, condition: Condition) -> Tensor:
         assert condition.image is not None

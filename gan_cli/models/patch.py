@@ -21,8 +21,8 @@ from gan_cli.tasks.condition import Condition, labels_of
 class PatchDiscriminator(Discriminator):
     """Maps images `[N, C, H, W]` in [-1, 1] to logits `[N, h, w]`.
 
-    `levels` convolutions halve the sides; the logit of a position depends on a square of the image: 16 pixels wide
-    with 2 levels, 34 with 3, 70 with 4.
+    `levels` convolutions halve the sides; the logit of a position depends on a square of the image: 26 pixels wide
+    with 2 levels, 54 with 3, 110 with 4.
     """
 
     batch_dependence_is_declared = True

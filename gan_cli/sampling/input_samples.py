@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, all_classes_requested, encode_requested
-from gan_cli.errors import UsageError
+from gan_cli.data.labels import RequestedCondition, all_classes_requested
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
-from gan_cli.models.generate import generate
-from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
+from gan_cli.sampling.load_generator import LoadedGenerator, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
-from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.condition import Condition, image_parts
+from gan_cli.tasks.tasks import task_of
 from gan_cli.training.inputs import SHOWN
 
 
@@ -36,12 +36,21 @@ def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
 
 
 def given_images(config: SampleConfig, generator: LoadedGenerator) -> list[GivenImage]:
-    """Returns the inputs: those of the options `input` and `mask`, or held-out images of the run's data."""
+    """Returns the inputs: those of the options `input` and `mask`, or held-out images of the run's data.
+
+    Says what is taken in place of an option that was not given.
+    """
     if config.input is not None:
-        return read_inputs(generator, config.input, config.mask)
-    if config.mask is not None:
+        given = read_inputs(generator, config.input, config.mask)
+    elif config.mask is not None:
         raise UsageError("mask: is for the image that input= names, give that too")
-    return held_out_inputs(generator, SHOWN)
+    else:
+        given = held_out_inputs(generator, SHOWN)
+        print(f"input: {count_noun(len(given), 'image')} of the run's data, as input= is not given", flush=True)
+    settings = generator.card.task
+    if config.mask is None and (added := task_of(settings).describe_added(settings)):
+        print(added, flush=True)
+    return given
 
 
 def seeds_of_each(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> Sequence[int]:
@@ -61,17 +70,22 @@ def write(
     seeds: Sequence[int],
     target: Path,
 ) -> None:
-    """Writes a sample of each seed for each input to `target`. `rows` are the requested classes, if there are any."""
-    outputs = [
-        samples_of_input(generator, image, seeds, rows, truncation=config.truncation, batch_size=config.batch_size)
+    """Writes a sample of each seed for each input to `target`. `rows` are the requested classes, if there are any.
+
+    With format=images, a batch of samples is in memory at once.
+    """
+    batches = (
+        batches_of_input(generator, image, seeds, rows, truncation=config.truncation, batch_size=config.batch_size)
         for image in given
-    ]
+    )
     if config.format == "images":
-        _write_images(given, outputs, seeds, target)
+        samples = (to_uint8(batch) for of_input in batches for batch in of_input)
+        grid.save_images(samples, _file_names(given, seeds), target)
         return
-    shapes = {tuple(samples.shape) for samples in outputs}
-    if len(shapes) > 1:
-        raise UsageError(f"format={config.format}: the inputs have {len(shapes)} sizes, use format=images")
+    sizes = {tuple(part.shape[2:]) for image in given for part in image_parts(image.condition)}
+    if len(sizes) > 1:
+        raise UsageError(f"format={config.format}: the inputs have {len(sizes)} sizes, use format=images")
+    outputs = [torch.cat([*of_input]) for of_input in batches]
     if config.format == "npz":
         images = to_uint8(torch.cat(outputs)).permute(0, 2, 3, 1).numpy()
         np.savez(target, images=images, names=np.array([image.name for image in given]))
@@ -89,7 +103,7 @@ def draw_rows(given: Sequence[GivenImage], outputs: Sequence[Tensor]) -> Image.I
     return grid.draw_grid(pixels, lengths)
 
 
-def samples_of_input(
+def batches_of_input(
     generator: LoadedGenerator,
     image: GivenImage,
     seeds: Sequence[int],
@@ -97,22 +111,19 @@ def samples_of_input(
     *,
     truncation: float | None = None,
     batch_size: int = 64,
-) -> Tensor:
-    """Returns the samples of one input, float32 `[len(seeds), C, H, W]`. `rows` are requested classes, in turn."""
+) -> Iterator[Tensor]:
+    """Returns the samples of one input in batches, float32 `[N, C, H, W]`. `rows` are requested classes, in turn."""
     condition = image.condition.map(lambda part: part.expand(len(seeds), *part.shape[1:]))
+    requested = []
     if generator.classes and condition.labels is None:
         rows = rows or all_classes_requested(generator.classes)
         requested = [rows[number % len(rows)] for number in range(len(seeds))]
-        condition = condition._replace(labels=encode_requested(generator.classes, requested, seeds))
-    batches = generate(generator.network, generator.latent, seeds, batch_size, truncation, condition)
-    return require_finite(generator, torch.cat(list(batches)))
+    return sample_in_batches(generator, seeds, requested, truncation, batch_size, condition)
 
 
-def _write_images(given: Sequence[GivenImage], outputs: Sequence[Tensor], seeds: Sequence[int], folder: Path) -> None:
-    """Writes each sample to a file such as `photo_seed_000003.png`."""
-    folder.mkdir()
+def _file_names(given: Sequence[GivenImage], seeds: Sequence[int]) -> Iterator[str]:
+    """Yields a name such as `photo_seed_000003.png` for each sample. Equal names of inputs get their numbers."""
     same = Counter(image.name for image in given)
-    for number, (image, samples) in enumerate(zip(given, outputs, strict=True)):
+    for number, image in enumerate(given):
         name = image.name if same[image.name] == 1 else f"{number:04d}_{image.name}"
-        for seed, sample in zip(seeds, to_uint8(samples), strict=True):
-            grid.draw_image(sample).save(folder / f"{name}_seed_{seed:06d}.png")
+        yield from (f"{name}_seed_{seed:06d}.png" for seed in seeds)

@@ -47,7 +47,7 @@ from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_files import read_bytes, refuse_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.tasks.condition import Condition
-from gan_cli.tasks.tasks import condition_of_input, task_of
+from gan_cli.tasks.tasks import TASKS, condition_of_input, task_of
 
 MAX_SEED = 2**62
 MAX_CARD_BYTES = 4 << 20
@@ -255,8 +255,8 @@ def _condition_of_images(
         return None
     if images is None:
         raise UsageError(f"images: task={generator.card.task.name} needs an image for each seed")
-    if masks is not None and generator.card.task.name != "inpainting":
-        raise UsageError(f"masks: are for task=inpainting, this generator has task={generator.card.task.name}")
+    if masks is not None:
+        require_mask_task(generator, "masks")
     for key, tensor, channels in (("images", images, generator.sample_shape[0]), ("masks", masks, 1)):
         if tensor is not None and (tensor.ndim != 4 or len(tensor) not in (1, count) or tensor.shape[1] != channels):
             expected = f"[{count}, {channels}, H, W], or one for all seeds"
@@ -266,6 +266,14 @@ def _condition_of_images(
     mask = None if masks is None else masks.float().expand(count, -1, -1, -1)
     random = generator_for(0, "task")
     return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)
+
+
+def require_mask_task(generator: LoadedGenerator, key: str) -> None:
+    """Raises UsageError if the task of the generator takes no mask. The option or argument `key` gives one."""
+    name = generator.card.task.name
+    if not TASKS[name].accepts_mask:
+        fitting = " or ".join(f"task={other}" for other, task in TASKS.items() if task.accepts_mask)
+        raise UsageError(f"{key}: only {fitting} takes one, this generator has task={name}")
 
 
 def sample_in_batches(

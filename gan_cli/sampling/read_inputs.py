@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from gan_cli.config.options.datasets import Folder
+from gan_cli.config.options.datasets import AUTO, CROP, Folder
 from gan_cli.config.train_config import Config
-from gan_cli.config.validation import parse
 from gan_cli.data.dataset import to_signed_unit
+from gan_cli.data.decoding.conversion import TargetFormat
 from gan_cli.data.decoding.decode import read_header
-from gan_cli.data.folder import NO_CACHE
+from gan_cli.data.folder import decode_to_sizes
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import GanCliError, UsageError, count_noun, one_line
+from gan_cli.errors import GanCliError, UsageError, count_noun, one_line, reworded
 from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.attributes import VERSION, LabelOptions
-from gan_cli.image_labels.image_paths import open_images
+from gan_cli.image_labels.image_paths import ImageReader, open_images
 from gan_cli.randomness import generator_for
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.sampling.load_generator import LoadedGenerator, require_mask_task
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import condition_of_input, task_of
 from gan_cli.training.inputs import shown_inputs
@@ -42,9 +43,25 @@ class GivenImage(NamedTuple):
 
 
 class _Image(NamedTuple):
-    name: str
+    file: ListedFile
     sides: tuple[int, int]  # height and width in the file
     sha256: str
+
+
+class _OpenImages(NamedTuple):
+    """The images of an option, and the reader that has them open."""
+
+    reader: ImageReader
+    listed: list[_Image]
+
+    def decode(self, sizes: Sequence[tuple[int, int]], channels: int, config: Config | None) -> list[Tensor]:
+        """Returns each image in its own size, float32 `[1, channels, *size]` in [-1, 1], fitted as in training."""
+        settings: dict[str, Any] = {"fit": CROP, "background": "white", "value_range": AUTO, "profiles": "auto"}
+        if config is not None and isinstance(config.dataset, Folder):
+            settings = {name: getattr(config.dataset, name) for name in settings}
+        target = TargetFormat(sizes[0], channels, **settings)
+        decoded = decode_to_sizes(self.reader, [image.file for image in self.listed], sizes, target)
+        return [to_signed_unit(pixels[None]) for pixels in decoded]
 
 
 def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> list[GivenImage]:
@@ -54,22 +71,20 @@ def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> list
     is white where the generator paints, for all inputs; without it, masks are drawn as in training. Raises UsageError
     if an image or the mask cannot be used.
     """
-    settings, shape = generator.card.task, generator.sample_shape
-    small = task_of(settings).given_small
-    if mask is not None and settings.name != "inpainting":
-        raise UsageError(f"mask: is for task=inpainting, this checkpoint has task={settings.name}")
-    images = _list_images("input", path)
-    own_size = [image.sides if small else shape[1:] for image in images]
-    sizes = {*own_size} if small else {shape[1:]}
-    if small and max(max(sides) for sides in sizes) > MAX_SIDE:
-        raise UsageError(f"input={one_line(path, 100)}: sides of more than {MAX_SIDE:,} pixels are not enlarged")
-    decoded = {sides: _decode("input", path, sides, shape[0], generator.config) for sides in sizes}
-    painted = None if mask is None else _read_mask(mask, images, shape[1:], generator.config)
+    settings, (channels, height, width) = generator.card.task, generator.sample_shape
+    small, config = task_of(settings).given_small, generator.config
+    if mask is not None:
+        require_mask_task(generator, "mask")
+    with _open_images("input", path) as images:
+        sizes = [image.sides if small else (height, width) for image in images.listed]
+        if small and max(map(max, sizes)) > MAX_SIDE:
+            raise UsageError(f"input={one_line(path, 100)}: sides of more than {MAX_SIDE:,} pixels are not enlarged")
+        painted = None if mask is None else _read_mask(mask, images.listed, (height, width), config)
+        decoded = images.decode(sizes, channels, config)
     given = []
-    for number, (image, sides) in enumerate(zip(images, own_size, strict=True)):
-        pixels = decoded[sides][number : number + 1]
+    for number, (image, pixels) in enumerate(zip(images.listed, decoded, strict=True)):
         condition = condition_of_input(settings, pixels, painted, generator_for(number, "task"))
-        given.append(GivenImage(Path(image.name).stem, condition, None, image.sha256))
+        given.append(GivenImage(Path(image.file.name).stem, condition, None, image.sha256))
     return given
 
 
@@ -90,10 +105,11 @@ def held_out_inputs(generator: LoadedGenerator, count: int) -> list[GivenImage]:
     ]
 
 
-def _list_images(key: str, path: str) -> list[_Image]:
-    """Returns the images at `path` in their order, with the sizes and hashes of their files."""
-    found = []
-    with _errors_of(key), open_images(path, follow_links=True) as reader:
+@contextlib.contextmanager
+def _open_images(key: str, path: str) -> Iterator[_OpenImages]:
+    """Yields the images at `path`, the value of the option `key`, in their order."""
+    listed = []
+    with reworded(_with_own_key, key), open_images(path, follow_links=True) as reader:
         files = reader.read_layout(LabelOptions("none", None, None, None, VERSION), "train").files
         if len(files) > MAX_INPUTS:
             raise UsageError(f"{key}={one_line(path, 100)}: {count_noun(len(files), 'image')}, at most {MAX_INPUTS:,}")
@@ -104,48 +120,33 @@ def _list_images(key: str, path: str) -> list[_Image]:
             except BadImageError as error:
                 raise UsageError(f"{key}={one_line(file.name, 100)}: {error}") from None
             digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""
-            found.append(_Image(file.name, sides, digest))
-    return found
+            listed.append(_Image(file, sides, digest))
+        yield _OpenImages(reader, listed)
 
 
-def _decode(key: str, path: str, sides: tuple[int, ...], channels: int, config: Config | None) -> Tensor:
-    """Returns all images at `path`, float32 `[N, channels, *sides]` in [-1, 1], fitted as the training images were."""
-    section: dict[str, Any] = {
-        "name": "folder", "path": path, "limit": None, "classes": None, "split": "train", "flip": False,
-        "image_channels": channels, "background": "white", "labels": "none", "labels_version": VERSION,
-        "cache": NO_CACHE, "on_bad": "error", "value_range": "auto", "profiles": "auto", "follow_links": True,
-    }  # fmt: skip
-    if config is not None and isinstance(config.dataset, Folder):
-        section |= {name: getattr(config.dataset, name) for name in ("fit", "background", "value_range", "profiles")}
-    with _errors_of(key):
-        return to_signed_unit(build_dataset(parse(Folder, section, "dataset"), tuple(sides)).samples)
-
-
-def _read_mask(path: str, images: list[_Image], sides: tuple[int, ...], config: Config | None) -> Tensor:
+def _read_mask(path: str, images: list[_Image], sides: tuple[int, int], config: Config | None) -> Tensor:
     """Returns the mask `[1, 1, H, W]` of zeros and ones in the image at `path`. Raises UsageError if it is no mask."""
-    typed, (mask, *others) = f"mask={one_line(path, 100)}", _list_images("mask", path)
-    if others:
-        raise UsageError(f"{typed}: {count_noun(len(others) + 1, 'image')}, give one mask for all inputs")
-    for image in images:
-        if image.sides != mask.sides:
-            own, theirs = (f"{width} x {height}" for height, width in (mask.sides, image.sides))
-            name = one_line(image.name, 60)
-            raise UsageError(f"{typed}: is {own} pixels, {name} is {theirs}; a mask has the size of its image")
-    values = _decode("mask", path, mask.sides, 1, None).add(1).div(2)
+    typed = f"mask={one_line(path, 100)}"
+    with _open_images("mask", path) as found:
+        mask, *others = found.listed
+        if others:
+            raise UsageError(f"{typed}: {count_noun(len(others) + 1, 'image')}, give one mask for all inputs")
+        for image in images:
+            if image.sides != mask.sides:
+                own, theirs = (f"{width} x {height}" for height, width in (mask.sides, image.sides))
+                name = one_line(image.file.name, 60)
+                raise UsageError(f"{typed}: is {own} pixels, {name} is {theirs}; a mask has the size of its image")
+        (values,), (fitted,) = found.decode([mask.sides], 1, None), found.decode([sides], 1, config)
+    values = values.add(1).div(2)
     unclear = ((values > GREY) & (values < 1 - GREY)).float().mean().item()
     if unclear > GREY:
         raise UsageError(f"{typed}: is no mask, {unclear:.0%} of its pixels are grey; white is painted, black is kept")
-    fitted = (_decode("mask", path, sides, 1, config) > 0).float()
+    fitted = (fitted > 0).float()
     if not fitted.any():
         raise UsageError(f"{typed}: is black everywhere, so that nothing is painted; white is painted, black is kept")
     return fitted
 
 
-@contextlib.contextmanager
-def _errors_of(key: str) -> Iterator[None]:
-    """Writes the option `key`, which may be one image too, in place of `dataset.path` into the messages of errors."""
-    try:
-        yield
-    except GanCliError as error:
-        text = str(error).replace("dataset.path", key).replace("expected a folder,", "expected an image, or a folder,")
-        raise type(error)(text) from None
+def _with_own_key(text: str, key: str) -> str:
+    """Returns the text with the option `key`, which may be one image too, in place of `dataset.path`."""
+    return text.replace("dataset.path", key).replace("expected a folder,", "expected an image, or a folder,")

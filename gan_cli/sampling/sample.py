@@ -182,14 +182,16 @@ def _write(
         for samples in sample_in_batches(generator, seeds[part], requested[part], config.truncation, config.batch_size)
     )
     if config.format == "images":
-        _write_images(batches, seeds, requested, target)
+        labels = [f"_{_file_name_part(row.name)}" for row in requested] or [""] * len(seeds)
+        names = (f"seed_{seed:06d}{label}.png" for seed, label in zip(seeds, labels, strict=True))
+        grid.save_images(batches, names, target)
     elif config.format == "npz":
         arrays: dict[str, Iterable[np.ndarray]] = {
             "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
         }
         if requested:
-            labels = (encode_requested(generator.classes, requested[part], seeds[part]) for part in parts)
-            arrays["conditions"] = (part.to(torch.uint8).numpy() for part in labels)
+            encoded = (encode_requested(generator.classes, requested[part], seeds[part]) for part in parts)
+            arrays["conditions"] = (part.to(torch.uint8).numpy() for part in encoded)
         _write_arrays(arrays, len(seeds), target)
     else:
         drawn, rows = torch.cat(list(batches)), list(Counter(requested).values())
@@ -222,18 +224,6 @@ def _write_sidecar(
         **more,
     }
     write_json(path, sidecar)
-
-
-def _write_images(
-    batches: Iterable[Tensor], seeds: Sequence[int], requested: Sequence[RequestedCondition], folder: Path
-) -> None:
-    """Writes each image to a file such as `seed_000003.png`, or `seed_000003_cat.png` if a class was requested."""
-    folder.mkdir()
-    labels = [f"_{_file_name_part(row.name)}" for row in requested] or [""] * len(seeds)
-    names = (f"seed_{seed:06d}{label}.png" for seed, label in zip(seeds, labels, strict=True))
-    for batch in batches:
-        for image in batch:
-            grid.draw_image(image).save(folder / next(names))
 
 
 def _channels_last(samples: Tensor) -> np.ndarray:

@@ -50,7 +50,7 @@ def _half(count: int, height: int, width: int, random: torch.Generator) -> Tenso
 def _brush(count: int, height: int, width: int, random: torch.Generator) -> Tensor:
     """Returns strokes: lines between random points, as wide as a brush, with round ends (in the way of 1806.03589)."""
     points = torch.rand(count, STROKES, STROKE_POINTS, 2, generator=random)
-    points = points[:, :, :1] + 0.5 * (points - points[:, :, :1]).cumsum(2) / 2  # a walk from the first point
+    points = points[:, :, :1] + 0.25 * (points - points[:, :, :1]).cumsum(2)  # a walk from the first point
     strokes = torch.randint(1, STROKES + 1, (count, 1), generator=random)
     smallest, largest = STROKE_WIDTH
     radius = 0.5 * (smallest + (largest - smallest) * torch.rand(count, STROKES, generator=random)) * min(height, width)

@@ -1,6 +1,6 @@
 """The tasks: what the condition is, what a sample is, and what the discriminator sees. Pure functions of tensors.
 
-Training, sampling, evaluation and export call these functions and have no branch on a task.
+Training, sampling, evaluation and export call these functions and read what a `Task` states. They name no task.
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ class Task(NamedTuple):
     condition has their labels and, as `image`, their source images, if the data have some.
     `complete(output, condition)` returns the samples from the generator's output. `discriminator_view(samples,
     condition)` returns what the discriminator sees of samples, `[N, C', H, W]`. `given_small` says whether a user's
-    images are the small ones that the generator enlarges. `identity(condition, shape)` returns samples of `shape`
-    [C, H, W] that add nothing to the condition, for comparison; None if the condition has images of another kind.
+    images are the small ones that the generator enlarges, `accepts_mask` whether a mask can be given with them.
+    `describe_added(settings)` returns a line on what `make_condition` adds to a user's images, "" if it adds nothing.
+    `identity(condition, shape)` returns samples of `shape` [C, H, W] that add nothing to the condition, for comparison;
+    None if the condition has images of another kind.
     """
 
     make_condition: Callable[..., Condition] | None = None  # None: the labels
     complete: Callable[[Tensor, Condition], Tensor] | None = None  # None: the output is the sample
     discriminator_view: Callable[[Tensor, Condition], Tensor] | None = None  # None: it sees the sample alone
     given_small: bool = False
+    accepts_mask: bool = False
+    describe_added: Callable[[Any], str] = lambda settings: ""
     identity: Callable[[Condition, tuple[int, ...]], Tensor | None] | None = None  # None: the condition has no image
 
 
@@ -102,10 +106,26 @@ def _with_mask(samples: Tensor, condition: Condition) -> Tensor:
     return torch.cat([samples, condition.mask], 1)
 
 
+def _describe_edges(settings: Any) -> str:
+    if settings.source == "data":
+        return ""
+    return "input: the edges of each image are the source image, as in training (task.source=edges)"
+
+
+def _describe_masks(settings: Any) -> str:
+    return f"mask: drawn for each image as in training ({', '.join(settings.mask)}), as mask= is not given"
+
+
 TASKS = {
     "generation": Task(),
-    "translation": Task(_source, discriminator_view=_with_image, identity=_source_itself),  # pix2pix, 1611.07004
-    "inpainting": Task(_masked, _painted, _with_mask, identity=_mean_filled),  # 1806.03589
+    # pix2pix, 1611.07004
+    "translation": Task(
+        _source, discriminator_view=_with_image, describe_added=_describe_edges, identity=_source_itself
+    ),
+    # 1806.03589
+    "inpainting": Task(
+        _masked, _painted, _with_mask, accepts_mask=True, describe_added=_describe_masks, identity=_mean_filled
+    ),
     "super_resolution": Task(_reduced, _enlarged, given_small=True, identity=_bicubic),  # 1609.04802
 }
 

@@ -32,7 +32,7 @@ def shown_inputs(config: Config, dataset: Dataset, count: int = SHOWN) -> ShownI
     make_condition = task_of(config.task).make_condition
     if make_condition is None:
         return None
-    held_out = held_out_samples(config, count)
+    held_out = held_out_samples(config, dataset, count)
     used = dataset if held_out is None else held_out
     chosen = torch.randperm(len(used), generator=generator_for(0, "shown"))[:count]
     samples = to_signed_unit(used.samples[chosen])

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from gan_cli.data.datasets import downloaded_archives
 from gan_cli.data.datasets.points import known_modes
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
+from gan_cli.evaluation.real_data import find_real_data
+from gan_cli.storage.download import DownloadError
+from gan_cli.training.inputs import shown_inputs
 from support.configs import compose
 
 
@@ -36,3 +42,24 @@ def test_the_test_split_of_drawn_data_is_other_samples(name: str) -> None:
     train, test = (build_dataset(config.dataset, config.image_size) for config in configs)
     assert train.samples.shape == test.samples.shape
     assert train.fingerprint != test.fingerprint
+
+
+def test_a_download_that_failed_is_not_tried_again_in_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fail(mirrors: object, name: str, *arguments: object, **settings: object) -> None:
+        tried.append(name)
+        raise DownloadError("no network")
+
+    monkeypatch.setattr(downloaded_archives, "download", fail)
+    config = compose("task=inpainting", "dataset=mnist", f"dataset.root={tmp_path}", "dataset.limit=20")
+    dataset = build_dataset(config.dataset, config.image_size)
+    assert len(tried) == 1
+    inputs = shown_inputs(config, dataset)
+    assert inputs is not None
+    assert not inputs.held_out
+    real = find_real_data(config.dataset, config.image_size, dataset)
+    assert (len(real.train_unlimited), real.held_out) == (5000, None)
+    assert len(tried) == 1

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gan_cli.cli.explain import load_explanations
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.options.networks import ImageNormalization, Initialization, VectorNormalization
 from gan_cli.errors import UsageError
@@ -22,6 +23,7 @@ from gan_cli.models.layers import (
     init_layer,
 )
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.patch import PatchDiscriminator
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from support.configs import compose
@@ -311,6 +313,24 @@ def test_tables_know_the_same_names() -> None:
     of_both = {"subpixel", "dcgan", "resnet", "mlp"}
     assert GENERATORS.keys() == of_both | {"unet", "gated_unet", "edsr"}
     assert DISCRIMINATORS.keys() == of_both | {"patch"}
+
+
+@pytest.mark.parametrize(("levels", "width"), [(2, 26), (3, 54), (4, 110)])
+def test_a_logit_of_a_patch_depends_on_a_square_of_the_width_that_is_told(levels: int, width: int) -> None:
+    network = PatchDiscriminator((1, 128, 128), 2, levels, "none")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_().add_(0.1)  # no path through the network has a gradient of zero
+    images = torch.ones(1, 1, 128, 128, requires_grad=True)
+    logits = network(images)
+    logits[0, logits.shape[1] // 2, logits.shape[2] // 2].backward()
+    assert images.grad is not None
+    seen = images.grad[0, 0].nonzero()
+    assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [width, width]
+    assert len(seen) == width**2
+    told = load_explanations()["architecture/discriminator/patch"]["what"]
+    for text in (PatchDiscriminator.__doc__ or "", told):
+        assert f"{width} pixels wide" in " ".join(text.split()) or f" {width} with {levels}" in " ".join(text.split())
 
 
 def test_deviations_are_those_of_learned_features_within_a_group() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,14 @@ import torch
 from PIL import Image
 
 from gan_cli.cli.main import run_command
+from gan_cli.config.options.tasks import Translation
 from gan_cli.data.dataset import to_signed_unit
+from gan_cli.data.decoding import open_image
+from gan_cli.errors import CheckpointError
+from gan_cli.sampling import input_samples
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.sampling.read_inputs import read_inputs
+from gan_cli.tasks.tasks import task_of
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.images import noise_image, write_image, zip_folder
@@ -112,6 +118,55 @@ def test_a_small_image_is_enlarged_in_its_own_size(run_of: Trained, here: Path, 
     assert sample(f"ckpt={run}", "input=photos/one.png").suffix == ".png"
 
 
+def test_each_file_is_decoded_once(run_of: Trained, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load_generator(run_of("super_resolution"))
+    (here / "photos").mkdir()
+    for number, sides in enumerate([(5, 7), (9, 4), (5, 7), (6, 6)]):
+        noise_image(*sides, seed=number).save(f"photos/{number}.png")
+    real, decoded = open_image.decode_pixels, []
+    monkeypatch.setattr(open_image, "decode_pixels", lambda image: (decoded.append(image.size), real(image))[1])
+    given = read_inputs(generator, "photos", None)
+    assert sorted(decoded) == [(5, 7), (5, 7), (6, 6), (9, 4)]
+    for number, image in enumerate(given):
+        pixels = torch.from_numpy(pixels_of(f"photos/{number}.png")).permute(2, 0, 1)[None]
+        assert image.name == str(number)
+        assert torch.equal(image.condition.image, to_signed_unit(pixels))  # type: ignore[arg-type]
+
+
+def test_dark_16_bit_images_of_two_sizes_are_scaled_alike(run_of: Trained, here: Path) -> None:
+    (here / "photos").mkdir()
+    for side, brightest in ((6, 1000), (8, 2000)):
+        values = np.linspace(0, brightest, side * side).reshape(side, side).astype(np.uint16)
+        Image.fromarray(values).save(f"photos/{side}.png")
+    dim, bright = (
+        float(image.condition.image.max() + 1)  # type: ignore[union-attr]
+        for image in read_inputs(load_generator(run_of("super_resolution")), "photos", None)
+    )
+    assert bright == pytest.approx(2, abs=0.1)
+    assert dim == pytest.approx(bright / 2, abs=0.02)
+
+
+def test_images_are_written_as_they_come_and_none_is_left_after_an_error(
+    run_of: Trained, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, real, written = run_of("translation"), input_samples.sample_in_batches, []
+    (here / "photos").mkdir()
+    for name in "abc":
+        noise_image(16, 16).save(f"photos/{name}.png")
+    before = sorted(run.rglob("*"))
+
+    def fail_at_the_third(*arguments: Any) -> Iterator[torch.Tensor]:
+        written.append(len([*run.rglob("*_seed_*.png")]))
+        if len(written) == 3:
+            raise CheckpointError("of the test")
+        return real(*arguments)
+
+    monkeypatch.setattr(input_samples, "sample_in_batches", fail_at_the_third)
+    assert "of the test" in error_line(capsys, "sample", f"ckpt={run}", "input=photos", "format=images", code=3)
+    assert written == [0, 1, 2]
+    assert sorted(run.rglob("*")) == before
+
+
 def test_a_generator_without_latent_gives_one_result(
     run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +195,29 @@ def test_without_input_the_grid_is_that_of_the_run(run_of: Trained, sample: Call
     run = run_of(task)
     grids = [pixels_of(path).astype(int) for path in (sample(f"ckpt={run}"), run / "samples/step_00000003.png")]
     assert np.abs(grids[0] - grids[1]).max() <= 1
+
+
+def test_what_is_taken_in_place_of_an_option_is_said(
+    run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise_image(16, 16).save("photo.png")
+    write_mask("m.png", (16, 16), (4, 4, 12, 12))
+    drawn = "mask: drawn for each image as in training (centre, brush), as mask= is not given"
+    edges = "input: the edges of each image are the source image, as in training (task.source=edges)"
+    shown = "input: 8 images of the run's data, as input= is not given"
+    masked = run_of("inpainting", "task.mask=[centre,brush]")
+    for run, options, expected in [
+        (masked, ["input=photo.png"], [drawn]),
+        (masked, ["input=photo.png", "mask=m.png"], []),
+        (masked, [], [shown, drawn]),
+        (run_of("translation"), ["input=photo.png"], [edges]),
+        (run_of("super_resolution"), ["input=photo.png"], []),
+    ]:
+        capsys.readouterr()
+        assert run_command("sample", [f"ckpt={run}", *options]) == 0
+        assert capsys.readouterr().out.splitlines()[:-1] == expected
+    of_pairs = Translation(name="translation", source="data")
+    assert task_of(of_pairs).describe_added(of_pairs) == ""
 
 
 @pytest.mark.parametrize("mode", ["projection", "concat"])
@@ -172,8 +250,13 @@ def test_a_class_is_requested_beside_the_image(
         ("inpainting", ("input=nowhere.png",), "input=nowhere.png: not found, expected an image, or a folder"),
         ("inpainting", ("input=note.txt",), "input=note.txt"),
         ("inpainting", ("input=empty",), "input=empty"),
+        ("inpainting", ("input=cut.png",), "input=cut.png: 1 of 1 image cannot be used: cut.png"),
         ("inpainting", ("input=photo.png", "format=walk"), "format=walk: is for generators without input"),
-        ("translation", ("input=photo.png", "mask=m.png"), "mask: is for task=inpainting"),
+        (
+            "translation",
+            ("input=photo.png", "mask=m.png"),
+            "mask: only task=inpainting takes one, this generator has",
+        ),
         ("super_resolution", ("input=wide.png",), "more than 1,024 pixels"),
         ("super_resolution", ("input=mixed",), "the inputs have 2 sizes, use format=images"),
     ],
@@ -193,11 +276,12 @@ def test_a_wrong_input_is_refused_in_one_line(
     noise_image(5, 4).save("mixed/2.png")
     write_image(here / "wide.png", size=(1025, 4))
     Path("note.txt").write_text("This is no image.\n")
+    Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:-200])
     run = run_of(task)
     before = sorted(run.rglob("*"))
     line = error_line(capsys, "sample", f"ckpt={run}", *overrides)
     assert words in line
-    assert "dataset.path" not in line
+    assert "dataset." not in line
     assert sorted(run.rglob("*")) == before
 
 
@@ -237,7 +321,11 @@ def test_the_api_takes_images_and_masks(run_of: Trained, sample: Callable[..., P
         ("inpainting", {"images": (3, 1, 16, 16)}, "images: expected a tensor"),
         ("inpainting", {"images": (1, 3, 16, 16), "masks": (1, 3, 16, 16)}, "masks: expected a tensor"),
         ("inpainting", {"images": (1, 3, 16, 16), "masks": (1, 1, 8, 8)}, "masks: expected the sides of images"),
-        ("translation", {"images": (1, 3, 16, 16), "masks": (1, 1, 16, 16)}, "masks: are for task=inpainting"),
+        (
+            "translation",
+            {"images": (1, 3, 16, 16), "masks": (1, 1, 16, 16)},
+            "masks: only task=inpainting takes one",
+        ),
     ],
 )
 def test_the_api_refuses_what_does_not_fit(

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torture.shim import file_object, relative_to
+
 LISTING = ("listdir", "scandir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -48,18 +50,11 @@ class ReadShim:
 
     def happen(self, name: str, path: Any) -> bool:
         """Counts a read of a path or descriptor and acts on it. Returns whether the file ends here."""
-        relative = self._relative(path)
+        relative = relative_to(self.folder, path)
         if relative is None:
             return False
         self.count += 1
         return self.act(self.count, Read(name, relative))
-
-    def _relative(self, path: Any) -> str | None:
-        try:
-            text = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.path.abspath(os.fsdecode(path))
-        except (OSError, TypeError):
-            return None
-        return os.path.relpath(text, self.folder) if text.startswith(f"{self.folder}/") else None
 
     def _list(self, name: str, real: Callable[..., Any], path: Any = ".") -> Any:
         self.happen(name, path)
@@ -84,19 +79,11 @@ class ReadShim:
         closefd: bool = True,
         opener: Any = None,
     ) -> Any:
-        if set(mode) & set("wax+") or self._relative(file) is None or opener is not None:
+        if set(mode) & set("wax+") or relative_to(self.folder, file) is None or opener is not None:
             return self.open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if not isinstance(file, int):  # else os.open was seen
             self.happen("open", file)
-        raw = _RawFile(self, file, closefd)
-        if buffering == 0:
-            return raw
-        binary = io.BufferedReader(raw)
-        if "b" in mode:
-            return binary
-        text = io.TextIOWrapper(binary, encoding, errors, newline)
-        text.mode = mode  # type: ignore[misc]
-        return text
+        return file_object(_RawFile(self, file, closefd), mode, buffering, encoding, errors, newline)
 
 
 class _RawFile(io.FileIO):

@@ -45,6 +45,28 @@ class Event:
 Action = Callable[[int, Event, Callable[[bytes], int] | None], None]
 
 
+def relative_to(folder: Path, path: Any) -> str | None:
+    """Returns a path, or the path of a descriptor, relative to a folder; None if it is elsewhere."""
+    try:
+        text = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.path.abspath(os.fsdecode(path))
+    except (OSError, TypeError):
+        return None
+    text = text.removesuffix(" (deleted)")
+    return os.path.relpath(text, folder) if text.startswith(f"{folder}/") else None
+
+
+def file_object(raw: io.FileIO, mode: str, buffering: int, encoding: Any, errors: Any, newline: Any) -> Any:
+    """Returns what `open` returns for these arguments, above the file `raw`."""
+    if buffering == 0:
+        return raw
+    kind: Any = io.BufferedRandom if "+" in mode else io.BufferedReader if "r" in mode else io.BufferedWriter
+    if "b" in mode:
+        return kind(raw)
+    text = io.TextIOWrapper(kind(raw), encoding, errors, newline, line_buffering=buffering == 1)
+    text.mode = mode  # type: ignore[misc]
+    return text
+
+
 @dataclass
 class Shim:
     """Calls `act(n, event, write)` before the n-th event, counted from 1.
@@ -68,26 +90,17 @@ class Shim:
             checked |= {getattr(os, name) for name, real in self.calls.items() if real in checked}  # type: ignore[misc]
         shutil._use_fd_functions = False  # type: ignore[attr-defined]  # paths are known then
 
-    def relative(self, path: Any) -> str | None:
-        """Returns a path, or the path of a descriptor, relative to the watched folder; None if it is elsewhere."""
-        try:
-            text = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.path.abspath(os.fsdecode(path))
-        except (OSError, TypeError):
-            return None
-        text = text.removesuffix(" (deleted)")
-        return os.path.relpath(text, self.folder) if text.startswith(f"{self.folder}/") else None
-
     def happen(self, event: Event, write: Callable[[bytes], int] | None = None) -> None:
         """Counts an event and acts on it."""
         self.count += 1
         self.act(self.count, event, write)
 
     def _call(self, name: str, real: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
-        path = self.relative(arguments[0]) if arguments else None
+        path = relative_to(self.folder, arguments[0]) if arguments else None
         if name == "open" and not arguments[1] & (os.O_CREAT | os.O_TRUNC):  # only reads, or waits for the disk
             path = None
         if path is not None:
-            other = self.relative(arguments[1]) or "" if name in TWO_PATHS else ""
+            other = relative_to(self.folder, arguments[1]) or "" if name in TWO_PATHS else ""
             detail = arguments[1] if name in ("truncate", "ftruncate") else None
             if name == "open":
                 detail = "w" if arguments[1] & os.O_TRUNC else "a"
@@ -105,20 +118,13 @@ class Shim:
         closefd: bool = True,
         opener: Any = None,
     ) -> Any:
-        path = self.relative(file) if set(mode) & set("wax+") else None
+        path = relative_to(self.folder, file) if set(mode) & set("wax+") else None
         if path is None:
             return self.open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if not isinstance(file, int):  # else os.open was seen
             self.happen(Event("open", path, detail=mode))
         raw = _RawFile(self, path, file, mode.replace("b", "").replace("t", ""), closefd, opener)
-        if buffering == 0:
-            return raw
-        binary: Any = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
-        if "b" in mode:
-            return binary
-        text = io.TextIOWrapper(binary, encoding, errors, newline, line_buffering=buffering == 1)
-        text.mode = mode  # type: ignore[misc]
-        return text
+        return file_object(raw, mode, buffering, encoding, errors, newline)
 
 
 class _RawFile(io.FileIO):

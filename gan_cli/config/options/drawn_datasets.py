@@ -66,14 +66,10 @@ class EmojiOptions(DrawnOptions):
         description="colour behind the emoji: white, black or '#8090ff'",
     )
 
-    @property
-    def vendors(self) -> tuple[str, ...]:
-        """The vendors whose packages are read."""
-        raise NotImplementedError
-
-    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+    def shape_drawn_from(self, vendors: tuple[str, ...], image_size: ImageSize) -> tuple[int, ...]:
+        """Returns the shape of a sample. Raises UsageError, which names the packages, if `path` is not set."""
         if self.path is None:
-            packages = " ".join(f"@iconify-json/{vendor}" for vendor in self.vendors)
+            packages = " ".join(f"@iconify-json/{vendor}" for vendor in vendors)
             raise UsageError(
                 f"dataset.path is missing: run npm pack {packages} in a folder, and set dataset.path= that folder"
             )
@@ -88,6 +84,9 @@ class Emoji(EmojiOptions):
     def vendors(self) -> tuple[str, ...]:
         return (self.vendor,)
 
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        return self.shape_drawn_from(self.vendors, image_size)
+
 
 @section
 class EmojiPairs(EmojiOptions):
@@ -101,4 +100,4 @@ class EmojiPairs(EmojiOptions):
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.source == self.target:
             raise UsageError(f"dataset.source and dataset.target are both {self.source}: choose two vendors")
-        return super().sample_shape(image_size)
+        return self.shape_drawn_from(self.vendors, image_size)
