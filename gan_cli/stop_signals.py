@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
 REPEAT_SECONDS = 1.0
+RESEND_SECONDS = 0.02
 
 
 def available_signals(*names: str) -> tuple[signal.Signals, ...]:
@@ -93,12 +95,14 @@ class StopSignals:
             self.received, self._received_at = self._outer.received, self._outer._received_at
         self._handling = handling(self._receive)
         self._handling.__enter__()
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._outer is not None and self.received is not None:
             self._outer.received, self._outer._received_at = self.received, self._received_at
         StopSignals._innermost = self._outer
+        sys.unraisablehook = self._hook
         self._handling.__exit__(None, None, None)
 
     @contextlib.contextmanager
@@ -115,6 +119,16 @@ class StopSignals:
             raise
         finally:
             self._interruptible = False
+
+    def _on_unraisable(self, event: sys.UnraisableHookArgs) -> None:
+        """Sends the signal again if Python cannot raise Interrupted where it is, such as in a function that C calls."""
+        if not isinstance(event.exc_value, Interrupted) or self.received is None:
+            self._hook(event)
+            return
+        number, self.received, self._interruptible = self.received, None, True
+        again = threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,3 +158,21 @@ sys.exit(gan_cli.cli.train())
 def test_a_signal_while_a_command_is_imported_prints_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_signal_where_python_cannot_raise_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    class Sends:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def work() -> None:
+        Sends()  # whose destructor's exception Python drops
+        time.sleep(10)
+
+    hook = sys.unraisablehook
+    with StopSignals() as stop:
+        with pytest.raises(Interrupted), stop.interruptible():
+            work()
+        assert stop.received == signal.SIGTERM
+    assert sys.unraisablehook is hook
+    assert capsys.readouterr().err == ""
