@@ -7,14 +7,14 @@ import signal
 from functools import partial
 from typing import TypeVar
 
-from torture.scenarios import SCENARIOS, Reference, Scenario, arguments_of, complete, reference
+from torture.scenarios import SCENARIOS, TASKS, Reference, Scenario, arguments_of, complete, reference
 from torture.shim import FAILS, Shim, failing, kill_after_cpu, killing
 from torture.verify import differences, state_of
 from torture.worker import Ended, Trial
 
 Case = TypeVar("Case")
 STRIDE = 7919  # a prime: multiples of it visit all numbers below another, spread evenly from the first on
-RANDOM = (*SCENARIOS,)
+RANDOM = tuple(name for name in SCENARIOS if name not in TASKS)
 SAVES = "resume"
 IMAGES = ("samples/step_", "progress.webp")
 
@@ -27,9 +27,9 @@ def nth(trial: Trial, index: int, cases: list[Case]) -> Case | None:
     return None
 
 
-def random_kill(trial: Trial) -> None:
+def random_kill(trial: Trial, names: tuple[str, ...] = RANDOM) -> None:
     """Kills a command once it has used a random share of its CPU time, or at a random call that changes files."""
-    name = RANDOM[trial.index % len(RANDOM)]
+    name = names[trial.index % len(names)]
     scenario = SCENARIOS[name]
     whole = reference(trial, name, scenario)
     by_call = trial.random.random() < 0.5
@@ -42,6 +42,11 @@ def random_kill(trial: Trial) -> None:
         before = partial(kill_after_cpu, seconds)
         trial.note = f"{name}, after {seconds:.3f} s of CPU"
     _kill_and_complete(trial, name, scenario, before)
+
+
+def kill_of_task(trial: Trial) -> None:
+    """Kills the training of a task, as `random_kill` does."""
+    random_kill(trial, (*TASKS,))
 
 
 def kill_at_call(trial: Trial) -> None:

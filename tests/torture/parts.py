@@ -54,6 +54,7 @@ class Part:
 
 PARTS = {
     "kill": Part("random kills of all commands, then the same command", 15, 1000, kills.random_kill),
+    "task_kill": Part("random kills of runs with a task, then the same command", 3, 150, kills.kill_of_task),
     "kill_at_call": Part("kills before and within each call of a save", 20, 600, kills.kill_at_call, visits_all=True),
     "power": Part("power cuts at a call of a save, from its recorded trace", 20, 500, power.power_cut),
     "error": Part(

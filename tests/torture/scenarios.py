@@ -43,6 +43,12 @@ SCENARIOS = {
 }
 
 
+TASKS = {"translation": "task.source=edges", "inpainting": "task.mask=[brush]", "super_resolution": "task.factor=2"}
+for _name, _setting in TASKS.items():
+    _words = (*TINY, f"task={_name}", _setting, f"name={NAME}", "steps=3")
+    SCENARIOS[_name] = Scenario("train", _words, (*_words, "resume=auto"))
+
+
 @dataclass(frozen=True)
 class Reference:
     """What a scenario does when nothing goes wrong: its events, its CPU seconds, and the folder after it."""
