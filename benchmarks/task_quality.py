@@ -40,7 +40,7 @@ CASES = {
     "inpainting, l1 alone": (*HOLE, *FASHION, "loss.weight=0"),
     "super-resolution": SMALL,
     "super-resolution, l2 alone": (*SMALL, "auxiliary=[l2]", "loss.weight=0"),
-    "emoji": ("task=translation", *EMOJI, "steps=1500"),
+    "emoji": ("task=translation", *EMOJI, "steps=1000"),
     **{
         f"inpainting {style}": (*HOLE, "dataset=avatars", f"dataset.style={style}", "dataset.size=20000")
         for style in ("toon-head", "avataaars", "pixel-art")
