@@ -21,6 +21,9 @@ from gan_cli.models.layers import build_normalization, channels_per_level, init_
 from gan_cli.tasks.condition import Condition, image_parts
 
 
+Convolution = type[nn.Conv2d] | type[nn.ConvTranspose2d]
+
+
 class UNetGenerator(nn.Module):
     """Maps the image (and mask) of a condition to an image `[N, C, H, W]` in [-1, 1] of the same sides.
 
@@ -50,7 +53,7 @@ class UNetGenerator(nn.Module):
         widths = channels_per_level(base_channels, levels + 1, max_multiplier)
         settings: Any = {"initialization": initialization, "normalization": normalization}
 
-        def block(kind: type[nn.Module], inputs: int, outputs: int, *sizes: int) -> nn.Module:
+        def block(kind: Convolution, inputs: int, outputs: int, *sizes: int) -> nn.Module:
             return _Block(kind, inputs, outputs, *sizes, gated=gated, conditions=conditions, **settings)
 
         inputs = sum(part.shape[1] for part in image_parts(given)) + self.entry.added_features
@@ -86,7 +89,7 @@ class _Block(ConditionalLayer):
 
     def __init__(
         self,
-        kind: type[nn.Module],
+        kind: Convolution,
         inputs: int,
         outputs: int,
         kernel: int,
