@@ -20,7 +20,6 @@ from gan_cli.models.conditioning import (
 from gan_cli.models.layers import build_normalization, channels_per_level, init_layer
 from gan_cli.tasks.condition import Condition, image_parts
 
-
 Convolution = type[nn.Conv2d] | type[nn.ConvTranspose2d]
 
 

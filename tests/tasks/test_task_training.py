@@ -164,7 +164,10 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("task=inpainting", "training.pack=2"), "training.pack=2"),
         (("task=inpainting", "regularizer=consistency"), "consistency"),
         (("task=super_resolution", "conditioning=projection"), "takes no labels"),
-        (("task=super_resolution", "architecture/discriminator=resnet"), "has no feature maps"),
+        (
+            ("task=super_resolution", "architecture/discriminator=resnet", "auxiliary=[feature_matching]"),
+            "has no feature maps",
+        ),
         (("task=super_resolution", "task.factor=3"), "task.factor=3: expected 2, 4 or 8"),
         (("task=inpainting", "conditioning=acgan"), "patch has no class logits"),
         (("dataset=ring", "architecture/generator=mlp", "architecture/discriminator=patch"), "has points"),
