@@ -92,7 +92,11 @@ def failing_read(trial: Trial) -> None:
     if again.code:
         trial.fault("wrong", f"the same command again: exit code {again.code}, {again.last_line}")
     found = _left(trial)
-    if (ended.code and name not in NO_COMPARISON) or name == "resume":
+    if "is damaged and was renamed" in ended.output:  # it goes on from an older one, on the rates of the new end
+        last = "run/checkpoints/last.safetensors"
+        if found.get(last, ())[1:] != healthy.state[last][1:]:
+            trial.fault("lost", f"{last}: is {found.get(last)}, not at the same step as {healthy.state[last]}")
+    elif (ended.code and name not in NO_COMPARISON) or name == "resume":
         faults = differences(found, healthy.state, older=False)
         said = () if "lacks" not in ended.output else ("metrics.jsonl",)  # lines of it
         trial.faults += [each for each in faults if not each.text.partition(":")[0].endswith((*NOT_COMPARED, *said))]

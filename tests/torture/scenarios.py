@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
@@ -153,6 +154,15 @@ def acceptable(trial: Trial, name: str, scenario: Scenario) -> list[State]:
     ]
 
 
+def with_last_attempts(state: State) -> State:
+    """Returns a state in which a second attempt of a sweep's job replaces the first, if that left only its outcome."""
+    for again in {path.partition("/")[0] for path in state if re.match(r"\d+-2/", path)}:
+        first = f"{again.partition('-')[0]}/"
+        if {path for path in state if path.startswith(first)} == {f"{first}outcome.json"}:
+            state = {path.replace(f"{again}/", first, 1): value for path, value in state.items()}
+    return state
+
+
 def complete(
     trial: Trial,
     name: str,
@@ -169,7 +179,7 @@ def complete(
     ended = trial.run(scenario.command, *arguments_of(scenario, trial, True), before=before)
     if ended.code != 0:
         trial.fault("wrong", f"the same command again: exit code {ended.code}, {ended.last_line}")
-    found = state_of(made_folder(trial))
+    found = with_last_attempts(state_of(made_folder(trial)))
     faults = min((differences(found, each, older) for each in expected), key=len)
     said = unwritten_metrics and "metrics.jsonl" in ended.output + ended.error
     trial.faults += [each for each in faults if not (said and each.text.startswith("metrics.jsonl"))]
