@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image, ImageChops
 
-from gan_cli.errors import StorageError, one_line
+from gan_cli.errors import StorageError, count_noun, one_line
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.run_files import open_to_read
 from gan_cli.storage.run_folder import SAMPLES
@@ -31,13 +31,17 @@ Item = TypeVar("Item")
 
 
 class Animation(NamedTuple):
-    """An animation of `total` frames of one size, which `frames` yields one after the other."""
+    """An animation of `total` frames of one size, which `frames` yields one after the other.
+
+    Once all frames were read, `unreadable` has the files of frames that could not be read.
+    """
 
     frames: Iterable[Image.Image]
     total: int
     fps: int
     last_frame_seconds: float = 0.0  # how much longer the last frame is shown
     background: str = "white"  # behind transparent pixels in file formats without opacity
+    unreadable: Sequence[Path] = ()
 
 
 def write_animation(animation: Animation, path: Path) -> None:
@@ -132,8 +136,9 @@ def _write_mp4(animation: Animation, path: Path) -> None:
 
 def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps: int = GRID_ANIMATION_FPS) -> Animation:
     """Returns the animation of image files. If there are more than `max_frames`, evenly spaced ones are taken."""
-    selected = evenly_spaced(grids, max_frames)
-    return Animation(_read_same_size(selected), len(selected), fps, LAST_FRAME_SECONDS)
+    selected, unreadable = evenly_spaced(grids, max_frames), list[Path]()
+    frames = _read_same_size(selected, unreadable)
+    return Animation(frames, len(selected), fps, LAST_FRAME_SECONDS, unreadable=unreadable)
 
 
 def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
@@ -149,23 +154,25 @@ def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(index * (len(items) - 1) / max(count - 1, 1))] for index in range(count)]
 
 
-def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """Yields the images, shrunk to `MAX_FRAME_SIDE` and of one size; the last once more for each unreadable file."""
+def _read_same_size(grids: Sequence[Path], unreadable: list[Path]) -> Iterator[Image.Image]:
+    """Yields the images, shrunk to `MAX_FRAME_SIDE` and of one size; the last once more for each unreadable file.
+
+    Adds the unreadable files to `unreadable`.
+    """
     image: Image.Image | None = None
-    missing = 0
     for path in grids:
         try:
             with open_grid(path) as opened:
                 frame = opened.convert("RGBA" if opened.mode in MODES_WITH_OPACITY else "RGB")
         except Exception:  # Pillow raises many kinds for invalid files
-            missing += 1
+            unreadable.append(path)
             continue
         frame.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
         image = frame if image is None else frame.resize(image.size)
         yield image
     if image is None:
         raise StorageError(f"{grids[0].parent}: none of its sample grids can be read")
-    yield from [image] * missing
+    yield from [image] * len(unreadable)
 
 
 @contextlib.contextmanager
@@ -181,8 +188,21 @@ def open_grid(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def save_progress_animation(grids: Sequence[Path], path: Path) -> None:
-    """Writes an animated WebP of at most `MAX_FRAMES` of a run's grids. Writes nothing if there are no grids."""
-    if grids:
-        with replacing(path) as temporary:
-            write_animation(animation_of_grids(grids), temporary)
+def save_progress_animation(grids: Sequence[Path], path: Path) -> str:
+    """Writes an animated WebP of at most `MAX_FRAMES` of a run's grids. Writes nothing if there are no grids.
+
+    Returns a line on the grids that could not be read, which it lacks; an empty text if there are none.
+    """
+    if not grids:
+        return ""
+    animation = animation_of_grids(grids)
+    with replacing(path) as temporary:
+        write_animation(animation, temporary)
+    return describe_unreadable(animation)
+
+
+def describe_unreadable(animation: Animation) -> str:
+    """Returns a line on the frames of a written animation that could not be read; an empty text if there are none."""
+    if not animation.unreadable:
+        return ""
+    return f"{count_noun(len(animation.unreadable), 'grid')} cannot be read and left out: {animation.unreadable[0]}"

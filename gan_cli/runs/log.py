@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import one_line, printable
+from gan_cli.errors import describe_reason, one_line, printable
 from gan_cli.runs.trackers import OPENERS, Tracker
 from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.json_files import MAX_VALUE
@@ -77,7 +77,7 @@ class RunLog:
         Unprintable characters of the text become spaces, so that no text can forge a line or control the terminal.
         """
         text = printable(text)
-        self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
+        self._append(LOG, self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
         if console:
             self._print(text)
 
@@ -110,10 +110,14 @@ class RunLog:
         then; by default, the decision was taken right after the step.
         """
         done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
-        with contextlib.suppress(OSError), open_to_append(self._folder / BUDGET) as file:
-            line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
-            self._append(file, json.dumps(line))
-            os.fsync(file.fileno())
+        line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
+        try:
+            with open_to_append(self._folder / BUDGET) as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._warn_unwritten(BUDGET, error)
 
     def truncate(self, step: int) -> None:
         """Removes the metrics of all steps after `step`, because the run was rolled back to `step`."""
@@ -132,13 +136,15 @@ class RunLog:
         self._steps = [entry["step"] for _, entry in _read_lines(self._folder / METRICS, None)]  # of each line
 
     def _append_metrics(self, line: dict[str, Any]) -> None:
-        self._append(self._metrics, json.dumps(line))
+        self._append(METRICS, self._metrics, json.dumps(line))
         self._steps.append(line["step"])
 
     def sync(self) -> None:
         """Waits until the lines of `metrics.jsonl` are on the disk. Called before a checkpoint is saved."""
-        with contextlib.suppress(OSError, ValueError):  # a failed write was already reported
+        try:
             os.fsync(self._metrics.fileno())
+        except (OSError, ValueError) as error:
+            self._warn_unwritten(METRICS, error)
 
     def show_progress(self, step: int, total_steps: int | None) -> None:
         """Moves the progress bar of a terminal to `step`; does nothing on other outputs."""
@@ -176,15 +182,21 @@ class RunLog:
                 del self._trackers[name]
                 self.info(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
-    def _append(self, file: IO[str], line: str) -> None:
-        """Appends a line to a file. If this fails, warns once per run: the checkpoints can still be saved."""
+    def _append(self, name: str, file: IO[str], line: str) -> None:
+        """Appends a line to a file of the run's folder. If this fails, warns: the checkpoints can still be saved."""
         try:
             file.write(line + "\n")
             file.flush()
         except (OSError, ValueError) as error:
-            if not self._write_failed:
-                self._write_failed = True
-                self._print(printable(f"warning: {file.name} cannot be written ({error}); going on without it"))
+            self._warn_unwritten(name, error)
+
+    def _warn_unwritten(self, name: str, error: Exception) -> None:
+        """Warns that a file of the run's folder cannot be written, once for each run."""
+        if not self._write_failed:
+            self._write_failed = True
+            path = self._folder / name
+            reason = describe_reason(error, self._folder) if isinstance(error, OSError) else error
+            self._print(printable(f"warning: {path}: cannot be written ({reason}); going on without it"))
 
     def _print(self, text: str) -> None:
         if self.console.is_terminal:

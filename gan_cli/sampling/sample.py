@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ from gan_cli.data.labels import (
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import UsageError
 from gan_cli.images import grid
-from gan_cli.images.animation import write_animation
+from gan_cli.images.animation import describe_unreadable, write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import input_samples, interpolation
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
@@ -81,6 +82,8 @@ def sample(config: SampleConfig) -> int:
         part, sidecar = temporary / f"part{suffix}", temporary / "sidecar.json"
         if animation is not None:
             write_animation(animation, part)
+            if left_out := describe_unreadable(animation):
+                print(f"warning: {left_out}", file=sys.stderr)
         elif given:
             input_samples.write(config, generator, given, rows, seeds, part)
         else:

@@ -93,7 +93,12 @@ def save_progress_animation(run: Run) -> None:
     """Writes `progress.webp`, an animation of all sample grids up to the last step."""
     frames = [path for _, path in animation.list_grids(run.folder, run.state.counters.step)]
     path = run.folder / PROGRESS
-    _write_or_log(run, path, lambda: animation.save_progress_animation(frames, path))
+
+    def write() -> None:
+        if left_out := animation.save_progress_animation(frames, path):
+            run.log.info(f"warning: {path}: {left_out}")
+
+    _write_or_log(run, path, write)
 
 
 def remove_later_grids(run: Run, step: int) -> None:

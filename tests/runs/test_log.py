@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,26 @@ def test_lines_of_earlier_steps_are_counted_also_before_a_rollback(tmp_path: Pat
         assert [log.lines_before(step) for step in (1, 2, 3, 4)] == [0, 1, 3, 4]
         log.truncate(2)
         assert [log.lines_before(step) for step in (2, 3)] == [1, 3]
+
+
+def test_a_full_disk_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RunLog(tmp_path) as log:
+        monkeypatch.setattr(os, "fsync", full)
+        for _ in range(2):
+            log.sync()
+            log.planned_end(1, 3, 0.5)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"warning: {tmp_path / 'metrics.jsonl'}: cannot be written (No space left on device, ")
+    assert line.endswith(" bytes free); going on without it")
+
+
+def test_a_budget_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "budget.jsonl").mkdir()
+    with RunLog(tmp_path) as log:
+        log.planned_end(1, 3, 0.5)
+    assert capsys.readouterr().out.startswith(f"warning: {tmp_path / 'budget.jsonl'}: cannot be written (")

@@ -153,15 +153,20 @@ def write_bomb(path: Path, side: int) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
-def test_an_image_that_cannot_be_read_is_left_out_of_the_animation(run: Path, secret: Path) -> None:
+def test_an_image_that_cannot_be_read_is_left_out_of_the_animation(
+    run: Path, secret: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     samples = run / "samples"
     write_bomb(samples / "step_00000002.png", 60_000)  # more pixels than Pillow opens
     write_bomb(samples / "step_00000003.png", 11_000)  # more pixels than a grid has
     (samples / "step_00000004.png").write_bytes((samples / "step_00000001.png").read_bytes()[:200])
     os.mkfifo(samples / "step_00000005.png")
     assert run_command("sample", [f"ckpt={run}", "format=progress"]) == 0
+    assert "3 grids cannot be read and left out: " in capsys.readouterr().err
     assert run_command("report", [str(run)]) == 0
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    said = f"progress.webp: 3 grids cannot be read and left out: {samples / 'step_00000002.png'}"
+    assert said in capsys.readouterr().out
     with Image.open(run / "progress.webp") as film:
         assert film.n_frames >= 1
 
