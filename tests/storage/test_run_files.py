@@ -162,11 +162,10 @@ def test_an_image_that_cannot_be_read_is_left_out_of_the_animation(
     (samples / "step_00000004.png").write_bytes((samples / "step_00000001.png").read_bytes()[:200])
     os.mkfifo(samples / "step_00000005.png")
     assert run_command("sample", [f"ckpt={run}", "format=progress"]) == 0
-    assert "3 grids cannot be read and left out: " in capsys.readouterr().err
+    assert "4 grids cannot be read and left out: " in capsys.readouterr().err
     assert run_command("report", [str(run)]) == 0
-    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
-    said = f"progress.webp: 3 grids cannot be read and left out: {samples / 'step_00000002.png'}"
-    assert said in capsys.readouterr().out
+    assert run_command("train", [f"resume={run}", "extra_steps=5"]) == 0
+    assert "progress.webp: 3 grids cannot be read and left out: " in capsys.readouterr().out
     with Image.open(run / "progress.webp") as film:
         assert film.n_frames >= 1
 
