@@ -27,7 +27,7 @@ def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
     """Returns the module that normalizes vectors `[N, channels]`, or maps `[N, channels, H, W]` if `image`.
 
     `none` and `spectral` return an identity, because spectral normalization acts on weights (see `init_layer`). Raises
-    ValueError if the name is unknown, or if `instance` is used for vectors.
+    ValueError if the name is unknown, or if `instance` or `pixel` is used for vectors.
     """
     if name == "batch":
         return nn.BatchNorm2d(channels) if image else nn.BatchNorm1d(channels)
@@ -35,6 +35,8 @@ def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
         return nn.GroupNorm(1, channels)  # one group: over channels and space, as in WGAN-GP's critic
     if name == "instance" and image:
         return nn.InstanceNorm2d(channels, affine=True)
+    if name == "pixel" and image:
+        return PixelNorm()
     if name in ("none", "spectral"):
         return nn.Identity()
     raise ValueError(f"no {name!r} normalization of {'images' if image else 'vectors'}")
@@ -126,6 +128,13 @@ def downsampling_layers(
 def binomial_blur() -> nn.Module:
     """Returns a blur of maps `[N, C, H, W]` with the kernel (1, 2, 1) / 4 along each side and replicated edges."""
     return nn.Sequential(nn.AvgPool2d(2, 1, padding=1, count_include_pad=False), nn.AvgPool2d(2, 1))
+
+
+class PixelNorm(nn.Module):
+    """Divides the features of each position of maps `[N, C, H, W]` by their root mean square (1710.10196, 4.2)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps * maps.float().square().mean(1, keepdim=True).add(1e-8).rsqrt().to(maps.dtype)
 
 
 class MinibatchStddev(nn.Module):

@@ -67,7 +67,7 @@ def test_it_shows_what_d_sees(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "4 x 2 x 16 x 16" in told
 
 
-@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "pixel", "spectral"])
 def test_every_parameter_is_in_a_row_and_looking_changes_nothing(normalization: str) -> None:
     config = compose(*TINY_IMAGES, f"architecture.generator.normalization={normalization}")
     network = build_state(config, torch.device("cpu")).generator

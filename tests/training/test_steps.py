@@ -56,7 +56,7 @@ def update_generator(config: Config, state: TrainState, dataset: Dataset) -> Gen
     return generator_step(state, build_objective(config, batches), batches)
 
 
-@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "pixel", "spectral"])
 def test_each_half_leaves_every_byte_of_the_other(normalization: str) -> None:
     config, state, dataset = prepared(
         "regularizer=none",

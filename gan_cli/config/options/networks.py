@@ -6,9 +6,9 @@ from pydantic import Field
 
 from gan_cli.config.options.fields import Integer, Number, OneOf, OptionName, section
 
-# No instance norm for vectors: a single value has no statistics.
+# No instance and pixel norm for vectors: a single value has no statistics.
 VectorNormalization = Literal["none", "batch", "layer", "spectral"]
-ImageNormalization = Literal["none", "batch", "layer", "instance", "spectral"]
+ImageNormalization = Literal["none", "batch", "layer", "instance", "pixel", "spectral"]
 Initialization = Annotated[
     Literal["default", "normal", "xavier", "orthogonal"],
     Field(
