@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gan_cli.errors import first_few
+from gan_cli.errors import first_few, one_line
 
 BASIS_KEY = "measured_on"  # in a run's record and a job's outcome
 # In a run's record, if a resume changed the basis: the first step whose metrics were measured on the new basis.
@@ -79,7 +79,7 @@ def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(found) > 1:
         found.pop("features", None)  # other data imply another classifier
     return [
-        LABELS[key] if key in DIGESTS else f"{LABELS.get(key, key)} ({first_few(values, MAX_SHOWN)})"
+        LABELS[key] if key in DIGESTS else f"{LABELS.get(key) or one_line(key, 60)} ({first_few(values, MAX_SHOWN)})"
         for key, values in found.items()
     ]
 
@@ -87,7 +87,7 @@ def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
         return " x ".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return one_line(value, 100) if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def explain_incomparable(metrics: Sequence[str], differing: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from gan_cli.cli.main import run_command
+from gan_cli.runs.comparability import describe_differences
 from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.sweeps import compare
 from support.commands import run_process
@@ -234,3 +235,8 @@ def test_evaluations_of_other_numbers_are_not_compared(
     assert "5.5" not in bold(told)
     assert "not compared (gan-eval): kernel-random, frechet-random are not measured on the same" in told
     assert "real samples (held_out, train)" in told
+
+
+def test_what_a_stranger_recorded_reaches_no_terminal() -> None:
+    (text,) = describe_differences([{"k\x1b[2J": "a"}, {"k\x1b[2J": "\x1b]0;title\x07"}])
+    assert text.isprintable()
