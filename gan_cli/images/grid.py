@@ -37,15 +37,16 @@ def draw_grid_or_scatter(samples: Tensor, modes: Modes | None, rows: Sequence[in
     return draw_scatter(samples, modes or Modes(torch.empty(0, 2), 0.0, samples.abs().max().item()))
 
 
-def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
+def draw_grid(images: Tensor, rows: Sequence[int] = (), *, square: bool = True) -> Image.Image:
     """Draws uint8 images `[N, C, H, W]` as a grid, row by row.
 
     `rows` is the number of images in each row; a row of more than `MAX_COLUMNS` continues in the next line. With fewer
-    than two rows the grid is as square as possible.
+    than two rows the grid is as square as possible, unless `square` is False.
     """
     count, _, height, width = images.shape
-    columns = min(max(rows), MAX_COLUMNS) if len(rows) > 1 else math.ceil(math.sqrt(count))
-    positions = _tile_positions(rows if len(rows) > 1 else [count], columns)
+    in_rows = len(rows) > 1 or not square
+    columns = min(max(rows), MAX_COLUMNS) if in_rows else math.ceil(math.sqrt(count))
+    positions = _tile_positions(rows if in_rows else [count], columns)
     factor = max(1, MIN_TILE_SIDE // max(height, width))
     pixels = _displayable(images).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     tile_height, tile_width = height * factor + GAP, width * factor + GAP

@@ -100,7 +100,7 @@ def draw_rows(given: Sequence[GivenImage], outputs: Sequence[Tensor]) -> Image.I
     known = [image.truth for image in given if image.truth is not None]
     truth = torch.stack(known) if len(known) == len(given) else None
     pixels, lengths = draw_input_rows(condition, torch.stack([*outputs]), truth)
-    return grid.draw_grid(pixels, lengths)
+    return grid.draw_grid(pixels, lengths, square=False)
 
 
 def batches_of_input(

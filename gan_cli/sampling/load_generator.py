@@ -263,6 +263,10 @@ def _condition_of_images(
             raise UsageError(f"{key}: expected a tensor {expected}, not {list(tensor.shape)}")
     if masks is not None and masks.shape[2:] != images.shape[2:]:
         raise UsageError(f"masks: expected the sides of images, {list(images.shape[2:])}, not {list(masks.shape[2:])}")
+    if not images.is_floating_point() or not bool((images.abs() <= 1).all()):
+        raise UsageError("images: expected float values in [-1, 1], without NaN")
+    if masks is not None and (not bool(((masks == 0) | (masks == 1)).all()) or not bool(masks.any())):
+        raise UsageError("masks: expected zeros and ones, with a 1 where the generator paints")
     mask = None if masks is None else masks.float().expand(count, -1, -1, -1)
     random = generator_for(0, "task")
     return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)

@@ -54,11 +54,17 @@ class _OpenImages(NamedTuple):
     reader: ImageReader
     listed: list[_Image]
 
-    def decode(self, sizes: Sequence[tuple[int, int]], channels: int, config: Config | None) -> list[Tensor]:
-        """Returns each image in its own size, float32 `[1, channels, *size]` in [-1, 1], fitted as in training."""
+    def decode(
+        self, sizes: Sequence[tuple[int, int]], channels: int, config: Config | None, background: str | None = None
+    ) -> list[Tensor]:
+        """Returns each image in its own size, float32 `[1, channels, *size]` in [-1, 1], fitted as in training.
+
+        Transparent pixels get the colour `background`; by default that of the training.
+        """
         settings: dict[str, Any] = {"fit": CROP, "background": "white", "value_range": AUTO, "profiles": "auto"}
         if config is not None and isinstance(config.dataset, Folder):
             settings = {name: getattr(config.dataset, name) for name in settings}
+        settings["background"] = background or settings["background"]
         target = TargetFormat(sizes[0], channels, **settings)
         decoded = decode_to_sizes(self.reader, [image.file for image in self.listed], sizes, target)
         return [to_signed_unit(pixels[None]) for pixels in decoded]
@@ -136,7 +142,8 @@ def _read_mask(path: str, images: list[_Image], sides: tuple[int, int], config: 
                 own, theirs = (f"{width} x {height}" for height, width in (mask.sides, image.sides))
                 name = one_line(image.file.name, 60)
                 raise UsageError(f"{typed}: is {own} pixels, {name} is {theirs}; a mask has the size of its image")
-        (values,), (fitted,) = found.decode([mask.sides], 1, None), found.decode([sides], 1, config)
+        # of a transparent layer, what is not drawn on is black
+        (values,), (fitted,) = found.decode([mask.sides], 1, None, "black"), found.decode([sides], 1, config, "black")
     values = values.add(1).div(2)
     unclear = ((values > GREY) & (values < 1 - GREY)).float().mean().item()
     if unclear > GREY:

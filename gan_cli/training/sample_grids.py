@@ -65,7 +65,7 @@ def _save_input_rows(run: Run, inputs: ShownInputs) -> None:
     outputs = samples.view(seeds, count, *samples.shape[1:]).transpose(0, 1)
     path = grid_path(run)
     pixels, lengths = draw_input_rows(inputs.condition, outputs, inputs.truth)
-    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid(pixels, lengths), path))
+    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid(pixels, lengths, square=False), path))
     run.log.image(run.state.counters.step, path)
 
 

@@ -16,7 +16,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.config.options.tasks import Translation
 from gan_cli.data.dataset import to_signed_unit
 from gan_cli.data.decoding import open_image
-from gan_cli.errors import CheckpointError
+from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.sampling import input_samples
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.sampling.read_inputs import read_inputs
@@ -337,3 +337,40 @@ def test_the_api_refuses_what_does_not_fit(
     generator = api.load_generator(run_of(task))
     with pytest.raises(UsageError, match=words):
         api.sample(generator, [0, 1], **{name: torch.zeros(shape) for name, shape in given.items()})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (torch.full((1, 3, 16, 16), 1.5), None, r"images: expected float values in \[-1, 1\]"),
+        (torch.full((1, 3, 16, 16), float("nan")), None, "without NaN"),
+        (torch.zeros(1, 3, 16, 16, dtype=torch.uint8), None, "images: expected float"),
+        (torch.zeros(1, 3, 16, 16), torch.full((1, 1, 16, 16), 0.5), "masks: expected zeros and ones"),
+        (torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 16, 16), "with a 1 where the generator paints"),
+    ],
+)
+def test_the_api_refuses_values_that_are_no_image_or_mask(
+    image: torch.Tensor, mask: torch.Tensor | None, message: str, run_of: Trained
+) -> None:
+    from gan_cli import api
+
+    generator = api.load_generator(run_of("inpainting"))
+    with pytest.raises(UsageError, match=message):
+        api.sample(generator, [0], images=image, masks=mask)
+
+
+def test_one_input_is_one_row(run_of: Trained, sample: Callable[..., Path]) -> None:
+    noise_image(16, 16, seed=1).save("photo.png")
+    height, width, _ = pixels_of(sample(f"ckpt={run_of('inpainting')}", "input=photo.png", "n=3")).shape
+    assert width > 4 * height  # the image, the mask and three results
+
+
+def test_what_is_transparent_in_a_mask_is_kept(run_of: Trained, here: Path) -> None:
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[4:8, 4:8] = 255
+    Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(here / "grey.png")
+    Image.fromarray(pixels).save(here / "layer.png")
+    (given,) = read_inputs(load_generator(run_of("inpainting")), str(here / "grey.png"), str(here / "layer.png"))
+    assert given.condition.mask is not None
+    assert given.condition.mask.sum() == 16
+    assert given.condition.mask[0, 0, 4:8, 4:8].all()
