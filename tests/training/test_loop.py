@@ -227,7 +227,7 @@ def test_logs_on_a_full_disk_end_no_run(
         runlog, "open_to_append", lambda path: open("/dev/full", "a") if path.name == "metrics.jsonl" else real(path)
     )
     run = train(*TINY_IMAGES, "steps=3")
-    assert capsys.readouterr().out.count("/dev/full cannot be written") == 1
+    assert capsys.readouterr().out.count("/metrics.jsonl: cannot be written (No space left on device") == 1
     assert last_checkpoint(run).counters.step == 3
 
 
