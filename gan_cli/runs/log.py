@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -144,7 +145,8 @@ class RunLog:
         try:
             os.fsync(self._metrics.fileno())
         except (OSError, ValueError) as error:
-            self._warn_unwritten(METRICS, error)
+            if getattr(error, "errno", None) != errno.EINVAL:  # a device, which does not wait
+                self._warn_unwritten(METRICS, error)
 
     def show_progress(self, step: int, total_steps: int | None) -> None:
         """Moves the progress bar of a terminal to `step`; does nothing on other outputs."""
