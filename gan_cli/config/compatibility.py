@@ -107,13 +107,13 @@ def _validate_task(config: Config) -> None:
         if config.auxiliary:
             raise UsageError(
                 f"auxiliary=[{','.join(config.auxiliary)}]: compares a sample with the real image of its condition,"
-                " which task=generation does not have"
+                " which task=generation does not have; set task=inpainting or another"
             )
         if getattr(config.loss, "weight", 1.0) == 0:
-            raise wrong_value(config, "loss.weight", "leaves the generator nothing to learn")
+            raise wrong_value(config, "loss.weight", "leaves the generator nothing to learn; leave it out")
         return
     if len(config.sample_shape) == 1:
-        raise UsageError(f"task={name}: works on images, dataset={config.dataset.name} has points")
+        raise UsageError(f"task={name}: dataset={config.dataset.name} has points, choose a data set of images")
     needed = "mask" if name == "inpainting" else "image"
     if needed not in parts:
         able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].condition_parts]  # type: ignore[attr-defined]
@@ -145,11 +145,11 @@ def _validate_techniques_with_image(config: Config, name: str) -> None:
     if config.training.pack > 1:
         raise wrong_value(config, "training.pack", f"packs samples alone, not the images of task={name}; use 1")
     if "consistency" in config.regularizer:
-        raise UsageError(f"regularizer=consistency: mirrors samples alone, not the images of task={name}")
+        raise UsageError(f"regularizer=consistency: mirrors samples alone, not the images of task={name}; use r1")
     if name == "super_resolution" and config.task.factor not in (2, 4, 8):
         raise wrong_value(config, "task.factor", "expected 2, 4 or 8")
     if name == "super_resolution" and any(side % config.task.factor for side in sides):
-        reason = f"images of {'x'.join(map(str, sides))} have sides that cannot be divided by it"
+        reason = f"images of {'x'.join(map(str, sides))} are not divisible by it, change image_size"
         raise wrong_value(config, "task.factor", reason)
 
 

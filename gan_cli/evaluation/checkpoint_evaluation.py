@@ -13,6 +13,7 @@ from torch import Tensor
 from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
 from gan_cli.config.options.loop import PAIRED_METRICS
+from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
@@ -63,6 +64,8 @@ def evaluate_checkpoint(
     Raises UsageError if the data are missing, have changed or do not allow the given options. Raises CheckpointError
     if a sample is not finite.
     """
+    if task_of(found.config.task).make_condition is None and (paired := {*(options.metrics or ())} & {*PAIRED_METRICS}):
+        raise UsageError(f"metrics=[{min(paired)}]: {NEEDS_TRUE_IMAGE}")
     dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
     log(f"data: {dataset.source}")
     reference = _reference(real, options, DEFAULT_SAMPLES, log, progress, found.config)

@@ -155,7 +155,7 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("task=translation", "architecture/generator=subpixel"), "takes no image, use unet, gated_unet or edsr"),
         (("task=inpainting", "architecture/generator=edsr"), "takes no mask"),
         (("task=super_resolution", "architecture/generator=unet"), "does not enlarge, use edsr"),
-        (("task=super_resolution", "image_size=30"), "cannot be divided"),
+        (("task=super_resolution", "image_size=30"), "not divisible by it"),
         (("task=inpainting", "dataset=ring"), "has points"),
         (("architecture/generator=unet",), "set task=translation"),
         (("auxiliary=l1",), "task=generation does not have"),
