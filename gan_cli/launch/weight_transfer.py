@@ -18,8 +18,8 @@ from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
 from gan_cli.models.layers import Discriminator
-from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
-from gan_cli.models.resnet import ResNetDiscriminator
+from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.networks.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import ROLES, TrainState, build_state
 

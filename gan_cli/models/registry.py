@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import nn
 
-from gan_cli.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from gan_cli.models.edsr import EDSRGenerator
-from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
-from gan_cli.models.patch import PatchDiscriminator
-from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator
-from gan_cli.models.subpixel import SubpixelDiscriminator, SubpixelGenerator
-from gan_cli.models.unet import GatedUNetGenerator, UNetGenerator
+from gan_cli.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_cli.models.networks.edsr import EDSRGenerator
+from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.networks.patch import PatchDiscriminator
+from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_cli.models.networks.subpixel import SubpixelDiscriminator, SubpixelGenerator
+from gan_cli.models.networks.unet import GatedUNetGenerator, UNetGenerator
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelGenerator,

@@ -22,10 +22,10 @@ from gan_cli.models.layers import (
     flatten_maps,
     init_layer,
 )
-from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
-from gan_cli.models.patch import PatchDiscriminator
+from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.networks.patch import PatchDiscriminator
+from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
-from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from support.configs import compose
 
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)

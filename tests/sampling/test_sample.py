@@ -24,7 +24,7 @@ from gan_cli.images.grid import draw_grid, draw_scatter
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.latents import LatentDistribution
-from gan_cli.models.subpixel import SubpixelGenerator
+from gan_cli.models.networks.subpixel import SubpixelGenerator
 from gan_cli.sampling.sample import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
 from gan_cli.state.train_state import build_state, load_state_tensors

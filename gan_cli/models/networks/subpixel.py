@@ -16,7 +16,6 @@ from gan_cli.models.conditioning import (
     ConditioningSpec,
     concat_condition,
 )
-from gan_cli.models.dcgan import DCGANDiscriminator
 from gan_cli.models.layers import (
     DCGAN_MULTIPLIER,
     binomial_blur,
@@ -26,6 +25,7 @@ from gan_cli.models.layers import (
     init_layer,
     normalized_relu,
 )
+from gan_cli.models.networks.dcgan import DCGANDiscriminator
 from gan_cli.tasks.condition import Condition
 
 MAX_FOLDED_LEVELS = 2  # G's last convolution turns each position of the map into at most 4 x 4 pixels (2 levels)

@@ -1,0 +1,1 @@
+"""The networks by name: generators and discriminators of samples."""
