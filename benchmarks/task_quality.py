@@ -5,9 +5,8 @@
     python benchmarks/task_quality.py --table              # of outputs/bench/task_quality.json
 
 Each row is a `gan-train` with the defaults of its task and a `gan-eval` on 1,000 held-out images, or as many as there
-are. `without G` is the best figure of the input itself, the nearest training input and kernel ridge regression. Frechet
-distances are in the features of a classifier of the data, or random ones where there are no labels; `ridge` is that of
-kernel ridge regression.
+are. In brackets is the best figure of the input itself, the nearest training input and kernel ridge regression. Frechet
+distances are in the features of a classifier of the data, or random ones where there are no labels.
 """
 
 from __future__ import annotations
@@ -21,13 +20,8 @@ from report import table
 from scores import config_of
 from trials import Program, Row, evaluate, kept_rows, run_missing
 
-from gan_cli.data.dataset import to_uint8
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.compute import evaluate_samples
-from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.real_data import find_real_data
-from gan_cli.evaluation.reference import build_extractor, build_reference
-from gan_cli.evaluation.without_network import RIDGE, answers_without_network
 
 FASHION, EMOJI = ("dataset=fashion_mnist", "dataset.root={root}"), ("dataset=emoji_pairs", "dataset.path={emoji}")
 EDGES = ("task=translation", "task.source=edges", *FASHION, "steps=5000")
@@ -73,7 +67,6 @@ def run(case: Case) -> Row:
             for name, figure in figures.items()
             if figure["without_network"] is not None
         },
-        "ridge": frechet_of_ridge(case, count),
     }
 
 
@@ -86,20 +79,6 @@ def _held_out(case: Case) -> int:
     config = config_of(case.overrides)
     dataset = build_dataset(config.dataset, config.image_size)
     return min(1000, find_real_data(config.dataset, config.image_size, dataset).max_inputs)
-
-
-def frechet_of_ridge(case: Case, count: int) -> float | None:
-    """Returns the Frechet distance of kernel ridge regression's answers to the same inputs."""
-    config = config_of(case.overrides)
-    real = find_real_data(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
-    inputs = paired_inputs(config, real, count)
-    assert inputs is not None
-    answers = dict(answers_without_network(inputs)).get(RIDGE)
-    if answers is None:
-        return None
-    reference = build_reference(real, build_extractor("auto", real), count)
-    figures, _ = evaluate_samples(reference, to_uint8(answers), ["frechet"], resamples=0)
-    return round(figures[0].value, 4)
 
 
 def _changed(overrides: list[str], more: list[str]) -> list[str]:
@@ -115,9 +94,8 @@ def rows_of(rows: list[Row]) -> list[list[Any]]:
         of_case = [row for row in rows if row["case"] == name]
         if of_case:
             cells = [_cell(of_case, metric) for metric in METRICS]
-            ridge = of_case[0]["ridge"]
             minutes = statistics.mean(row["seconds"] for row in of_case) / 60
-            shown.append([name, len(of_case), of_case[0]["steps"], f"{minutes:.0f}", *cells, ridge])
+            shown.append([name, len(of_case), of_case[0]["steps"], f"{minutes:.0f}", *cells])
     return shown
 
 
@@ -152,7 +130,7 @@ def main() -> None:
             for name in wanted
         ]
         run_missing("task_quality", cases, run)
-    headers = ["case", "seeds", "steps", "minutes", *METRICS, "frechet of ridge"]
+    headers = ["case", "seeds", "steps", "minutes", *METRICS]
     print(table(headers, rows_of(kept_rows("task_quality"))))
 
 

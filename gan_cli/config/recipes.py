@@ -48,7 +48,7 @@ def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
     if not all(isinstance(side, int) for side in shape):
         return NO_RECIPE
     count, loss = count_samples(options), _loss_of(data)
-    samples = "" if count is None else f"{count:,} "
+    samples = "" if count is None else f"{'up to ' * (getattr(options, 'on_bad', '') == 'skip')}{count:,} "
     kind = "points" if len(shape) == 1 else f"images of {'x'.join(map(str, shape))}"
     task = (data.get("task") or {}).get("name")
     if task in WITH_IMAGE:  # the recipes are those of generators from noise; the task's file has its own settings

@@ -17,7 +17,7 @@ from gan_cli.config.options.networks import ArchitectureOptions
 from gan_cli.config.options.objectives import AUXILIARY_OPTIONS, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
-from gan_cli.config.options.tasks import TASK_OPTIONS, Generation
+from gan_cli.config.options.tasks import TASK_OPTIONS, Generation, join_names
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line
@@ -141,7 +141,7 @@ class Config:
     @property
     def run_name(self) -> str:
         """The name of the folder that holds the run."""
-        return self.name or f"{self.dataset.name}-{self.architecture.generator.name}-{self.loss.name}"
+        return self.name or join_names(self.dataset, self.task, self.architecture.generator, self.loss)
 
 
 def parse_unvalidated(data: Mapping[str, Any]) -> Config:

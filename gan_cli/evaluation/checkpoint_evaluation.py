@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -24,6 +24,7 @@ from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluat
 from gan_cli.evaluation.generated_samples import (
     STANDING_BATCHES,
     EvaluatedSamples,
+    SampleSource,
     generate_evaluated,
     recompute_batch_norm_statistics,
 )
@@ -75,9 +76,9 @@ def evaluate_checkpoint(
     if standing:
         generator = recompute_batch_norm_statistics(generator, found.config, dataset)
         log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
-    of_seeds = generator, found.config, dataset, options.seed, reference.n, options.batch_size
+    source = SampleSource(generator, found.config, dataset, options.seed, options.batch_size)
     try:
-        generated = generate_evaluated(reference, *of_seeds, names, progress)
+        generated = generate_evaluated(reference, source, reference.n, names, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
     about = {
@@ -92,7 +93,7 @@ def evaluate_checkpoint(
     }
     if reference.inputs is not None:
         about |= {"seeds": f"{options.seed} for each input", "inputs": reference.inputs.source}
-    return _evaluate(reference, generated, names, options, about, log, progress)
+    return _Evaluation(reference, names, options.resamples, log, progress).evaluate(generated, about)
 
 
 def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False) -> tuple[Dataset, RealData]:
@@ -195,28 +196,39 @@ def evaluate_folders(
         "unused": max(unused, 0),
     }
     names = options.metrics or available_metrics(reference)
-    return _evaluate(
-        reference, EvaluatedSamples(fakes.samples[order[: reference.n]]), names, options, about, log, progress
-    )
+    generated = EvaluatedSamples(fakes.samples[order[: reference.n]])
+    return _Evaluation(reference, names, options.resamples, log, progress).evaluate(generated, about)
 
 
-def _evaluate(
-    reference: Reference,
-    generated: EvaluatedSamples,
-    names: Sequence[str],
-    options: EvalConfig,
-    about: dict[str, Any],
-    log: LogCallback,
-    progress: ProgressCallback,
-) -> tuple[EvaluationResult, Image.Image | None]:
-    samples, repeats = generated
-    how: dict[str, Any] = {"resamples": options.resamples, "progress": progress, "repeats": repeats}
-    metrics, copies = evaluate_samples(reference, samples, names, **how)
-    metrics = compare_without_network(metrics, reference, log)
-    about |= {
+class _Evaluation(NamedTuple):
+    """What samples are compared with, the names of the metrics, and the number of resamples for their intervals."""
+
+    reference: Reference
+    names: Sequence[str]
+    resamples: int
+    log: LogCallback
+    progress: ProgressCallback
+
+    def evaluate(
+        self, generated: EvaluatedSamples, about: dict[str, Any]
+    ) -> tuple[EvaluationResult, Image.Image | None]:
+        """Returns the metrics of samples, and an image if memorization is one of them. `about` is of the samples."""
+        reference, (samples, repeats) = self.reference, generated
+        how: dict[str, Any] = {"resamples": self.resamples, "progress": self.progress, "repeats": repeats}
+        metrics, copies = evaluate_samples(reference, samples, self.names, **how)
+        metrics = compare_without_network(metrics, reference, self.log)
+        about |= {"n": len(samples), **_describe_reference(reference)}
+        result = EvaluationResult(tuple(metrics), about)
+        if copies is None:
+            return result, None
+        about |= {"memorized": copies.flagged, "verdict": copies.verdict}
+        return result, _draw_nearest(copies, samples, reference)
+
+
+def _describe_reference(reference: Reference) -> dict[str, Any]:
+    about: dict[str, Any] = {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,
-        "n": len(samples),
         "n_real": len(reference.real.features),
         "reals": reference.protocol.reals,
         "compared_with": reference.describe(),
@@ -227,11 +239,7 @@ def _evaluate(
         about["why"] = reference.extractor.why
     if left_out := [*reference.data.notes, *reference.data.duplicates]:
         about["notes"] = left_out
-    result = EvaluationResult(tuple(metrics), about)
-    if copies is None:
-        return result, None
-    about |= {"memorized": copies.flagged, "verdict": copies.verdict}
-    return result, _draw_nearest(copies, samples, reference)
+    return about
 
 
 def _draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:

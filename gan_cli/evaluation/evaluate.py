@@ -30,7 +30,8 @@ from gan_cli.storage.output_file import check_overwrite, keep_as, output_file, o
 from gan_cli.storage.run_files import refuse_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS
 
-NUMBERS = ("value", "95 % interval", "floor", "n", "reals", "s")
+FLOOR = "floor"
+NUMBERS = ("value", "95 % interval", FLOOR, "n", "reals", "s")
 WITHOUT_G = "without G"  # the column of tasks
 WIDTH, WIDTH_OF_TASK = 110, 140  # of the table if the output is not a terminal
 MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one
@@ -88,6 +89,8 @@ def _print(evaluated: EvaluationResult) -> None:
     if not console.is_terminal:
         console.width = max(console.width, WIDTH_OF_TASK if of_task else WIDTH)
     titles = _titles(console.width, of_task=of_task)
+    if all(metric.floor is None for metric in evaluated.figures):
+        titles.remove(FLOOR)
     columns = [Column(title, justify="right" if title in (*NUMBERS, WITHOUT_G) else "left") for title in titles]
     for column in columns:
         column.no_wrap = column.header != "better"
@@ -120,7 +123,7 @@ def _cells(metric: MetricResult) -> dict[str, str]:
     """Returns the text of each column for a metric."""
     interval = "" if metric.interval is None else " to ".join(map(_number, metric.interval))
     value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
-    floor = "" if metric.floor is None else _number(metric.floor)
+    floor = "-" if metric.floor is None else _number(metric.floor)
     reals = f"{metric.reals:,}" if metric.reals else ""
     numbers = dict(zip(NUMBERS, (value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}"), strict=True))
     other = "" if metric.without_network is None else f"{_number(metric.without_network)} {metric.method}"

@@ -59,6 +59,16 @@ def generate_for_inputs(
     return torch.stack(generated)
 
 
+class SampleSource(NamedTuple):
+    """A generator whose samples are evaluated, with the config and data of its run; the first seed; the batch size."""
+
+    generator: nn.Module
+    config: Config
+    dataset: Dataset
+    first_seed: int
+    batch_size: int
+
+
 class EvaluatedSamples(NamedTuple):
     """Samples, uint8 `[N, C, H, W]` or points, and those of the first M inputs of a task, `[DIVERSITY_SEEDS, M, ...]`.
 
@@ -70,20 +80,13 @@ class EvaluatedSamples(NamedTuple):
 
 
 def generate_evaluated(
-    reference: Reference,
-    generator: nn.Module,
-    config: Config,
-    dataset: Dataset,
-    first_seed: int,
-    n: int,
-    batch_size: int,
-    names: Sequence[str],
-    progress: ProgressCallback = ignore,
+    reference: Reference, source: SampleSource, n: int, names: Sequence[str], progress: ProgressCallback = ignore
 ) -> EvaluatedSamples:
     """Generates the `n` samples that the metrics in `names` need, from `n` seeds, or for `n` inputs from one seed.
 
     Raises DivergedError if a sample is not finite.
     """
+    generator, config, dataset, first_seed, batch_size = source
     if reference.inputs is None:
         seeds = range(first_seed, first_seed + n)
         return EvaluatedSamples(generate_samples(generator, config, dataset, seeds, batch_size, progress))

@@ -17,17 +17,19 @@ from gan_cli.data.dataset import to_signed_unit, to_uint8
 from gan_cli.errors import format_number
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.evaluation.metrics import paired
+from gan_cli.evaluation.metrics.distances import frechet_distances
 from gan_cli.evaluation.metrics.feature_extractors import Features
 from gan_cli.evaluation.metrics.resampling import confidence_interval, half_masks
 from gan_cli.evaluation.paired_inputs import PairedInputs
 from gan_cli.evaluation.reference import REFERENCE_CACHE, Reference
-from gan_cli.evaluation.without_network import RIDGE, answers_without_network, count_examples
+from gan_cli.evaluation.without_network import NEAREST, RIDGE, answers_without_network, count_examples
 from gan_cli.storage.checksummed_file import load_cached, save_cached
 from gan_cli.storage.evaluation_file import MetricResult
 
-VERSION = 1  # version of the cached metrics of answers without a network
+VERSION = 2  # version of the cached metrics of answers without a network
 MOST_BYTES = 1 << 20
 VALUES_AT_ONCE = 1 << 20  # pixel values of the images that are compared at a time
+FRECHET = "frechet"
 GRADIENTS = ("gradient", "true gradient")  # whose quotient is the sharpness
 
 Values = dict[str, Tensor]
@@ -157,12 +159,13 @@ def _of_features(reference: Reference, fake: Features, names: Sequence[str], mas
 def compare_without_network(
     results: Sequence[MetricResult], reference: Reference, log: LogCallback = ignore
 ) -> list[MetricResult]:
-    """Returns the results, each paired metric with the best value that is reached without a network, and by what.
+    """Returns the results, with the best value that is reached without a network, and by what.
 
-    Logs what these methods learned from. Their metrics are read from the cache, or computed and cached.
+    Those are values of paired metrics and the Frechet distance. Logs what these methods learned from. Their metrics are
+    read from the cache, or computed and cached.
     """
     inputs = reference.inputs
-    if inputs is None or not any(_is_paired(metric.name) for metric in results):
+    if inputs is None or not any(_has_value_without_network(metric.name) for metric in results):
         return list(results)
     count, available = count_examples(inputs), len(inputs.example_index)
     known = metrics_without_network(reference, inputs, log)
@@ -178,8 +181,8 @@ def compare_without_network(
     return compared
 
 
-def _is_paired(name: str) -> bool:
-    return name.partition("-")[0].partition("/")[0] in (*OF_PIXELS, "paired", "class_kept")
+def _has_value_without_network(name: str) -> bool:
+    return name.partition("-")[0].partition("/")[0] in (*OF_PIXELS, "paired", "class_kept", FRECHET)
 
 
 def describe_not_beaten(metric: MetricResult) -> str:
@@ -194,19 +197,26 @@ def describe_not_beaten(metric: MetricResult) -> str:
 def metrics_without_network(
     reference: Reference, inputs: PairedInputs, log: LogCallback = ignore
 ) -> dict[str, dict[str, float]]:
-    """Returns {method: {metric: value}} of the answers without a network, all paired metrics of the reference."""
+    """Returns {method: {metric: value}} of the answers without a network: paired metrics and the Frechet distance.
+
+    The nearest neighbour has no Frechet distance: its answers are real images, whatever the input.
+    """
     key = _key(reference, inputs)
     path = REFERENCE_CACHE.expanduser() / f"without-network-{key}.safetensors"
     _, metadata = load_cached(path, MOST_BYTES) or ({}, {})
     found: Any = metadata.get("methods")
     if metadata.get("reference") == key and _are_values(found):
         return found
-    log("without G: worked out once for these inputs, in some seconds; cached for later evaluations")
+    log("without G: computing what simple methods reach on these inputs; later evaluations read it from the cache")
     names, masks = available_paired_metrics(reference), half_masks(len(inputs), 0)
     methods: dict[str, dict[str, float]] = {}
     for method, answers in answers_without_network(inputs):
         samples = to_uint8(answers)
-        values = _values(reference, inputs, samples, reference.extractor.extract(samples), names, masks)
+        features = reference.extractor.extract(samples)
+        values = _values(reference, inputs, samples, features, names, masks)
+        if method != NEAREST:
+            distance = frechet_distances(reference.gaussian, features.features, masks)
+            values[f"{FRECHET}-{reference.extractor.name}"] = distance
         methods[method] = {name: value.item() for name, value in values.items()}
     save_cached({"n": torch.tensor([len(inputs)])}, {"reference": key, "methods": methods}, path)
     return methods
@@ -214,7 +224,7 @@ def metrics_without_network(
 
 def _key(reference: Reference, inputs: PairedInputs) -> str:
     examples = inputs.examples.fingerprint, count_examples(inputs), inputs.held_out
-    depends_on = VERSION, inputs.digest, repr(inputs.settings), examples, reference.extractor.key
+    depends_on = VERSION, inputs.digest, repr(inputs.settings), examples, reference.extractor.key, reference.basis
     return hashlib.sha256(repr(depends_on).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from gan_cli.config.options.published_datasets import PUBLISHED
+from gan_cli.config.options.tasks import GIVEN_IMAGE
 from gan_cli.config.train_config import to_dict
 from gan_cli.errors import first_few, one_line
 from gan_cli.sampling.load_generator import Card
@@ -21,10 +22,8 @@ from gan_cli.tasks.tasks import example_condition, task_of
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-IMAGE_INPUTS = {  # the smallest value and the meaning of each
-    "image": (-1, "the source image; the image whose hidden pixels are 0; or the small image"),
-    "mask": (0, "1 where the generator paints, 0 where the image is known"),
-}
+SMALLEST = {"image": -1, "mask": 0}  # the value of each input that is an image
+MASK = "1 where the generator paints, 0 where the image is known"
 FOLDER_TERMS = "They are a person's own images: who passes these weights on should have the right to."
 
 
@@ -42,9 +41,15 @@ def model_config_json(card: Card, format: str) -> str:
             "range": [0, 1],
             "meaning": "1 in the columns of the requested classes, else 0; in the order of conditioning.classes",
         }
-    for name, shape in image_inputs(card).items():
-        low, meaning = IMAGE_INPUTS[name]
-        inputs[name] = {"dtype": "float32", "shape": ["batch", *shape], "range": [low, 1], "meaning": meaning}
+    images = image_inputs(card)
+    for name, shape in images.items():
+        given = GIVEN_IMAGE[card.task.name] + ("; the hidden ones are 0" if "mask" in images else "")
+        inputs[name] = {
+            "dtype": "float32",
+            "shape": ["batch", *shape],
+            "range": [SMALLEST[name], 1],
+            "meaning": MASK if name == "mask" else f"the {given}",
+        }
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:
         output |= {"layout": "NCHW", "range": [-1, 1], "pixels": "round((x + 1) * 127.5)"}
@@ -55,7 +60,7 @@ def model_config_json(card: Card, format: str) -> str:
 def image_inputs(card: Card) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each image that the generator takes, by the name of the input."""
     example = example_condition(card.task, card.sample_shape)
-    parts = {} if example is None else {name: getattr(example, name) for name in IMAGE_INPUTS}
+    parts = {} if example is None else {name: getattr(example, name) for name in SMALLEST}
     return {name: tuple(part.shape[1:]) for name, part in parts.items() if part is not None}
 
 

@@ -32,15 +32,18 @@ DIVERGED_SHIFT = 5.0  # distance of the fakes' mean from the reals'
 DIVERGED_D_LOSS = 10.0  # only logits far on the wrong side give this; guessing costs 2 log 2 at most
 SMALL_GRADIENT = 1e-3  # relative to the median of the run, or absolute
 BLANK_CONTRAST = 0.02  # relative to the reals' contrast
+FEW_UNSATURATED = 0.1  # share of the fakes' pixels that are not saturated, relative to that of the reals
 LOW_DIVERSITY = 0.1  # relative to the reals' diversity
 DUPLICATES_FACTOR, DUPLICATES_MARGIN = 1.5, 0.05  # few modes: near pairs above factor * (those of reals) + margin
 LOW_COVERAGE = 0.5  # share of reals with a fake near them
 WIDE_DIVERSITY = 1.5  # relative to the reals': such fakes have low coverage because they are too far spread
 SMALL_EFFECT = 1.0  # of the condition on outputs, relative to that of the latent or a tenth of the reals' difference
+SMALL_LATENT_EFFECT = 0.005  # difference of outputs of two latents for one input, relative to that of two real images
 COPIED = 0.1  # distance of outputs from their inputs, relative to that of the real images
 LONG, LONG_STEPS = 10, 500  # a state that lasts for so many lines and so many steps is not momentary
 IMPROVEMENT = 1.2  # factor: fakes that were alike from the start but improve this much are no failure
 NO_PROGRESS = 0.97  # relative to the shift at the start of the period
+ADVICE = ("ignores_latent",)  # findings that are no failures
 FAR_SHIFT, SWING = 0.3, 0.18  # the fakes are far from the reals; change of the shift between two lines
 
 
@@ -51,6 +54,11 @@ class Finding:
     name: str
     since: int
     text: str
+
+    @property
+    def is_advice(self) -> bool:
+        """Whether it may be in the nature of the data, so that it stops no run."""
+        return self.name in ADVICE
 
 
 class Rule(NamedTuple):
@@ -87,6 +95,13 @@ def _divergence(lines: Lines) -> str | None:
     return None
 
 
+def _saturated_generator(lines: Lines) -> str | None:
+    fakes, reals = (lines[-1].get(f"health/saturated{of}", 0.0) for of in ("", "_real"))
+    if 1 - fakes >= FEW_UNSATURATED * (1 - reals):
+        return None
+    return f"{fakes:.1%} of the pixels of fakes are -1 or 1 ({reals:.0%} of reals)"
+
+
 def _blank_output(lines: Lines) -> str | None:
     contrast = lines[-1].get("health/contrast", 1.0)
     return f"pixels within a fake differ {contrast:.1%} as much as in a real" if contrast < BLANK_CONTRAST else None
@@ -96,9 +111,13 @@ def _vanishing_gradient(lines: Lines) -> str | None:
     line = lines[-1]
     least, norm = line["health/gradient_least"], line["grad_norm/generator"]
     usual = median(earlier["health/gradient_least"] for earlier in lines)
+    if norm == 0:
+        return "generator gradients are 0"
     if line["logits/auc"] < PERFECT_AUC:
         return None
-    if least < SMALL_GRADIENT * usual:
+    if least == 0:
+        size = "are 0 in a layer"
+    elif least < SMALL_GRADIENT * usual:
         size = f"fell to {format_number(least / usual, 1)} of their median"
     elif norm < SMALL_GRADIENT:
         size = f"are {format_number(norm, 1)} long"
@@ -129,6 +148,13 @@ def _ignored_condition(lines: Lines) -> str | None:
     )
 
 
+def _ignored_latent(lines: Lines) -> str | None:
+    if not _lasts_below(lines, "health/latent_effect", SMALL_LATENT_EFFECT):
+        return None
+    effect = lines[-1]["health/latent_effect"]
+    return f"outputs of two latents for one input differ {effect:.1%} as much as two real images"
+
+
 def _few_modes(line: Line, margin: float) -> bool:
     near = line["health/duplicates"] > DUPLICATES_FACTOR * line["health/duplicates_real"] + margin
     missed = line.get("health/coverage", 1.0) < LOW_COVERAGE and line["health/diversity"] < WIDE_DIVERSITY
@@ -145,7 +171,7 @@ def _collapses(lines: Lines) -> bool:
     halves = long[: len(long) // 2], long[len(long) // 2 :]
     diversity = [median(line["health/diversity"] for line in half) for half in halves]
     shift = [median(line["health/shift"] for line in half) for half in halves]
-    return diversity[1] < IMPROVEMENT * diversity[0] and shift[1] * IMPROVEMENT > shift[0]
+    return diversity[1] <= IMPROVEMENT * diversity[0] and shift[1] * IMPROVEMENT > shift[0]
 
 
 def _mode_collapse(lines: Lines) -> str | None:
@@ -179,13 +205,17 @@ def _oscillation(lines: Lines) -> str | None:
 
 RULES = (
     Rule("divergence", _divergence, 2, 4, "the update steps are too large, each overshoots the last"),
+    Rule(
+        "saturated_generator", _saturated_generator, 2, 2, "the tanh of G's last layer lets hardly any gradient through"
+    ),
     Rule("blank_output", _blank_output, 2, 2, "G's last layer is saturated or dead"),
-    Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "D is so sure that G learns nothing from it"),
+    Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "G learns nothing from D"),
     Rule("ignores_condition", _ignored_condition, 1, 1, "G's outputs hardly depend on the input"),
     Rule("copies_input", _copied_input, 1, 1, "G returns its input in place of what is to be made of it"),
     Rule("mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real"),
     Rule("discriminator_overpowered", _overpowered, 1, 1, "it learns faster than G can follow"),
     Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges"),
+    Rule("ignores_latent", _ignored_latent, 1, 1, "the input leaves little open, or G answers with one result"),
 )
 
 
@@ -225,7 +255,7 @@ class HealthMonitor:
             if not explained and rule.name not in known:
                 remedies = " or ".join(remedies_for(rule.name, self._config))
                 explanation = f"{rule.name.replace('_', ' ')}: {rule.explanation}"
-                text = f"{evidence} since step {steps[0]:,}: {explanation}. Try {remedies}"
+                text = f"{evidence} since step {steps[0]:,}: {explanation}" + (f". Try {remedies}" if remedies else "")
                 new = [Finding(rule.name, steps[0], text)]
             explained = True
         self.findings += new

@@ -14,6 +14,7 @@ WITHOUT_LATENT = ("unet", "gated_unet", "edsr")  # generators that work without 
 # The names of the remedies for each finding, the most likely to help first.
 REMEDIES = {
     "divergence": ("penalty", "slower", "clip"),
+    "saturated_generator": ("slower", "clip", "penalty"),
     "blank_output": ("slower", "penalty"),
     "vanishing_gradient": ("loss", "distance", "penalty", "noise", "slower_discriminator"),
     "ignores_condition": ("paired_loss", "more_paired_loss", "no_latent", "slower", "penalty"),
@@ -21,6 +22,7 @@ REMEDIES = {
     "mode_collapse": ("pack", "minibatch", "penalty", "paired_loss", "more_paired_loss"),
     "discriminator_overpowered": ("penalty", "noise", "slower_discriminator"),
     "oscillation": ("penalty", "schedule", "slower"),
+    "ignores_latent": ("no_latent", "less_paired_loss"),
     "nonfinite": ("slower", "penalty", "rollback"),
 }
 
@@ -78,7 +80,7 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
 
 
 def _overrides_of_task(config: Config) -> dict[str, str]:
-    """Returns the remedies of tasks whose generator is given an image: more of a paired loss, no latent."""
+    """Returns the remedies of tasks whose generator is given an image: more or less of a paired loss, no latent."""
     auxiliary, overrides = config.auxiliary, {}
     paired = next((name for name in PAIRED_LOSSES if name in auxiliary), None)
     if paired is None:
@@ -86,6 +88,8 @@ def _overrides_of_task(config: Config) -> dict[str, str]:
     else:
         weight = 10 * auxiliary[paired].weight or 1
         overrides["more_paired_loss"] = f"auxiliary.{paired}.weight={weight:g}"
+        if config.loss.weight and auxiliary[paired].weight:
+            overrides["less_paired_loss"] = f"auxiliary.{paired}.weight={auxiliary[paired].weight / 10:g}"
     if config.architecture.generator.name in WITHOUT_LATENT and config.architecture.generator.latent_dim:
         overrides["no_latent"] = "architecture.generator.latent_dim=0"
     return overrides

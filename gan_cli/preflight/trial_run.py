@@ -13,7 +13,7 @@ from gan_cli.device import synchronize
 from gan_cli.errors import CheckpointError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
-from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, generate_evaluated
+from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, SampleSource, generate_evaluated
 from gan_cli.evaluation.metrics.classifier import (
     STEPS,
     Classifier,
@@ -162,8 +162,8 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     prepared = time.perf_counter()
     generator = evaluated_generator(run) if names else run.state.sampler
     generating = time.perf_counter()
-    of_seeds, wanted = (generator, config, dataset, FIRST_EVALUATION_SEED, few, few), names or ("frechet",)
-    samples, repeats = generate_evaluated(reference, *of_seeds, wanted)
+    source, wanted = SampleSource(generator, config, dataset, FIRST_EVALUATION_SEED, few), names or ("frechet",)
+    samples, repeats = generate_evaluated(reference, source, few, wanted)
     found, _ = evaluate_samples(reference, samples, wanted, resamples=0, repeats=repeats)
     done = time.perf_counter()
     names_found = ", ".join(metric.name for metric in found)

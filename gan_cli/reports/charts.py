@@ -50,7 +50,13 @@ HEALTH = (
         "Near duplicates", {"health/duplicates_real": "among reals", "health/duplicates": "among fakes"}, FROM_ZERO
     ),
     ChartSpec("Share of reals with a fake near them", {"health/coverage": "coverage"}, SHARE),
+    ChartSpec(
+        "Share of saturated pixels",
+        {"health/saturated_real": "of reals", "health/saturated": "of fakes"},
+        SHARE,
+    ),
     ChartSpec("Effect of the input on outputs", {"health/condition_effect": "effect"}, FROM_ZERO),
+    ChartSpec("Effect of the latent on outputs", {"health/latent_effect": "effect"}, FROM_ZERO),
     ChartSpec("Distance of outputs from their inputs", {"health/copies_input": "distance"}, FROM_ZERO),
     ChartSpec("Smallest gradient norm of a layer of G", {"health/gradient_least": "G"}),
     ChartSpec("Images per second", {"images_per_second": "images"}, FROM_ZERO),

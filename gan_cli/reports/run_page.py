@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from rich import filesize
 
-from gan_cli.config import train_config
-from gan_cli.config.compose import compose_default
+from gan_cli.config import recipes, train_config
+from gan_cli.config.compose import compose_command, compose_default
 from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
+from gan_cli.config.options.tasks import GIVEN_IMAGE, RESULTS_SHOWN, WITH_IMAGE, WITH_MASK
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
 from gan_cli.images.animation import list_grids
@@ -40,6 +41,7 @@ MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
 # The last grid, the real samples and the image of pairs: largest side in pixels, and share of the budget of each.
 STILL_SIDE, STILL_SHARE = 1600, 0.1
 GIVEN, IMPLIED, AUTOMATIC = "given", "implied by another setting", "chosen at the start of the run"
+RATE, RATES = "optimizer.lr", ("optimizer.generator.lr", "optimizer.discriminator.lr")
 NOT_SHOWN = ("output", "resume", "extra_steps", "dry_run")
 
 
@@ -90,6 +92,7 @@ def _values(run: Path, home: Path, record: RunRecord, lines: Sequence[Mapping[st
         "facts": [*_facts(record, done), *empty_on_error(lambda: _best(run))],
         "tiles": empty_on_error(lambda: _tiles(lines, run)),
         "classes": record.classes[:MOST_CLASSES],
+        "columns": _columns(record),
         "points": options is not None and issubclass(options, PointOptions),
         "marks": _findings(record, lines, steps),
         "training": empty_on_error(lambda: training_charts(lines, steps)),
@@ -106,8 +109,18 @@ def _values(run: Path, home: Path, record: RunRecord, lines: Sequence[Mapping[st
 
 def _title(run: Path, record: RunRecord) -> str:
     """Returns the name of the run as `Config.run_name` does, but from a config that may be invalid."""
-    options = "-".join(name for name in (record.dataset, record.generator, record.loss) if name)
+    task = record.task if record.task in WITH_IMAGE else ""
+    options = "-".join(name for name in (record.dataset, task, record.generator, record.loss) if name)
     return record.name or options or text(run.absolute().name, 100)
+
+
+def _columns(record: RunRecord) -> list[str]:
+    """Returns what each column of the grids shows, for a task whose condition has an image."""
+    if record.task not in WITH_IMAGE:
+        return []
+    given = [GIVEN_IMAGE[record.task], *(["mask"] if record.task in WITH_MASK else [])]
+    results = [f"result of seed {seed}" for seed in range(RESULTS_SHOWN)] if record.latent_dim else ["result"]
+    return [*given, *results, "true image"]
 
 
 def _facts(record: RunRecord, done: float) -> list[Row]:
@@ -171,19 +184,35 @@ def _findings(
 
 
 def _changed(record: RunRecord) -> list[Row]:
-    """Returns the settings that differ from the defaults: first the given ones, then implied, then automatic ones."""
+    """Returns the settings that differ from the defaults: first the given ones, then implied, then automatic ones.
+
+    The learning rate of a network is left out if it is `optimizer.lr`.
+    """
     default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
     before = dict(train_config.flatten(default))
     penalties, usual = _penalties(record.penalties), _penalties(default["regularizer"])
     rows = [Row("regularizer", penalties, usual)] if penalties != usual else []
-    for key, value in train_config.flatten(record.config):
-        if key in NOT_SHOWN or (key in before and before[key] == value):
+    values, of_task = dict(train_config.flatten(record.config)), _settings_of(record.task)
+    by_task = f"set by task={record.task}"
+    for key, value in values.items():
+        follows = key in RATES and value == values.get(RATE) and f"{key}=" not in record.command
+        if key in NOT_SHOWN or follows or (key in before and before[key] == value):
             continue
         is_new = key not in before and f"{key}=" not in record.command  # a key of the given option alone
         is_automatic = key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY) and before.get(key) in ("auto", None)
-        note = IMPLIED if key in record.implied else AUTOMATIC if is_automatic else IMPLIED if is_new else GIVEN
+        if key in of_task and of_task[key] == record.implied.get(key):
+            note = by_task
+        else:
+            note = IMPLIED if key in record.implied else AUTOMATIC if is_automatic else IMPLIED if is_new else GIVEN
         rows.append(_row(key, value, format_value(before[key]) if key in before else "", note))
-    return sorted(rows, key=lambda row: ("", GIVEN, IMPLIED, AUTOMATIC).index(row.note))[:MOST_CONFIG]
+    return sorted(rows, key=lambda row: ("", GIVEN, by_task, IMPLIED, AUTOMATIC).index(row.note))[:MOST_CONFIG]
+
+
+def _settings_of(task: str) -> dict[str, Any]:
+    """Returns the settings that `task=...` changes, with their values."""
+    if task not in WITH_IMAGE:
+        return {}
+    return compose_command("train", [f"task={task}"], recipes.NONE).implied
 
 
 def _row(key: str, value: Any, before: str = "", note: str = "") -> Row:
@@ -214,9 +243,10 @@ def _environment(record: RunRecord) -> list[Row]:
 def _commands(run: Path, record: RunRecord) -> list[Row]:
     sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
     stopped = record.status not in ("done", "")
+    options = "input=photo.png" if record.task in WITH_IMAGE else "n=64"
     return [
         Row("Repeat", text(record.command, 4000)),
-        Row("Generate samples", f"gan-sample {sample} n=64"),
+        Row("Generate samples", f"gan-sample {sample} {options}"),
         Row("Resume", f"gan-train {resume}" if stopped else f"gan-train {resume} extra_steps=1000"),
     ]
 

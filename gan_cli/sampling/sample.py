@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
+from gan_cli.config.options.tasks import RESULTS_SHOWN
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import (
     RequestedCondition,
@@ -34,7 +35,6 @@ from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, loa
 from gan_cli.sampling.read_inputs import GivenImage
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
 from gan_cli.storage.run_folder import write_json
-from gan_cli.training.inputs import OUTPUTS
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"
@@ -71,7 +71,7 @@ def sample(config: SampleConfig) -> int:
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
     elif generator.has_image_input:
         given = input_samples.given_images(config, generator)
-        seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, OUTPUTS))
+        seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, RESULTS_SHOWN))
         sidecar_fields = {"input": config.input, "mask": config.mask}
         sidecar_fields["inputs"] = [{"name": image.name, "sha256": image.sha256} for image in given]
     else:

@@ -18,7 +18,7 @@ LEAST_DIFFERENCE = 0.1  # of outputs for two inputs, as a share of the differenc
 
 
 def condition_metrics(run: Run) -> dict[str, float]:
-    """Returns `health/condition_effect` and `health/copies_input`; those that the task and the data allow.
+    """Returns `health/condition_effect`, `latent_effect` and `copies_input`; those that the task and the data allow.
 
     They are of G, not its EMA, with the same latents and inputs each time: the first batch of the run.
     """
@@ -36,27 +36,33 @@ def condition_metrics(run: Run) -> dict[str, float]:
 
 
 def measure_condition(generator: nn.Module, latents: Tensor, condition: Condition, truth: Tensor) -> dict[str, Tensor]:
-    """Returns how much outputs `[N, C, H, W]` depend on the condition, and how near they are to their inputs.
+    """Returns how much outputs `[N, C, H, W]` depend on condition and latent, and how near they are to their inputs.
 
-    Differences are mean absolute ones of pixels. `condition_effect` is the difference of outputs of one latent for two
-    conditions, divided by that of two latents for one condition, or by a tenth of the difference of the two real images
-    `truth` if this is larger. `copies_input` is |output - input| / |truth - input|, for inputs of the outputs' shape
-    without a mask. A metric whose divisor is 0 is left out.
+    Differences are mean absolute ones of pixels; with masks, of those that are painted for both inputs of a pair.
+    `condition_effect` is the difference of outputs of one latent for two conditions, divided by that of two latents for
+    one condition, or by a tenth of the difference of the two real images `truth` if this is larger. `latent_effect`, of
+    generators with a latent, is the difference of outputs of two latents for one condition, divided by that of the two
+    real images. `copies_input` is |output - input| / |truth - input|, for inputs of the outputs' shape without a mask.
+    A metric whose divisor is 0 is left out.
     """
     rolled = torch.roll(torch.arange(len(truth), device=truth.device), 1)
+    painted = torch.ones_like(truth)
+    if condition.mask is not None:
+        painted = painted * condition.mask * condition.mask[rolled]
+
+    def difference(one: Tensor, other: Tensor) -> Tensor:
+        return ((one - other).abs() * painted).sum() / painted.sum().clamp_min(1)
+
     with torch.no_grad(), frozen(generator):
         fakes = generator(latents, condition).float()
         for_others = generator(latents, condition.rows(rolled)).float()
         of_others = generator(latents[rolled], condition).float() if latents.shape[1] else fakes
-    least = LEAST_DIFFERENCE * _difference(truth, truth[rolled])
-    pairs = {
-        "health/condition_effect": (_difference(fakes, for_others), torch.maximum(_difference(fakes, of_others), least))
-    }
+    of_reals, of_latents = difference(truth, truth[rolled]), difference(fakes, of_others)
+    unit = torch.maximum(of_latents, LEAST_DIFFERENCE * of_reals)
+    pairs = {"health/condition_effect": (difference(fakes, for_others), unit)}
+    if latents.shape[1]:
+        pairs["health/latent_effect"] = (of_latents, of_reals)
     source = condition.image
     if source is not None and condition.mask is None and source.shape == truth.shape:
-        pairs["health/copies_input"] = (_difference(fakes, source), _difference(truth, source))
+        pairs["health/copies_input"] = (difference(fakes, source), difference(truth, source))
     return {name: measured / unit for name, (measured, unit) in pairs.items() if unit > 0}
-
-
-def _difference(one: Tensor, other: Tensor) -> Tensor:
-    return (one - other).abs().mean()

@@ -16,7 +16,6 @@ from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import task_of
 
 SHOWN = 8
-OUTPUTS = 3  # results for each input, if they depend on the latent
 
 
 class ShownInputs(NamedTuple):

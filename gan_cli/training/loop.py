@@ -187,7 +187,8 @@ def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed:
     if (due.sample or patience_ended) and not (resumed and is_written(grid_path(run))):
         with timer.pause("sample"), stop.interruptible():
             save_samples(run)
-    return (findings[0] if findings and run.config.health.on_collapse == "stop" else None), patience_ended
+    failures = [finding for finding in findings if not finding.is_advice]
+    return (failures[0] if failures and run.config.health.on_collapse == "stop" else None), patience_ended
 
 
 def _is_due(step: int, every: int, finished: bool) -> bool:
@@ -245,7 +246,7 @@ def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) ->
     findings = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in findings])
     for finding in findings:
-        run.log.info(f"health: {finding.text}")
+        run.log.info(f"{'advice' if finding.is_advice else 'health'}: {finding.text}")
     return values, findings
 
 

@@ -19,6 +19,7 @@ from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import (
     FIRST_EVALUATION_SEED,
+    SampleSource,
     generate_evaluated,
     recompute_batch_norm_statistics,
 )
@@ -137,8 +138,8 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     """Returns the metrics of `evaluation.metrics`, computed on `n` samples and the reference."""
     assert run.reference is not None
     names, dataset = run.config.evaluation.metrics, run.batches.dataset
-    of_seeds = generator, run.config, dataset, FIRST_EVALUATION_SEED, n, AT_ONCE
-    samples, repeats = generate_evaluated(run.reference, *of_seeds, names)
+    source = SampleSource(generator, run.config, dataset, FIRST_EVALUATION_SEED, AT_ONCE)
+    samples, repeats = generate_evaluated(run.reference, source, n, names)
     found, _ = evaluate_samples(run.reference, samples, names, resamples=0, repeats=repeats)
     return {metric.name: metric.value for metric in found}
 

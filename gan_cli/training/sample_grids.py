@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gan_cli.config.options.tasks import RESULTS_SHOWN
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested
 from gan_cli.errors import one_line
@@ -17,7 +18,7 @@ from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
-from gan_cli.training.inputs import OUTPUTS, ShownInputs
+from gan_cli.training.inputs import ShownInputs
 from gan_cli.training.run import Run
 
 PROGRESS, REAL = "progress.webp", "real.png"
@@ -58,7 +59,7 @@ def save_samples(run: Run) -> None:
 
 
 def _save_input_rows(run: Run, inputs: ShownInputs) -> None:
-    count, seeds = len(inputs.truth), OUTPUTS if run.config.architecture.generator.latent_dim else 1
+    count, seeds = len(inputs.truth), RESULTS_SHOWN if run.config.architecture.generator.latent_dim else 1
     # `generate` takes the inputs in turn: the first output of each comes from seed 0, as in `gan-sample`
     samples = run.generate([seed for seed in range(seeds) for _ in range(count)], IMAGES_SHOWN)
     require_finite(run.state, {"a sample": samples})

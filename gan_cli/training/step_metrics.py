@@ -26,6 +26,7 @@ HEALTH_SAMPLES = 128
 # Shares of the mean distance of two real samples:
 DUPLICATE_DISTANCE = 0.1  # below it two samples of a mode, or an image and its copy, count as duplicates
 COVERAGE_DISTANCE = 0.25  # below it two samples belong to the same mode
+SATURATED = 0.999  # a pixel above it, or below its negative: the derivative of tanh is below 0.002
 DENSE_SHARE = 0.9  # of real samples with another within COVERAGE_DISTANCE: reached by points, not by images
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as in published counts; other seeds than those of the images
 
@@ -131,10 +132,15 @@ def health_metrics(run: Run) -> dict[str, float]:
     chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:HEALTH_SAMPLES]
     reals = to_signed_unit(dataset.samples[chosen])
     parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
+    conditions = [batches.condition(part) for part in parts]
     with torch.no_grad(), frozen(generator), objective.autocast(run.state.device):
         latents = [draw_latents(objective, "health", part).to(run.state.device) for part in parts]
-        fakes = [generator(latent, batches.condition(part)) for part, latent in zip(parts, latents, strict=True)]
-    metrics = compare(torch.cat(fakes)[: len(reals)].float().cpu(), reals)
+        outputs = [generator(latent, condition) for latent, condition in zip(latents, conditions, strict=True)]
+    fakes = torch.cat(outputs)[: len(reals)].float().cpu()
+    metrics = compare(fakes, reals)
+    if fakes.ndim > 2:
+        masks = [condition.mask for condition in conditions if condition is not None and condition.mask is not None]
+        metrics |= compare_pixels(fakes, reals, torch.cat(masks)[: len(reals)].cpu() if masks else None)
     metrics["health/gradient_least"] = smallest_gradient_norm(generator)
     return {name: value.item() for name, value in metrics.items()}
 
@@ -144,9 +150,8 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
 
     `diversity` is the mean distance of two fakes. `duplicates` is the share of pairs of fakes nearer than 0.1, at least
     1/k for k modes (the birthday paradox test, 1706.08224, made automatic); `duplicates_real` is that of real samples.
-    `shift` is the distance of the two means. `contrast`, of images, is the standard deviation of a fake's pixels as a
-    share of that of a real one's. `coverage`, of points, is the share of real samples with a fake within 0.25; it is
-    left out where the data are not dense enough. Returns nothing if all real samples are equal.
+    `shift` is the distance of the two means. `coverage`, of points, is the share of real samples with a fake within
+    0.25; it is left out where the data are not dense enough. Returns nothing if all real samples are equal.
     """
     flat = reals.flatten(1)
     fake_distances, real_distances = nn.functional.pdist(fakes.flatten(1)), nn.functional.pdist(flat)
@@ -159,14 +164,33 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
         "health/duplicates_real": (real_distances < DUPLICATE_DISTANCE * unit).float().mean(),
         "health/shift": (fakes.mean(0) - reals.mean(0)).norm() / unit,
     }
-    contrast = flat.std(1).mean()
-    if fakes.ndim > 2 and contrast > 0:
-        metrics["health/contrast"] = fakes.flatten(1).std(1).mean() / contrast
     between = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
     if (between.min(1).values < COVERAGE_DISTANCE * unit).float().mean() >= DENSE_SHARE:
         nearest = torch.cdist(flat, fakes.flatten(1)).min(1).values
         metrics["health/coverage"] = (nearest < COVERAGE_DISTANCE * unit).float().mean()
     return metrics
+
+
+def compare_pixels(fakes: Tensor, reals: Tensor, masks: Tensor | None = None) -> dict[str, Tensor]:
+    """Compares the pixels of fakes and real images `[N, C, H, W]`; where `masks` `[N, 1, H, W]` are 1, if given.
+
+    `contrast` is the standard deviation of a fake's pixels as a share of that of a real one's. `saturated` is the share
+    of the fakes' pixels that are almost -1 or 1, and `saturated_real` that of the reals'.
+    """
+    counted = (torch.ones_like(fakes) if masks is None else masks.expand_as(fakes)).flatten(1)
+    (fake_contrast, fake_saturated), (contrast, saturated) = (
+        _pixels(each.flatten(1), counted) for each in (fakes, reals)
+    )
+    metrics = {"health/saturated": fake_saturated, "health/saturated_real": saturated}
+    return metrics | ({"health/contrast": fake_contrast / contrast} if contrast > 0 else {})
+
+
+def _pixels(images: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the mean contrast of images `[N, D]` and the share of their saturated pixels, of the pixels counted."""
+    number = counted.sum(1, keepdim=True).clamp_min(1)
+    means = (images * counted).sum(1, keepdim=True) / number
+    contrast = (((images - means).square() * counted).sum(1) / number.squeeze(1)).sqrt().mean()
+    return contrast, ((images.abs() > SATURATED).float() * counted).sum() / number.sum()
 
 
 def smallest_gradient_norm(network: nn.Module) -> Tensor:

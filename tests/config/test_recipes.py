@@ -288,6 +288,17 @@ def test_what_depends_on_augmenting_goes_with_it() -> None:
     assert targets == [None, compose(*few).training.ada_target]
 
 
+def test_the_number_of_images_is_the_most_if_broken_ones_are_left_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next(folder.rglob("*.png")).write_bytes(b"")
+    command = ["dataset=folder", f"dataset.path={folder}", *TINY, f"output={tmp_path}", "dataset.on_bad=skip"]
+    assert run_command("train", command) == 0
+    told = capsys.readouterr().out
+    assert "recipe: colour_32_few, for up to 8 images of 3x16x16 and loss=non_saturating;" in told
+    assert "data: 7 images from " in told
+
+
 def test_what_a_run_records_is_not_set() -> None:
     with pytest.raises(UsageError, match="recipe_used: is recorded by a run"):
         compose_command("train", ["recipe_used=colour_64"])

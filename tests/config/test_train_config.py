@@ -241,7 +241,8 @@ def test_of_several_penalties_the_last_brings_its_optimizer() -> None:
 
 def test_the_default_name_and_integral_floats() -> None:
     assert compose().run_name == "mnist-subpixel-non_saturating"
-    assert compose("name=mine").run_name == "mine"
+    assert compose("task=inpainting").run_name == "mnist-inpainting-gated_unet-non_saturating"
+    assert compose("name=mine", "task=inpainting").run_name == "mine"
     steps = compose("steps=1e4").steps
     assert (steps, type(steps)) == (10_000, int)
 

@@ -13,6 +13,7 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import ranking_value
+from gan_cli.data.dataset import to_signed_unit
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import paired_metrics, without_network
@@ -198,8 +199,33 @@ def test_the_table_has_a_column_without_a_network(evaluated: Evaluate) -> None:
         assert found[name]["method"] in row
         beaten = ranking_value(name, found[name]["value"]) < ranking_value(name, found[name]["without_network"])
         assert (f"\n{name} " in printed and "does not beat" in printed) != beaten
-    assert found["frechet-random"]["without_network"] is None
+    assert found["frechet-random"]["without_network"] > 0
+    assert found["frechet-random"]["method"] in ("identity", "kernel ridge")
+    assert found["kernel-random"]["without_network"] is None
     assert "without-network" not in printed
+
+
+def test_the_frechet_distance_without_a_network_is_that_of_the_answers(
+    evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that are the true images have the distance of the real images from themselves."""
+    monkeypatch.setattr(
+        paired_metrics, "answers_without_network", lambda inputs: [("it", to_signed_unit(inputs.truth))]
+    )
+    found, _ = evaluated("super_resolution", "metrics=[frechet]")
+    assert found["frechet-random"]["without_network"] == pytest.approx(0, abs=1e-4)
+    assert found["frechet-random"]["method"] == "it"
+
+
+@pytest.mark.parametrize(("metrics", "shown"), [("[psnr,l1]", False), ("[psnr,frechet]", True)])
+def test_a_table_of_paired_metrics_alone_has_no_floors(
+    evaluated: Evaluate, here: Path, metrics: str, shown: bool
+) -> None:
+    _, printed = evaluated("super_resolution", f"metrics={metrics}")
+    (header,) = (line for line in printed.splitlines() if line.startswith(" metric"))
+    assert ("floor" in header) == shown
+    (page,) = here.glob("outputs/super_resolution/*/report.html")
+    assert (">floor</th>" in page.read_text()) == ("The floor (red line)" in page.read_text()) == shown
 
 
 @pytest.mark.parametrize(("width", "expected"), [(80, "metric,value,without G,floor"), (140, "95 % interval,n,better")])
@@ -231,10 +257,10 @@ def test_a_second_evaluation_is_equal_and_learns_nothing_again(
     evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, printed = evaluated("translation", "metrics=[psnr,sharpness]")
-    assert "worked out once" in printed
+    assert "computing what simple methods reach" in printed
     monkeypatch.setattr(without_network, "kernel_ridge", lambda *_: pytest.fail("computed again"))
     second, printed = evaluated("translation", "metrics=[psnr,sharpness]")
-    assert "worked out once" not in printed
+    assert "computing what simple methods reach" not in printed
     for name, metric in first.items():
         assert {**metric, "seconds": 0} == {**second[name], "seconds": 0}
 

@@ -23,6 +23,13 @@ INPUTS = {
 }
 
 
+MEANINGS = {
+    "translation": "the source image",
+    "inpainting": "the known pixels; the hidden ones are 0",
+    "super_resolution": "the small image",
+}
+
+
 @pytest.fixture
 def exported(trained: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]:
     """Trains a task and exports it. Returns the exported folder."""
@@ -45,6 +52,7 @@ def test_an_exported_generator_has_named_inputs_and_the_same_results(
     inputs = json.loads((folder / "config.json").read_text())["inputs"]
     assert {name: each["shape"][2:] for name, each in inputs.items()} == INPUTS[task]
     assert inputs["image"]["range"] == [-1, 1]
+    assert inputs["image"]["meaning"] == MEANINGS[task]
     assert inputs.get("mask", {"range": [0, 1]})["range"] == [0, 1]
     assert max(json.loads((folder / "parity.json").read_text())["differences"].values()) <= 1e-4
     text = (folder / "README.md").read_text()

@@ -20,7 +20,7 @@ from gan_cli.health.remedies import REMEDIES, remedies_for
 from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
 from gan_cli.training.rollback import retry_seed
-from gan_cli.training.step_metrics import auc, compare
+from gan_cli.training.step_metrics import auc, compare, compare_pixels
 from support.configs import TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
 from support.training import stop_after, wrap_updates
@@ -42,6 +42,17 @@ SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
     "D far on the wrong side": ("divergence", {"loss/discriminator": 300.0}, "D's loss was as high as 300"),
     "fakes run away": ("divergence", {"health/shift": 30.0}, "fakes are 30 times the reals' spread away"),
     "no contrast": ("blank_output", {"health/contrast": 0.001, "health/diversity": 0.0}, "pixels within a fake differ"),
+    "saturated": (
+        "saturated_generator",
+        {"health/saturated": 1.0, "health/saturated_real": 0.5, "health/contrast": 0.0},
+        "100.0% of the pixels of fakes are -1 or 1 (50% of reals)",
+    ),
+    "no gradient at all": ("vanishing_gradient", {"grad_norm/generator": 0.0}, "generator gradients are 0"),
+    "a layer without a gradient": (
+        "vanishing_gradient",
+        {**SURE, "health/gradient_least": 0.0},
+        "generator gradients are 0 in a layer while D separates perfectly",
+    ),
     "short gradients": (
         "vanishing_gradient",
         {**SURE, "health/gradient_least": 1.5e-8},
@@ -56,6 +67,11 @@ SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
         "ignores_condition",
         {"health/condition_effect": 0.25},
         "outputs for two inputs differ 0.25 times as much as those of two latents",
+    ),
+    "latents do not matter": (
+        "ignores_latent",
+        {"health/latent_effect": 0.002},
+        "outputs of two latents for one input differ 0.2% as much as two real images",
     ),
     "inputs given back": (
         "copies_input",
@@ -89,12 +105,14 @@ def told(lines: list[dict[str, Any]], *overrides: str) -> list[tuple[str, int, i
 def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) -> None:
     name, changes, words = SHOWN[case]
     lines = lines_of((20, {}), (12, changes), (5, {}), (12, changes))
-    lasting = name in ("discriminator_overpowered", "ignores_condition", "copies_input")
+    lasting = name in ("discriminator_overpowered", "ignores_condition", "ignores_latent", "copies_input")
     assert told(lines) == [(name, 1550, 1550) if lasting else (name, 1050, 1100)]
-    (found,) = HealthMonitor(compose(), lines).findings
+    config = compose("task=inpainting") if name == "ignores_latent" else compose()
+    (found,) = HealthMonitor(config, lines).findings
     assert found.text.startswith(words)
     assert f"since step {found.since:,}: " in found.text
-    assert found.text.endswith("Try " + " or ".join(remedies_for(name, compose())))
+    assert found.text.endswith("Try " + " or ".join(remedies_for(name, config)))
+    assert remedies_for(name, config)
 
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:
@@ -181,7 +199,7 @@ def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_somethi
     config = compose(*given)
     for finding in REMEDIES:
         offered = remedies_for(finding, config)
-        assert offered, finding
+        assert offered or finding == "ignores_latent", finding  # which only tasks have
         for cure in offered:
             overrides = cure.split()
             kept = without(given, *(override.partition("=")[0] + "=" for override in overrides))
@@ -207,13 +225,40 @@ def test_how_fakes_compare_to_reals() -> None:
     same = compare(others, reals)
     assert same["health/diversity"].item() == pytest.approx(1, abs=0.05)
     assert same["health/duplicates"] == same["health/duplicates_real"] == 0
-    assert same["health/contrast"].item() == pytest.approx(1, abs=0.05)
+    assert compare_pixels(others, reals)["health/contrast"].item() == pytest.approx(1, abs=0.05)
     assert "health/coverage" not in same
     few = compare(others[:4].repeat(32, 1, 1, 1), reals)
     assert few["health/duplicates"].item() == pytest.approx(31 / 127)
-    grey = compare(torch.zeros_like(reals), reals)
-    assert grey["health/contrast"] == grey["health/diversity"] == 0
+    grey = torch.zeros_like(reals)
+    assert compare_pixels(grey, reals)["health/contrast"] == compare(grey, reals)["health/diversity"] == 0
     assert compare(reals + 1, reals)["health/shift"].item() == pytest.approx(8 / torch.pdist(reals.flatten(1)).mean())
+
+
+def test_contrast_and_saturation_are_of_the_painted_pixels() -> None:
+    reals = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9
+    reals[:, :, :4] = -1.0
+    mask = torch.zeros(16, 1, 8, 8)
+    mask[:, :, 4:] = 1
+    black = torch.where(mask > 0.5, torch.full_like(reals, -0.9999), reals.flip(0))
+    whole, painted = compare_pixels(black, reals), compare_pixels(black, reals, mask)
+    assert (whole["health/saturated"], whole["health/saturated_real"]) == (1, 0.5)
+    assert (painted["health/saturated"], painted["health/saturated_real"]) == (1, 0)
+    assert painted["health/contrast"].item() == pytest.approx(0, abs=1e-5)
+    half = torch.where(mask > 0.5, reals / 2, black)
+    assert compare_pixels(half, reals, mask)["health/contrast"].item() == pytest.approx(0.5)
+
+
+def test_data_that_are_mostly_black_do_not_saturate_g() -> None:
+    for fakes, reals in ((0.9, 0.81), (0.95, 0.95), (1.0, 1.0), (0.4, 0.0)):
+        black = {"health/saturated": fakes, "health/saturated_real": reals}
+        assert told(lines_of((20, {}), (30, black))) == [], (fakes, reals)
+    almost = {"health/saturated": 0.985, "health/saturated_real": 0.81}
+    assert told(lines_of((20, {}), (30, almost))) == [("saturated_generator", 1050, 1100)]
+
+
+def test_fakes_that_are_equal_from_the_start_have_collapsed() -> None:
+    equal = {"health/duplicates": 1.0, "health/diversity": 0.0}
+    assert told(lines_of((30, equal))) == [("mode_collapse", 1000, 1050)]
 
 
 def test_reals_that_do_not_differ_are_no_measure() -> None:

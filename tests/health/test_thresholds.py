@@ -160,7 +160,7 @@ PLANTED = {
     "4 modes and a trace": Case((*DIGITS, "loss=relativistic"), few_modes(4, 0.1), 290, "mode_collapse"),
     "6 modes of 25": Case((*GRID, "loss=non_saturating"), few_modes(6, 0.05), 1210, "mode_collapse"),
     "grey": Case((*DIGITS, "loss=non_saturating"), through(lambda made: made * 1e-3), 265, "blank_output"),
-    "black": Case((*COLOURS, "loss=hinge"), through(lambda made: (made - 30).tanh()), 300, "blank_output"),
+    "black": Case((*COLOURS, "loss=hinge"), through(lambda made: (made - 30).tanh()), 300, "saturated_generator"),
     "frozen perfect D": Case(
         (*DIGITS, "loss=minimax", "regularizer=none"), perfect_discriminator, 251, "vanishing_gradient"
     ),

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from gan_cli.cli.main import run_command
+from gan_cli.config.compose import compose_command
 from gan_cli.errors import StorageError
 from gan_cli.launch import finish
 from gan_cli.reports import html_page as pages
@@ -103,6 +104,47 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     addresses = {link["href"] for link in page.all("a")}
     assert addresses >= {"./checkpoints/last.safetensors", "./metrics.jsonl", "./train.log", "./evaluations/one.json"}
     assert all((run / (address or "")).exists() for address in addresses)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "columns"),
+    [
+        (["task=inpainting"], "known pixels, mask, result of seed 0, result of seed 1, result of seed 2, true image."),
+        (["task=translation", "task.source=edges"], "source image, result, true image."),
+        (["task=super_resolution"], "small image, result, true image."),
+    ],
+)
+def test_the_report_of_a_task_tells_its_columns_and_settings(
+    tmp_path: Path, overrides: list[str], columns: str
+) -> None:
+    command = "gan-train dataset=shapes " + " ".join(overrides)
+    given = ["dataset=shapes", "image_size=16", *overrides]
+    brought = compose_command("train", given, "none").implied
+    page = opened(
+        write_run_report(
+            write_run(tmp_path / "run", command=command, config=recorded_config(*given), brought_along=brought)
+        )
+    )
+    task = overrides[0]
+    assert f"shapes-{task.removeprefix('task=')}-" in page.text
+    assert f"The columns, from the left: {columns}" in page.text
+    assert "input=photo.png" in page.text
+    assert "n=64" not in page.text
+    assert f"optimizer.lr 0.001 0.003 set by {task}" in page.text
+    assert f"auxiliary.l1.weight 10.0 set by {task}" in page.text
+    assert "optimizer.generator.lr 0.001" not in page.text
+    assert re.search(r"image_size 16 \S+ given", page.text)
+
+
+def test_a_learning_rate_of_a_task_that_the_user_set_is_given(tmp_path: Path) -> None:
+    given = ["dataset=shapes", "image_size=16", "task=inpainting", "optimizer.generator.lr=0.001"]
+    page = opened(
+        write_run_report(
+            write_run(tmp_path / "run", command=" ".join(["gan-train", *given]), config=recorded_config(*given))
+        )
+    )
+    assert "optimizer.generator.lr 0.001 0.003 given" in page.text
+    assert "optimizer.discriminator.lr 0.001" not in page.text
 
 
 def test_the_figures_at_the_top_are_those_of_the_best_checkpoint(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_cli.health import monitor
 from gan_cli.health.monitor import HealthMonitor
 from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import hide
 from gan_cli.training import condition_metrics
 from gan_cli.training.condition_metrics import measure_condition
 from support.configs import compose
@@ -38,6 +41,7 @@ def of_latent(latent: Tensor, image: Tensor) -> Tensor:
 NETWORKS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int, str | None]] = {
     "translates": (lambda latent, image: -image, 0, None),
     "translates, with a latent": (lambda latent, image: -image + 0.1 * of_latent(latent, image), 8, None),
+    "answers with one result": (lambda latent, image: -image, 8, "ignores_latent"),
     "returns the input": (lambda latent, image: image + 0.01, 0, "copies_input"),
     "returns the input, a latent is unused": (lambda latent, image: image + 0.01, 8, "copies_input"),
     "is constant": (lambda latent, image: torch.zeros_like(image), 0, "ignores_condition"),
@@ -63,6 +67,25 @@ def test_a_network_made_for_it_gives_the_finding(network: str) -> None:
     assert [found.name for found in monitor.findings] == ([] if expected is None else [expected])
     short = HealthMonitor(compose("task=translation", "task.source=edges"), lines[:5])
     assert short.findings == []
+
+
+def test_effects_of_input_and_latent_are_those_of_the_painted_pixels() -> None:
+    """The known pixels differ from input to input, whatever the generator paints."""
+    random = torch.Generator().manual_seed(0)
+    truth, latents = torch.rand(16, 3, 8, 8, generator=random) * 2 - 1, torch.randn(16, 8, generator=random)
+    mask = torch.zeros(16, 1, 8, 8)
+    mask[:, :, 2:6, 2:6] = 1
+    condition = Condition(image=hide(truth, mask), mask=mask)
+
+    def measured(painted: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
+        network = Made(lambda latent, image: torch.where(mask > 0.5, painted(latent, image), image))
+        return {name: value.item() for name, value in measure_condition(network, latents, condition, truth).items()}
+
+    black = measured(lambda latent, image: torch.full_like(image, -1.0))
+    assert black == {"health/condition_effect": 0, "health/latent_effect": 0}
+    noise = measured(lambda latent, image: of_latent(latent, image))
+    whole = measure_condition(Made(of_latent), latents, Condition(image=truth), truth)["health/latent_effect"]
+    assert noise["health/latent_effect"] == pytest.approx(whole.item(), rel=0.1)
 
 
 def test_copies_are_measured_where_shapes_allow() -> None:
@@ -97,3 +120,17 @@ def test_only_tasks_with_an_input_have_these_metrics(train: Callable[..., Path])
         )
         == {}
     )  # type: ignore[arg-type]
+
+
+def test_advice_stops_no_run(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "SMALL_LATENT_EFFECT", 9.0)
+    monkeypatch.setattr(monitor, "LONG_STEPS", 5)
+    run = train(
+        "task=inpainting", "dataset=shapes", "dataset.size=64", "image_size=16", "batch_size=8", "steps=12",
+        "threads=1", "training.log_every=1", "training.sample_every=0", "health.on_collapse=stop",
+        "architecture.generator.levels=2", "architecture.generator.base_channels=4",
+        "architecture.discriminator.base_channels=4",
+    )  # fmt: skip
+    record = json.loads((run / "config.json").read_text())
+    assert (record["ended"]["status"], [found["name"] for found in record["findings"]]) == ("done", ["ignores_latent"])
+    assert "  advice: outputs of two latents for one input differ" in (run / "train.log").read_text()

@@ -1,6 +1,6 @@
 """Options of the group `task`: what the generator is given, and what it makes of it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -55,7 +55,17 @@ TASK_OPTIONS: dict[str, type] = {
     "inpainting": Inpainting,
     "super_resolution": SuperResolution,
 }
-WITH_IMAGE = ("translation", "inpainting", "super_resolution")  # tasks whose condition has an image
+GIVEN_IMAGE = {"translation": "source image", "inpainting": "known pixels", "super_resolution": "small image"}
+WITH_IMAGE = tuple(GIVEN_IMAGE)  # tasks whose condition has an image
+WITH_MASK = ("inpainting",)
+RESULTS_SHOWN = 3  # for each input, if they depend on the latent
+
+
+def join_names(dataset: Any, task: Any, generator: Any, loss: Any) -> str:
+    """Returns the names of these options as the default name of a run. That of generation is left out."""
+    return "-".join((dataset.name, *([task.name] if task.name in WITH_IMAGE else []), generator.name, loss.name))
+
+
 # Why a metric that compares pairs is refused for a task whose condition has no image.
 NEEDS_TRUE_IMAGE = (
     "compares each sample with its true image: task=generation has none, use it with task=translation, inpainting or"
