@@ -66,8 +66,8 @@ def _hint_for_other_option(key: str, options: list[str], leaves: Sequence[str], 
     group, _, name = options[0].partition("=")
     if group in LIST_GROUPS:
         chosen = [each for each in data.get(group, {}) if {each, name} not in CLASHING]
-        beside = f"{group}=[{','.join([*chosen, name])}], or {group}={name} alone" if chosen else f"{group}={name}"
-        return f"{key}: {group}={name} is not chosen; add {beside}"
+        added = f"{group}=[{','.join([*chosen, name])}], or {group}={name} alone" if chosen else f"{group}={name}"
+        return f"{key}: {group}={name} is not chosen; add {added}"
     section, inner = key.rpartition(".")[0], data
     for part in section.split("."):
         inner = inner.get(part, {})
