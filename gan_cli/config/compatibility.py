@@ -10,7 +10,8 @@ from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_leve
 from gan_cli.config.options.loop import PAIRED_METRICS
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
-from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE, WITH_IMAGE
+from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
+from gan_cli.config.options.tasks import NEEDS_SOURCES, NEEDS_TRUE_IMAGE, WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
@@ -114,6 +115,8 @@ def _validate_task(config: Config) -> None:
         return
     if len(config.sample_shape) == 1:
         raise UsageError(f"task={name}: dataset={config.dataset.name} has points, choose a data set of images")
+    if getattr(config.task, "source", None) == "data" and config.dataset.name in WITHOUT_SOURCES:
+        raise UsageError(f"task={name}: dataset={config.dataset.name} {NEEDS_SOURCES}")
     needed = "mask" if name == "inpainting" else "image"
     if needed not in parts:
         able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].condition_parts]  # type: ignore[attr-defined]

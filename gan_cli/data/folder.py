@@ -85,7 +85,8 @@ def build_folder(
     with open_images(path, follow_links=follow_links) as reader:
         check = partial(_check_bad, on_bad, reader.listing.shown)
         if (found := find_pairs(reader, how, split, of_pairs)) is not None:
-            return decode_pairs(reader, found, entry, target, selection, partial(_content, reader), check)
+            read, skip = partial(_content, reader), on_bad == "skip"
+            return decode_pairs(reader, found, entry, target, selection, read, check, skip=skip)
         return decode_layout(reader, reader.read_layout(how, split), entry, target, selection, check)
 
 

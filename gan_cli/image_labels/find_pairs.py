@@ -69,7 +69,9 @@ def find_pairs(reader: ImageReader, how: LabelOptions, split: str, options: Pair
 
 
 def why_no_pairs(reader: ImageReader, how: LabelOptions, options: PairOptions) -> str:
-    """Returns why `find_pairs` finds no pairs among the training images."""
+    """Returns why `find_pairs` finds no pairs among the training images; an empty text if it finds some."""
+    if options.kind == SIDE_BY_SIDE:
+        return ""
     if options.kind == NONE:
         return "no pairs are sought with dataset.pairs=none"
     found = _search(reader, how, "train", options.direction)
