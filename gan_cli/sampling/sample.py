@@ -71,9 +71,9 @@ def sample(config: SampleConfig) -> int:
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
     elif generator.has_image_input:
         given = input_samples.given_images(config, generator)
-        seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, OUTPUTS))
-        sidecar_fields = {"input": config.input, "mask": config.mask}
-        sidecar_fields["inputs"] = [{"name": image.name, "sha256": image.sha256} for image in given]
+        classes = 0 if config.label is None and config.label_index is None else len(rows)
+        seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, max(OUTPUTS, classes)), classes)
+        sidecar_fields = {"input": config.input, "mask": config.mask, "inputs": input_samples.describe(given)}
     else:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         requested = distribute_evenly(rows, len(seeds))
