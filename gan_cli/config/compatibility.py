@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
+from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
-from gan_cli.config.options.loop import PAIRED_METRICS
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
-from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE, WITH_IMAGE
+from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
+from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
@@ -114,6 +114,8 @@ def _validate_task(config: Config) -> None:
         return
     if len(config.sample_shape) == 1:
         raise UsageError(f"task={name}: dataset={config.dataset.name} has points, choose a data set of images")
+    if getattr(config.task, "source", None) == "data" and config.dataset.name in WITHOUT_SOURCES:
+        raise UsageError(f"task={name}: dataset={config.dataset.name} {NEEDS_SOURCES}")
     needed = "mask" if name == "inpainting" else "image"
     if needed not in parts:
         able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].condition_parts]  # type: ignore[attr-defined]
@@ -208,17 +210,12 @@ def _validate_evaluation(config: Config) -> None:
     if config.resume is not None:  # the config of the resumed run is not merged in yet
         return
     _validate_best(config)
-    if config.task.name not in WITH_IMAGE and (paired := [*filter(PAIRED_METRICS.__contains__, evaluation.metrics)]):
-        raise UsageError(f"evaluation.metrics=[{paired[0]}]: {NEEDS_TRUE_IMAGE}")
+    check_metrics_of_run(evaluation.metrics, evaluation.extractor, config, "evaluation.")
     if evaluation.patience is not None and not config.training.evaluate_every:
         raise wrong_value(config, "evaluation.patience", "counts evaluations, set training.evaluate_every")
     if evaluation.patience is not None and config.selection_metric is None:
         other = " or evaluation.best=modes/covered" if points else ""
         raise wrong_value(config, "evaluation.patience", f"needs a metric, set evaluation.metrics=[frechet]{other}")
-    if points and "inception_score" in evaluation.metrics:
-        raise UsageError(
-            "evaluation.metrics=[inception_score]: is for images, whose classes a classifier predicts, not for points"
-        )
 
 
 def _validate_best(config: Config) -> None:

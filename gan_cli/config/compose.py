@@ -257,14 +257,14 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
     """Raises UsageError if one of the overrides, which Hydra refused, sets an unknown key."""
     try:
         chosen = [override for override in overrides if override.key_or_group in options]
-        composed = _settle(command, chosen, options)
+        data = composed_values.to_container(_settle(command, chosen, options))
     except (HydraException, OmegaConfBaseException):
         return  # the file of a chosen option is wrong, not a key
-    leaves = [dotted for dotted, _ in flatten(composed_values.to_container(composed)) if not dotted.endswith(".name")]
+    leaves = [dotted for dotted, _ in flatten(data) if not dotted.endswith(".name")]
     for override in overrides:
         if (command, override.key_or_group) in UNSUPPORTED_KEYS:
             raise UsageError(f"{override.key_or_group}: {UNSUPPORTED_KEYS[command, override.key_or_group]}")
-        reason = suggestions.hint_for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options])
+        reason = suggestions.hint_for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options], data)
         if reason is not None:
             raise UsageError(reason)
 

@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gan_cli.config.options.loop import PAIRED_METRICS, REQUIREMENTS
+from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE, WITH_IMAGE
+from gan_cli.errors import UsageError
+
 NEAR_ONE = "near 1"  # neither lower nor higher is better, but what is nearer to 1
 # Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name
 # of a metric may end in its extractor: frechet-classifier.
@@ -23,6 +27,44 @@ REPORTED_METRICS = {
     "psnr": ("psnr", "psnr/hole"), "ssim": ("ssim",), "l1": ("l1", "l1/hole"), "sharpness": ("sharpness",),
     "paired": ("paired",), "class_kept": ("class_kept",),
 }  # fmt: skip
+
+
+def check_metric_names(
+    metrics: Sequence[str],
+    extractor: str,
+    *,
+    points: bool,
+    paired: bool,
+    has_latent: bool = True,
+    has_classes: bool = True,
+    section: str = "",
+) -> None:
+    """Raises UsageError if a metric cannot be computed, whatever else the data are.
+
+    `points` says whether the samples are points. `paired` says whether the run has true images to compare with.
+    `has_classes` says whether each image has one class; it is true if that is not known yet. `section` is that of the
+    key, as `evaluation.`.
+    """
+    predicted = has_classes and extractor in ("auto", "classifier")  # a classifier of the data predicts the classes
+    computable = {
+        "inception_score": not points and (predicted or extractor == "inception"),
+        "modes": points or predicted,
+        "memorization": not points,
+        "class_kept": predicted,
+        "diversity": has_latent,
+    }
+    for name in metrics:
+        if name in PAIRED_METRICS and not paired:
+            raise UsageError(f"{section}metrics=[{name}]: {NEEDS_TRUE_IMAGE}")
+        if not computable.get(name, True):
+            raise UsageError(f"{section}metrics=[{name}]: {REQUIREMENTS[name]}")
+
+
+def check_metrics_of_run(metrics: Sequence[str], extractor: str, config: Any, section: str = "") -> None:
+    """Raises UsageError if a metric cannot be computed for a run with this config, whatever its data are."""
+    points, paired = len(config.sample_shape) == 1, config.task.name in WITH_IMAGE
+    has_latent = config.architecture.generator.latent_dim > 0
+    check_metric_names(metrics, extractor, points=points, paired=paired, has_latent=has_latent, section=section)
 
 
 def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """Suggests what to write instead of a key or value that is refused.
 
 The user may have typed a word of another tool, a key of an option that is not chosen, or a path. The suggestions come
-from the tables below and from the schema. A test checks that every suggestion is valid.
+from the tables in `other_tools.py` and from the schema. A test checks that every suggestion is valid.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gan_cli.config.options.fields import is_within, walk
+from gan_cli.config.options.other_tools import KEYS_OF_OTHER_TOOLS, OPTIONS_OF_OTHER_TOOLS
+from gan_cli.config.train_config import LIST_GROUPS
 from gan_cli.config.validation import alternatives
 from gan_cli.errors import closest_match, first_few, suggestion
 
@@ -19,93 +22,30 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
 MAX_SUGGESTED = 4  # options that a message names at most
 MAX_KEYS = 8  # keys of a section that a message names at most
+CLASHING = ({"weight_clip", "gradient_penalty"},)  # options of one group that a run cannot have together
 ARCHIVES = (".zip", ".tar", ".npz")
 URL_HINT = "URLs are not read or written: download what is there, and give its path as {}=..."
 
-# For each command, the words of other tools for a key, and what to write in gan-cli.
-LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
-OF_A_CHECKPOINT = {  # of the commands that read a checkpoint
-    "checkpoint model network weights run path": "ckpt=RUN", "outdir out_dir output output_dir save_dir": "out=...",
-}  # fmt: skip
-KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
-    "train": {
-        "epoch epochs n_epochs num_epochs nepoch max_epochs niter n_iter iter iters iterations max_steps num_steps"
-        " total_steps kimg": LENGTH,
-        "time duration max_time minutes hours": "budget=10m",
-        "data_dir datadir data_path dataroot data_root path folder dir images input input_dir train_dir":
-            "dataset=folder dataset.path=FOLDER",
-        "bs batch batchsize batch_size_per_gpu": "batch_size=...",
-        "resolution res size imgsz img_size imagesize crop_size load_size": "image_size=...",
-        "channels n_channels num_channels nc": "dataset.image_channels=...",
-        "gpu gpus gpu_id gpu_ids cuda use_cuda": "device=cuda device.index=0",
-        "learning_rate": "optimizer.lr=...",
-        "g_lr lr_g": "optimizer.generator.lr=...",
-        "d_lr lr_d": "optimizer.discriminator.lr=...",
-        "model arch net network": "architecture=...",
-        "out out_dir outdir output_dir save_dir results_dir logdir log_dir": "output=FOLDER",
-        "experiment_name exp_name run_name": "name=...",
-        "checkpoint ckpt weights pretrained load_from init": "init_from=RUN, or resume=RUN to continue a run",
-        "cond class_cond conditional": "conditioning=projection",
-        "workers num_workers n_workers cpus": "threads=...",
-        "z_dim nz latent latent_dim z": "architecture.generator.latent_dim=...",
-        "ngf": "architecture.generator.base_channels=...",
-        "ndf": "architecture.discriminator.base_channels=...",
-        "mirror hflip horizontal_flip": "dataset.flip=true",
-        "fp16 amp mixed_precision": "precision=...",
-        "random_seed manual_seed manualseed": "seed=...",
-        "wandb tensorboard log_to": "logger=wandb or logger=tensorboard",
-        "metric metrics": "evaluation.metrics=[...]",
-        "fid": "evaluation.metrics=[frechet] evaluation.extractor=inception",
-        "kid": "evaluation.metrics=[kernel] evaluation.extractor=inception",
-        "snap snapshot save_every save_interval": "training.checkpoint_every=...",
-        "gamma": "regularizer.r1.weight=...",
-    },
-    "sample": OF_A_CHECKPOINT | {
-        "count num number num_samples n_samples num_images samples": "n=...",
-        "class classes y": "label=...",
-        "trunc psi truncation_psi": "truncation=...",
-        "gpu gpus cuda": "device=cuda",
-        "random_seed": "seed=...",
-    },
-    "eval": OF_A_CHECKPOINT | {
-        "metric": "metrics=[...]",
-        "fid kid": "extractor=inception metrics=[frechet,kernel]",
-        "num num_samples n_samples num_images samples": "n=...",
-        "features": "extractor=...",
-        "gpu gpus cuda": "device=cuda",
-    },
-    "export": OF_A_CHECKPOINT | {"type to": "format=..."},
-    "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
-    "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
-}  # fmt: skip
-# For each group, the words of other tools for an option, and what to write in gan-cli.
-OPTIONS_OF_OTHER_TOOLS = {
-    "loss": {
-        "wgan w": "loss=wasserstein", "wgan_gp wgan-gp wgangp": "loss=wasserstein regularizer=gradient_penalty",
-        "lsgan mse": "loss=least_squares", "gan vanilla dcgan softplus logistic": "loss=non_saturating",
-        "rpgan ragan": "loss=relativistic",
-    },
-    "dataset": {"cifar": "dataset=cifar10", "imagefolder image_folder images pictures custom": "dataset=folder"},
-    "regularizer": {"gp wgan_gp wgan-gp": "regularizer=gradient_penalty", "clip clipping": "regularizer=weight_clip"},
-    "device": {"gpu gpus": "device=cuda", "metal apple": "device=mps"},
-    "conditioning": {"true yes on class label labels": "conditioning=projection", "false no off": "conditioning=none"},
-}  # fmt: skip
 
-
-def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
+def hint_for_key(
+    command: str,
+    key: str,
+    config: type,
+    leaves: Sequence[str],
+    groups: Sequence[str],
+    data: Mapping[str, Any] | None = None,
+) -> str | None:
     """Returns a message that says why a key is refused and what to write instead; None for a valid key.
 
     `config` is the class of the command's config. `leaves` are the dotted keys that can be set with the chosen
-    options. `groups` are the groups of the command.
+    options, and `data` the config with these. `groups` are the groups of the command.
     """
     if key in groups or any(is_within(dotted, key) for dotted in leaves):
         return None
     section = key.rpartition(".")[0]
-    siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
     options = options_with_key(config, key)
     if options:
-        here = f", which has {', '.join(sorted(siblings))}" if siblings else ""
-        return f"{key}: not a key of the chosen option{here}; {describe_choices(options)}"
+        return _hint_for_other_option(key, options, leaves, data or {})
     words, tail = KEYS_OF_OTHER_TOOLS.get(command, {}), key.rpartition(".")[2]
     instead = _find_entry(words, key) or _find_entry(words, tail)
     if instead and (not section or instead.startswith(f"{section}.")):
@@ -119,6 +59,21 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     if instead := None if similar or near in tails else _find_entry(words, near):
         return f"unknown key {key}: {near} is {instead}; see --help"
     return f"unknown key {key}{suggestion(similar or tails.get(near))}; see --help"
+
+
+def _hint_for_other_option(key: str, options: list[str], leaves: Sequence[str], data: Mapping[str, Any]) -> str:
+    """Returns the message about a key that only `options` have, in place of the chosen option or beside it."""
+    group, _, name = options[0].partition("=")
+    if group in LIST_GROUPS:
+        chosen = [each for each in data.get(group, {}) if {each, name} not in CLASHING]
+        added = f"{group}=[{','.join([*chosen, name])}], or {group}={name} alone" if chosen else f"{group}={name}"
+        return f"{key}: {group}={name} is not chosen; add {added}"
+    section, inner = key.rpartition(".")[0], data
+    for part in section.split("."):
+        inner = inner.get(part, {})
+    siblings = sorted(dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section)
+    has = f"has {', '.join(siblings)}, not this key" if siblings else "has no keys"
+    return f"{key}: {group}={inner.get('name', 'none')} {has}; {describe_choices(options)}"
 
 
 def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapping[str, str]) -> str:
@@ -157,7 +112,7 @@ def hint_for_several(command: str, typed: str, config: type) -> str:
     key, _, values = typed.partition("=")
     declared = [field.annotation for dotted, _, field in walk(config) if dotted == key]
     kinds = [typing.get_origin(kind) for annotation in declared for kind, _ in alternatives(annotation)]
-    is_list = (tuple in kinds or key in ("regularizer", "auxiliary")) and re.fullmatch(r"[\w,. -]+", values)
+    is_list = (tuple in kinds or key in LIST_GROUPS) and re.fullmatch(r"[\w,. -]+", values)
     ways = ["several values are a sweep, which needs -m"] if command == "train" else []
     ways += [f"a list is written {key}=[{values}]"] if is_list else []
     return "; ".join(ways) or "expected one value"
@@ -204,8 +159,6 @@ def options_with_key(config: type, dotted: str) -> list[str]:
 
 
 def describe_choices(options: list[str]) -> str:
-    """Returns `add dataset=folder` for one option, `choose a or b` for several options."""
-    if len(options) == 1:
-        return f"add {options[0]}"
+    """Returns `choose a or b` for options."""
     more = f" and {len(options) - MAX_SUGGESTED} more" if len(options) > MAX_SUGGESTED else ""
     return f"choose {' or '.join(options[:MAX_SUGGESTED])}{more}"

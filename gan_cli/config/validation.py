@@ -120,6 +120,9 @@ def describe(annotation: Any, *marks: Any) -> str:
     for kind, limits in kinds:
         if typing.get_origin(kind) is tuple:
             item = describe(typing.get_args(kind)[0])
+            if limits.get("min_length") == 1:
+                ways.append(item.replace("one of", "one or more of", 1))
+                continue
             of = f" of {limits['min_length']}" if "min_length" in limits else ""
             items = " numbers" if of and item == KINDS[float] else f", each {item}"
             ways.append(f"a list{of}{' of such' if item in ways else items}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_cli.data.balance import ClassGroups
 from gan_cli.data.labels import encode_labels
 from gan_cli.device import to_device
-from gan_cli.errors import StorageError, UsageError, count_noun
+from gan_cli.errors import GanCliError, StorageError, UsageError, count_noun, one_line
 from gan_cli.randomness import generator_for
 from gan_cli.tasks.condition import Condition
 
@@ -43,6 +43,7 @@ class Dataset:
     digest: str | None = None  # the fingerprint if it is already known
     changes: Mapping[str, Any] = field(default_factory=dict)  # what was done to the images; licences of drawn ones
     value_range: str | tuple[float, float] | None = None  # by which images of more than 8 bits, if any, were scaled
+    missing_splits: dict[str, GanCliError] = field(default_factory=dict, compare=False)  # those that were not found
     mapped: mmap.mmap | None = None  # the memory-mapped cache file that holds the samples, if any
 
     def __len__(self) -> int:
@@ -180,4 +181,5 @@ def check_batch_size(dataset: Dataset, batch_size: int) -> None:
     """Raises UsageError if a batch is larger than the data set."""
     if batch_size > len(dataset):
         have = count_noun(len(dataset), "sample")
-        raise UsageError(f"batch_size={batch_size}: the data set has {have}, use at most that many")
+        found = f" ({one_line(dataset.source, 300)})"
+        raise UsageError(f"batch_size={batch_size}: the data set has {have}, use at most that many{found}")

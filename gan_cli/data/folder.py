@@ -85,7 +85,8 @@ def build_folder(
     with open_images(path, follow_links=follow_links) as reader:
         check = partial(_check_bad, on_bad, reader.listing.shown)
         if (found := find_pairs(reader, how, split, of_pairs)) is not None:
-            return decode_pairs(reader, found, entry, target, selection, partial(_content, reader), check)
+            read, skip = partial(_content, reader), on_bad == "skip"
+            return decode_pairs(reader, found, entry, target, selection, read, check, skip=skip)
         return decode_layout(reader, reader.read_layout(how, split), entry, target, selection, check)
 
 
@@ -145,18 +146,18 @@ def decode_layout(
 
 def decode_to_sizes(
     reader: ImageSource, files: Sequence[ListedFile], sizes: Sequence[tuple[int, int]], target: TargetFormat
-) -> list[torch.Tensor]:
-    """Decodes each file to its own (height, width) in place of that of `target`. Returns uint8 `[C, H, W]` of each.
+) -> tuple[list[torch.Tensor], list[ImageOutcome]]:
+    """Decodes each file to its own (height, width) in place of that of `target`.
 
-    All are decoded a second time if the values of deep images ask for another value range. Raises UsageError if an
-    image cannot be used.
+    Returns uint8 `[C, H, W]` and the outcome of each. All are decoded a second time if the values of deep images ask
+    for another value range. Raises UsageError if an image cannot be used.
     """
     numbers_of: dict[tuple[int, int], list[int]] = {}
     for number, size in enumerate(sizes):
         numbers_of.setdefault(size, []).append(number)
     decoded: dict[int, torch.Tensor] = {}
-    used: TargetFormat | None = target
-    while used is not None:
+    used = target
+    while True:
         outcomes = [ImageOutcome()] * len(files)
         for size, numbers in numbers_of.items():
             images, of_size = _decode_alike(reader, [files[number] for number in numbers], replace(used, size=size))
@@ -164,8 +165,9 @@ def decode_to_sizes(
                 outcomes[number] = outcome
             decoded |= zip((number for number in numbers if outcomes[number].bad is None), images, strict=True)
         _check_bad("", reader.listing.shown, files, outcomes)
-        used = target_for_set(used, outcomes)
-    return [decoded[number] for number in range(len(files))]
+        if (better := target_for_set(used, outcomes)) is None:
+            return [decoded[number] for number in range(len(files))], outcomes
+        used = better
 
 
 def _decode_alike(

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from gan_cli.config.options.published_datasets import PUBLISHED
+from gan_cli.config.options.tasks import NEEDS_SOURCES
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import group_by_class
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.datasets.avatars import build_avatars
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
+from gan_cli.data.datasets.downloaded_archives import MissingDataError
 from gan_cli.data.datasets.emoji import build_emoji, build_emoji_pairs
 from gan_cli.data.datasets.lsun import load_lsun
 from gan_cli.data.datasets.mnist_family import SOURCES, emnist, load_digits
@@ -79,15 +81,30 @@ def held_out_split(section: Any, dataset: Dataset) -> str | None:
     return HELD_OUT_SPLIT.get(getattr(section, "split", "")) if dataset.complete else None
 
 
+def build_held_out(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset, **changes: Any) -> Dataset:
+    """Returns the test split of `dataset`, which was built from the section; `changes` are other keys of it.
+
+    Files that were not found, or not downloaded, are not sought again. Raises GanCliError as `build_dataset`.
+    """
+    split = changes["split"] = held_out_split(section, dataset)
+    assert split is not None
+    if split not in dataset.missing_splits:
+        try:
+            return build_dataset(replace(section, **changes), image_size)
+        except MissingDataError as error:
+            dataset.missing_splits[split] = error
+    raise dataset.missing_splits[split]
+
+
 def held_out_samples(config: Config, dataset: Dataset, count: int) -> Dataset | None:
     """Returns samples of the test split of the run's data, at least `count` if it has so many; None if it has none."""
-    changes: dict[str, Any] = {"limit": count, "split": held_out_split(config.dataset, dataset)}
-    if changes["split"] is None:
+    if held_out_split(config.dataset, dataset) is None:
         return None
+    changes = {"limit": count}
     if hasattr(config.dataset, "size"):
         changes["size"] = min(config.dataset.size, count)
     try:
-        held_out = build_dataset(replace(config.dataset, **changes), config.image_size)
+        held_out = build_held_out(config.dataset, config.image_size, dataset, **changes)
     except GanCliError:
         return None
     return None if held_out.sources is None and getattr(config.task, "source", None) == "data" else held_out
@@ -122,6 +139,14 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
     return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
 
 
+def check_sources(config: Config) -> None:
+    """Raises UsageError if the task needs pairs and `dataset=folder` has none. Decodes no image."""
+    if getattr(config.task, "source", None) != "data" or config.dataset.name != "folder":
+        return
+    if reason := explain_missing_pairs(config.dataset):
+        raise UsageError(f"task={config.task.name}: {reason}; or task.source=edges")
+
+
 def with_sources(config: Config, dataset: Dataset) -> Dataset:
     """Returns the data set, whose line says what the task makes of its pairs, if it has pairs of a folder.
 
@@ -130,12 +155,8 @@ def with_sources(config: Config, dataset: Dataset) -> Dataset:
     if getattr(config.task, "source", None) != "data":
         return with_use_of_pairs(config, dataset)
     if dataset.sources is None:
-        if config.dataset.name == "folder":
-            raise UsageError(f"task={config.task.name}: {explain_missing_pairs(config.dataset)}; or task.source=edges")
-        raise UsageError(
-            f"task={config.task.name}: dataset={config.dataset.name} has no source images: use pairs, as"
-            " explain=translation shows, or task.source=edges"
-        )
+        check_sources(config)
+        raise UsageError(f"task={config.task.name}: dataset={config.dataset.name} {NEEDS_SOURCES}")
     if dataset.sources.shape != dataset.samples.shape:
         shapes = [tuple(images.shape[1:]) for images in (dataset.sources, dataset.samples)]
         raise UsageError(f"task={config.task.name}: source images are {shapes[0]}, the others {shapes[1]}")

@@ -13,6 +13,7 @@ from torch import Tensor
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
+from gan_cli.data.decoding.crop_and_pad import STRETCH
 from gan_cli.data.decoding.decode import Content, decode_all
 from gan_cli.data.decoding.value_ranges import ValueRange
 from gan_cli.data.image_store import ImageStore, refuse_too_many
@@ -50,12 +51,16 @@ def decode_pairs(
     selection: Selection,
     read: Callable[[ListedFile], Content],
     check: Check,
+    *,
+    skip: bool,
 ) -> Dataset:
     """Decodes the selected pairs, and writes them to the cache file `entry`, if given.
 
-    A pair is left out if either image is unusable. Both images of a pair are fitted and scaled alike. `check` gets the
-    files and their outcomes, and raises UsageError if too many are unusable.
+    A pair is left out if either image is unusable, or if both would be cropped or padded to different parts. Both
+    images of a pair are fitted and scaled alike. `check` gets the files and their outcomes, and raises UsageError if
+    too many are unusable; so do pairs of the second kind unless `skip` is true.
     """
+    target = replace(target, keep_sides=True)
     chosen = selection.indices(pairs.layout.labels, pairs.layout.classes, len(pairs.sources)).tolist()
     kept, used, unusable = chosen, target, ByPath()
     with refuse_too_many(2 * len(chosen), target.shape):
@@ -64,6 +69,7 @@ def decode_pairs(
             files = [file for each, _ in sides for file in each]
             with contextlib.closing(ImageStore(entry, 2 * len(kept), target.shape)) as store:
                 found = [decode_all(each, read, replace(used, half=half), store.add) for each, half in sides]
+                _refuse_other_proportions(reader.listing.shown, [each for each, _ in sides], found, used.fit, skip=skip)
                 outcomes = [*found[0], *found[1]]
                 better = target_for_set(used, outcomes)
                 good = [pair for pair, one, other in zip(kept, *found, strict=True) if one.bad is None is other.bad]
@@ -90,6 +96,40 @@ def _sides_of(pairs: Pairs, kept: Sequence[int]) -> list[tuple[list[ListedFile],
         ([files[index] for index in kept], half)
         for files, half in zip((pairs.sources, pairs.layout.files), halves, strict=True)
     ]
+
+
+def _refuse_other_proportions(
+    shown: str, files: Sequence[list[ListedFile]], found: Sequence[list[ImageOutcome]], fit: str, *, skip: bool
+) -> None:
+    """Makes the generated images of other proportions than their sources unusable; raises UsageError without `skip`.
+
+    Cropping or padding these two would show different parts. Stretching shows both as a whole.
+    """
+    numbers = [number for number, pair in enumerate(zip(*found, strict=True)) if _differ(*pair)]
+    if not numbers or fit == STRETCH:
+        return
+    if not skip:
+        first = [
+            (file[numbers[0]].name, *(outcome[numbers[0]].sides or ()))
+            for file, outcome in zip(files, found, strict=True)
+        ]
+        named = " and ".join(f"{one_line(name, 60)} of {width} x {height}" for name, width, height in first)
+        raise UsageError(
+            f"dataset.path={shown}: {len(numbers):,} of {count_noun(len(found[0]), 'pair')} have images of different"
+            f" proportions, as {named}, of which dataset.fit={fit} takes different parts: give both the same, or set"
+            " dataset.fit=stretch, dataset.on_bad=skip to leave them out, or dataset.pairs=none if they are no pairs"
+        )
+    for number in numbers:
+        source = one_line(files[0][number].name, 60)
+        found[1][number] = ImageOutcome(bad=f"of other proportions than {source}")
+
+
+def _differ(one: ImageOutcome, other: ImageOutcome) -> bool:
+    """Returns whether the images of a pair differ in proportions by more than a pixel of the smaller one."""
+    if one.sides is None or other.sides is None:
+        return False
+    (width, height), (other_width, other_height) = one.sides, other.sides
+    return abs(width * other_height - other_width * height) > max(sum(one.sides), sum(other.sides))
 
 
 def _unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], check: Check) -> ByPath:
@@ -150,9 +190,12 @@ def with_use_of_pairs(config: Config, dataset: Dataset) -> Dataset:
 
 
 def explain_missing_pairs(section: Any) -> str:
-    """Returns why the folder, zip or tar of a section of the config has no pairs, and which layouts are known."""
+    """Returns why the folder, zip or tar of a section of the config has no pairs, and which layouts are known.
+
+    Returns an empty text if it has pairs.
+    """
     keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
     how = LabelOptions(*(getattr(section, key) for key in keys))
     with open_images(section.path, follow_links=section.follow_links) as reader:
         reason = why_no_pairs(reader, how, PairOptions(section.pairs, section.direction))
-        return f"dataset.path={one_line(reader.listing.shown, 100)}: {reason}; {KNOWN_LAYOUTS}"
+        return reason and f"dataset.path={one_line(reader.listing.shown, 100)}: {reason}; {KNOWN_LAYOUTS}"

@@ -57,7 +57,7 @@ def source_line(
     parts += layout.remarks
     if layout.mixed:
         parts.append("images both loose and in sub-folders: no classes")
-    parts += _changes(good, target)
+    parts += describe_changes(good, target)
     parts += _scaling(good, target, configured)
     parts.append(listing.describe_others(less=layout.inside in listing.possible_tables))
     parts.append(own_outputs.describe_outputs(listing.own))
@@ -76,7 +76,7 @@ def _classes_without_images(layout: Layout, listing: Listing, labels: Tensor) ->
     return [f"no usable image in {first_few(names)}"] if names else []
 
 
-def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
+def describe_changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
     """Returns a description of each change that was made to at least one image, with the number of these images."""
     height, width = target.size
     clear = "fully transparent"

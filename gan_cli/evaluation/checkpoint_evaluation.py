@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
+from gan_cli.config.metric_names import check_metric_names, check_metrics_of_run
 from gan_cli.config.options.loop import PAIRED_METRICS
-from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
@@ -33,7 +33,7 @@ from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.paired_metrics import compare_without_network
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
-from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
+from gan_cli.evaluation.reference import Reference, build_extractor, build_reference, check_metrics_of_data
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -65,8 +65,7 @@ def evaluate_checkpoint(
     Raises UsageError if the data are missing, have changed or do not allow the given options. Raises CheckpointError
     if a sample is not finite.
     """
-    if task_of(found.config.task).make_condition is None and (paired := {*(options.metrics or ())} & {*PAIRED_METRICS}):
-        raise UsageError(f"metrics=[{min(paired)}]: {NEEDS_TRUE_IMAGE}")
+    check_metrics_of_run(options.metrics or (), options.extractor, found.config)
     dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
     log(f"data: {dataset.source}")
     reference = _reference(real, options, DEFAULT_SAMPLES, log, progress, found.config)
@@ -151,6 +150,7 @@ def _reference(
         raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
     for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
         log(line)
+    check_metrics_of_data(options.metrics or (), options.extractor, real)
     extractor = build_extractor(options.extractor, real, log)
     with_inputs = config is not None and task_of(config.task).make_condition is not None
     n = n or (min(default_n, real.max_inputs) if with_inputs else default_n)
@@ -173,6 +173,7 @@ def evaluate_folders(
     n, fake = options.n, options.fake
     if paired := [name for name in options.metrics or () if name in PAIRED_METRICS]:
         raise UsageError(f"metrics=[{paired[0]}]: compares pairs, which folders are not; give a run of a task as ckpt=")
+    check_metric_names(options.metrics or (), options.extractor, points=False, paired=False)
     data, fakes, lines, fake_files = read_folders(options, n or DEFAULT_SAMPLES)
     for line in lines:
         log(line)

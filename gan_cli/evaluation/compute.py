@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.metric_names import better_direction, metric_limits, metric_option
-from gan_cli.config.options.loop import PAIRED_METRICS
+from gan_cli.config.options.loop import PAIRED_METRICS, REQUIREMENTS
 from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
@@ -112,25 +112,13 @@ def available_metrics(reference: Reference) -> tuple[str, ...]:
     return (*available_paired_metrics(reference), *names)
 
 
-REQUIREMENTS = {
-    "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception",
-    "modes": "needs points whose modes are known, or images of one class each with extractor=classifier",
-    "memorization": "needs images, these data are points",
-    **dict.fromkeys(PAIRED_METRICS, NEEDS_TRUE_IMAGE),
-}
-REQUIREMENTS_OF_PAIRS = {
-    "class_kept": "needs images of one class each with extractor=classifier",
-    "diversity": "needs a generator with a latent, whose samples of one input differ",
-}
-
-
 def check_metrics(reference: Reference, names: Sequence[str]) -> None:
     """Raises UsageError if `names` has a metric that these data or this extractor do not allow."""
     for name in names:
         if name not in available_metrics(reference):
             why = reference.extractor.why
-            needed = REQUIREMENTS if reference.inputs is None else REQUIREMENTS | REQUIREMENTS_OF_PAIRS
-            raise UsageError(f"metrics=[{name}]: {needed[name]}" + (f"; {why}" if why else ""))
+            needed = NEEDS_TRUE_IMAGE if name in PAIRED_METRICS and reference.inputs is None else REQUIREMENTS[name]
+            raise UsageError(f"metrics=[{name}]: {needed}" + (f"; {why}" if why else ""))
 
 
 def evaluate_samples(

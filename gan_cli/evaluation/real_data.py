@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.points import Modes, known_modes
-from gan_cli.data.load_dataset import build_dataset, held_out_split
+from gan_cli.data.load_dataset import build_dataset, build_held_out, held_out_split
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import describe_duplicates
@@ -160,10 +160,10 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
     if section.limit is not None:
         offline = {} if dataset.complete else {"download": False}  # a download failed, and would fail again
         whole = build_dataset(dataclasses.replace(section, limit=None, **offline), image_size)
-    split, held_out, why = held_out_split(section, dataset), None, "they have no test split"
-    if split is not None:
+    held_out, why = None, "they have no test split"
+    if held_out_split(section, dataset) is not None:
         try:
-            held_out = build_dataset(dataclasses.replace(section, limit=None, split=split), image_size)
+            held_out = build_held_out(section, image_size, dataset, limit=None)
         except GanCliError as error:
             why = f"no test split: {one_line(error, 120)}"
         if held_out is not None and (held_out.sources is None) != (dataset.sources is None):

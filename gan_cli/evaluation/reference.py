@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_cli.config.metric_names import check_metric_names
 from gan_cli.data.datasets.stacked_mnist import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
@@ -63,6 +65,16 @@ def build_extractor(
     if name == "random" or not labelled:
         return feature_extractors.build_random_extractor(samples.shape[1])
     return _classifier(real, log, load)
+
+
+def check_metrics_of_data(metrics: Sequence[str], extractor: str, real: RealData, section: str = "") -> None:
+    """Raises UsageError if a metric needs classes that these data do not have, before features are computed."""
+    whole = real.train_unlimited
+    labelled = whole.labels is not None and len(whole.classes) > 1
+    one_each = labelled and (real.stacked or len(attributes_of(whole.classes)) == 1)
+    refused_anyway = extractor == "classifier" and not labelled
+    points, known = whole.samples.ndim == 2, one_each or refused_anyway
+    check_metric_names(metrics, extractor, points=points, paired=True, has_classes=known, section=section)
 
 
 def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Extractor:

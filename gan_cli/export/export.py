@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def _draw_inputs(generator: LoadedGenerator) -> Image.Image:
     except UsageError:
         samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in range(SHOWN)])
         condition = condition_of_samples(generator.card.task, samples)
-        given = [GivenImage(str(row), condition.rows(slice(row, row + 1))) for row in range(SHOWN)]
+        given = [GivenImage(str(row), partial(condition.rows, slice(row, row + 1))) for row in range(SHOWN)]
     return draw_rows(given, [next(batches_of_input(generator, image, [0])) for image in given])
 
 

@@ -18,6 +18,7 @@ AUTO, SIDE_BY_SIDE, NONE = "auto", "side_by_side", "none"  # values of dataset.p
 A_TO_B = "AtoB"
 SIDES = ("A", "B")
 SPLIT_AND_SIDE = re.compile(r"((?i:train|test|val|valid|validation))([AB])")  # trainA, as in CycleGAN's data sets
+NO_SUB_FOLDERS = "no sub-folders A and B"
 KNOWN_LAYOUTS = (
     "known are sub-folders A and B with images of the same names, trainA and trainB, or train/A and train/B, and"
     " dataset.pairs=side_by_side for files with source and target side by side"
@@ -61,15 +62,21 @@ def find_pairs(reader: ImageReader, how: LabelOptions, split: str, options: Pair
     if options.kind == NONE:
         return None
     if options.kind == SIDE_BY_SIDE:
-        halves = ("left", "right") if options.direction == A_TO_B else ("right", "left")
         layout = reader.read_layout(how, split)
-        return Pairs(layout, layout.files, halves, side_by_side=True)
+        return Pairs(layout, layout.files, halves_of(options), side_by_side=True)
     found = _search(reader, how, split, options.direction)
     return None if isinstance(found, str) else found
 
 
+def halves_of(options: PairOptions) -> tuple[str, str]:
+    """Returns the halves of a file that are the source image and the generated image."""
+    return ("left", "right") if options.direction == A_TO_B else ("right", "left")
+
+
 def why_no_pairs(reader: ImageReader, how: LabelOptions, options: PairOptions) -> str:
-    """Returns why `find_pairs` finds no pairs among the training images."""
+    """Returns why `find_pairs` finds no pairs among the training images; an empty text if it finds some."""
+    if options.kind == SIDE_BY_SIDE:
+        return ""
     if options.kind == NONE:
         return "no pairs are sought with dataset.pairs=none"
     found = _search(reader, how, "train", options.direction)
@@ -139,7 +146,7 @@ def _positions(listing: Listing) -> list[_Position] | str:
     while not any(found := [_position(path[depth:]) for path in paths]):
         depth += 1  # a folder around all images, as archives have it
         if not all(len(path) > depth for path in paths) or len({path[:depth] for path in paths}) != 1:
-            return "no sub-folders A and B"
+            return NO_SUB_FOLDERS
     splits = any(position is not None and position.split for position in found)
     positions = [position for position in found if position is not None and (position.split or not splits)]
     if len(positions) == len(paths):

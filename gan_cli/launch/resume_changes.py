@@ -26,6 +26,8 @@ LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discr
 # Each change of these is recorded with the step at which it was made.
 CHANGEABLE_SETTINGS = ("batch_size", "training.accumulate", "threads", *LEARNING_RATE_KEYS)
 
+OF_NETWORKS = ("architecture", "task")  # sections that `init_from` takes from the run, or whose change needs others
+
 
 def overrides_for_resume(overrides: Sequence[str]) -> list[str] | None:
     """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
@@ -86,9 +88,12 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
     allowed = ", ".join(sorted({*train_config.RUN_CONTROL, *CHANGEABLE_SETTINGS[:3], "optimizer.lr"} - {"resume"}))
     value = has.get(dotted, has.get(f"{dotted}.name"))
     now = f" ({one_line(format_value(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
+    refused = f"{dotted}: cannot change on resume={one_line(folder, 200)}{now}, only {allowed} and *_every"
+    if dotted.partition(".")[0] in OF_NETWORKS:
+        return UsageError(f"{refused}; other networks start from scratch: leave resume out")
     return UsageError(
-        f"{dotted}: cannot change on resume={one_line(folder, 200)}{now}, only {allowed} and *_every; a new run with"
-        f" its weights may: {new_run_override(folder)}{_data_of(has, dotted)} {one_line(override.input_line, 80)}"
+        f"{refused}; a new run with its weights may: {new_run_override(folder)}{_data_of(has, dotted)}"
+        f" {one_line(override.input_line, 80)}"
     )
 
 

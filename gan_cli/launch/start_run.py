@@ -19,7 +19,14 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_sources, with_value_range
+from gan_cli.data.load_dataset import (
+    build_batches,
+    build_dataset,
+    check_sources,
+    with_classes,
+    with_sources,
+    with_value_range,
+)
 from gan_cli.device import (
     build_device,
     configure_process,
@@ -150,6 +157,7 @@ def _prepare(request: Request) -> Prepared:
     configure_process(request.config, device)
     config = resolve_precision(request.config, device)
     check_parameters(config)
+    check_sources(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     config = with_value_range(with_classes(config, dataset), dataset)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
-from gan_cli.data.dataset import to_uint8
+from gan_cli.data.dataset import to_signed_unit, to_uint8
 from gan_cli.data.labels import RequestedCondition, all_classes_requested
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
@@ -23,9 +25,13 @@ from gan_cli.tasks.condition import Condition, image_parts
 from gan_cli.tasks.tasks import task_of
 from gan_cli.training.inputs import SHOWN
 
+MOST_LETTERS = 50  # of an input's name, so that a file name with up to 4 bytes for each stays valid
+
 
 def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
-    """Raises UsageError if `input` or `mask` is given to a generator without images, or an animation to one with."""
+    """Raises UsageError if an option is not for this generator: animations, truncation, `input` and `mask`."""
+    if config.truncation is not None and not generator.latent.dim:
+        raise UsageError(f"truncation={config.truncation:g}: this generator has no latent to truncate, leave it out")
     if generator.has_image_input:
         if config.format in ANIMATION_FORMATS:
             raise UsageError(f"format={config.format}: is for generators without input, use grid, images or npz")
@@ -41,25 +47,45 @@ def given_images(config: SampleConfig, generator: LoadedGenerator) -> list[Given
     Says what is taken in place of an option that was not given.
     """
     if config.input is not None:
-        given = read_inputs(generator, config.input, config.mask)
+        given, lines = read_inputs(generator, config.input, config.mask)
+        for line in lines:
+            print(line, flush=True)
     elif config.mask is not None:
         raise UsageError("mask: is for the image that input= names, give that too")
     else:
         given = held_out_inputs(generator, SHOWN)
         print(f"input: {count_noun(len(given), 'image')} of the run's data, as input= is not given", flush=True)
+    if config.label is not None or config.label_index is not None:  # these classes, not those of the data
+        given = [replace(image, make_condition=partial(_without_labels, image)) for image in given]
     settings = generator.card.task
     if config.mask is None and (added := task_of(settings).describe_added(settings)):
         print(added, flush=True)
     return given
 
 
-def seeds_of_each(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> Sequence[int]:
-    """Returns the seeds of the samples of each input: one without a latent, which is said if more were requested."""
-    if generator.latent.dim or len(seeds) == 1:
+def _without_labels(image: GivenImage) -> Condition:
+    return image.condition._replace(labels=None)
+
+
+def seeds_of_each(
+    config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int], classes: int
+) -> Sequence[int]:
+    """Returns the seeds of the samples of each input. `classes` is the number of classes that the user requested.
+
+    Without a latent, this is one, or one for each class, which is said if the user chose others.
+    """
+    if generator.latent.dim:
         return seeds
-    if config.n is not None or config.seeds is not None:
-        print("one result for each input: this generator has no latent, so that seeds change nothing", flush=True)
-    return seeds[:1]
+    count = max(classes, 1)
+    if (config.n or count) > count or config.seeds is not None or config.seed:
+        each = "each input and class" if classes > 1 else "each input"
+        print(f"one result for {each}: this generator has no latent, so that seeds change nothing", flush=True)
+    return seeds[:count]
+
+
+def describe(given: Sequence[GivenImage]) -> list[dict[str, str | None]]:
+    """Returns the name and the sha256 of each input, for the JSON file."""
+    return [{"name": image.name, "sha256": image.sha256} for image in given]
 
 
 def write(
@@ -85,22 +111,21 @@ def write(
     sizes = {tuple(part.shape[2:]) for image in given for part in image_parts(image.condition)}
     if len(sizes) > 1:
         raise UsageError(f"format={config.format}: the inputs have {len(sizes)} sizes, use format=images")
-    outputs = [torch.cat([*of_input]) for of_input in batches]
     if config.format == "npz":
-        images = to_uint8(torch.cat(outputs)).permute(0, 2, 3, 1).numpy()
-        np.savez(target, images=images, names=np.array([image.name for image in given]))
+        images = torch.cat([to_uint8(batch) for of_input in batches for batch in of_input])
+        names = np.array([image.name for image in given])
+        np.savez(target, images=images.permute(0, 2, 3, 1).numpy(), names=names)
         return
-    grid.save_png(draw_rows(given, outputs), target)
+    grid.save_png(draw_rows(given, (torch.cat([*of_input]) for of_input in batches)), target)
 
 
-def draw_rows(given: Sequence[GivenImage], outputs: Sequence[Tensor]) -> Image.Image:
+def draw_rows(given: Sequence[GivenImage], outputs: Iterable[Tensor]) -> Image.Image:
     """Returns a grid with a row for each input: the input, its outputs `[n, C, H, W]`, and the true image if known."""
-    parts = zip(*(image.condition for image in given), strict=True)
-    condition = Condition(*(None if part[0] is None else torch.cat(part) for part in parts))
-    known = [image.truth for image in given if image.truth is not None]
-    truth = torch.stack(known) if len(known) == len(given) else None
-    pixels, lengths = draw_input_rows(condition, torch.stack([*outputs]), truth)
-    return grid.draw_grid(pixels, lengths, square=False)
+    rows = []
+    for image, of_input in zip(given, outputs, strict=True):
+        truth = None if image.truth is None else to_signed_unit(image.truth[None])
+        rows.append(draw_input_rows(image.condition, of_input[None], truth)[0])
+    return grid.draw_grid(torch.cat(rows), [*map(len, rows)], square=False)
 
 
 def batches_of_input(
@@ -122,8 +147,12 @@ def batches_of_input(
 
 
 def _file_names(given: Sequence[GivenImage], seeds: Sequence[int]) -> Iterator[str]:
-    """Yields a name such as `photo_seed_000003.png` for each sample. Equal names of inputs get their numbers."""
-    same = Counter(image.name for image in given)
-    for number, image in enumerate(given):
-        name = image.name if same[image.name] == 1 else f"{number:04d}_{image.name}"
-        yield from (f"{name}_seed_{seed:06d}.png" for seed in seeds)
+    """Yields a name such as `photo_seed_000003.png` for each sample. If inputs have equal names, all get their numbers.
+
+    Names that differ in case alone are equal, as some file systems have them. Long names are cut.
+    """
+    names = [image.name[:MOST_LETTERS] for image in given]
+    alike = len({unicodedata.normalize("NFC", name).casefold() for name in names}) < len(names)
+    for number, name in enumerate(names):
+        numbered = f"{number:04d}_{name}" if alike else name
+        yield from (f"{numbered}_seed_{seed:06d}.png" for seed in seeds)

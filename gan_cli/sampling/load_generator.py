@@ -237,6 +237,8 @@ def sample(
         raise UsageError("seeds: expected at least one whole number, each from 0 to 2**62")
     if truncation is not None and not 0 < truncation <= 100:
         raise UsageError(f"truncation={truncation}: expected a number above 0 and at most 100")
+    if truncation is not None and not generator.latent.dim:
+        raise UsageError(f"truncation={truncation}: this generator has no latent to truncate, leave it out")
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
     requested = requested_classes(generator.classes, labels, len(seeds))

@@ -71,9 +71,8 @@ def sample(config: SampleConfig) -> int:
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
     elif generator.has_image_input:
         given = input_samples.given_images(config, generator)
-        seeds = input_samples.seeds_of_each(config, generator, expand_seeds(config, RESULTS_SHOWN))
-        sidecar_fields = {"input": config.input, "mask": config.mask}
-        sidecar_fields["inputs"] = [{"name": image.name, "sha256": image.sha256} for image in given]
+        seeds = _seeds_of_inputs(config, generator, rows)
+        sidecar_fields = {"input": config.input, "mask": config.mask, "inputs": input_samples.describe(given)}
     else:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         requested = distribute_evenly(rows, len(seeds))
@@ -96,6 +95,14 @@ def sample(config: SampleConfig) -> int:
             keep_as(part, named, (sidecar, named.with_suffix(".json")), overwrite=config.overwrite)
     print(target)
     return 0
+
+
+def _seeds_of_inputs(
+    config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition]
+) -> Sequence[int]:
+    """Returns the seeds of the results of each input: as many as rows, if the user requested classes."""
+    classes = 0 if config.label is None and config.label_index is None else len(rows)
+    return input_samples.seeds_of_each(config, generator, expand_seeds(config, max(RESULTS_SHOWN, classes)), classes)
 
 
 def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:

@@ -27,7 +27,7 @@ from gan_cli.evaluation.metrics.classifier import Classifier, LabelledImages, ma
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.real_data import find_real_data
-from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
+from gan_cli.evaluation.reference import Reference, build_extractor, build_reference, check_metrics_of_data
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -62,6 +62,7 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
     if not evaluation.metrics:
         return None
     real = find_real_data(config.dataset, config.image_size, dataset)
+    check_metrics_of_data(evaluation.metrics, evaluation.extractor, real, "evaluation.")
     reference = build_reference(real, build_extractor(evaluation.extractor, real, log), evaluation.n)
     reference.inputs = paired_inputs(config, real, reference.n, "evaluation.n")
     check_config_metrics(config, reference)

@@ -123,7 +123,7 @@ EVALUATION: Rows = [
      {"evaluation.patience": 2, "training.evaluate_every": 0, **FRECHET}, "set training.evaluate_every"),
     ("images", {"evaluation.metrics": ["inception_score"]}, {"evaluation.patience": 2, "training.evaluate_every": 1},
      "set evaluation.metrics=[frechet]"),
-    ("ring", FRECHET, {"evaluation.metrics": ["inception_score"]}, "not for points"),
+    ("ring", FRECHET, {"evaluation.metrics": ["inception_score"]}, "needs images of one class each"),
 ]  # fmt: skip
 
 

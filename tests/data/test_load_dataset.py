@@ -9,12 +9,13 @@ import torch
 
 from gan_cli.data.datasets import downloaded_archives
 from gan_cli.data.datasets.points import known_modes
-from gan_cli.data.load_dataset import build_dataset
+from gan_cli.data.load_dataset import build_dataset, with_sources
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.storage.download import DownloadError
 from gan_cli.training.inputs import shown_inputs
 from support.configs import compose
+from support.published.digits import write_mnist
 
 
 def test_data_without_classes_say_so() -> None:
@@ -62,4 +63,30 @@ def test_a_download_that_failed_is_not_tried_again_in_the_same_run(
     assert not inputs.held_out
     real = find_real_data(config.dataset, config.image_size, dataset)
     assert (len(real.train_unlimited), real.held_out) == (5000, None)
+    assert len(tried) == 1
+
+
+def test_a_test_split_that_was_not_found_is_not_sought_again_in_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inputs that are shown and the evaluation need the same files."""
+    write_mnist(tmp_path)
+    for path in (tmp_path / "MNIST" / "raw").glob("t10k*"):
+        path.unlink()
+    tried = []
+
+    def fail(mirrors: object, name: str, *arguments: object, **settings: object) -> None:
+        tried.append(name)
+        raise DownloadError("no network")
+
+    monkeypatch.setattr(downloaded_archives, "download", fail)
+    config = compose("task=inpainting", "dataset=mnist", f"dataset.root={tmp_path}", "image_size=16")
+    dataset = with_sources(config, build_dataset(config.dataset, config.image_size))
+    assert tried == []
+    inputs = shown_inputs(config, dataset)
+    assert inputs is not None
+    assert not inputs.held_out
+    real = find_real_data(config.dataset, config.image_size, dataset)
+    assert real.held_out is None
+    assert "no test split: dataset.root=" in real.why
     assert len(tried) == 1

@@ -16,6 +16,7 @@ from gan_cli.data.load_dataset import build_dataset, with_sources
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.real_data import find_real_data
+from support.commands import error_line
 from support.configs import compose
 from support.image_folders import folder_error, load_folder
 from support.images import BLUE, RED, write_class_folders, write_image, zip_folder
@@ -241,3 +242,66 @@ def test_held_out_pairs_are_those_of_the_test_split(tmp_path: Path) -> None:
     assert len(held_out.sources) == len(held_out) == 11
     shutil.rmtree(tmp_path / "testB")
     assert "11 images in testA and none" in find_real_data(config.dataset, config.image_size, dataset).why
+
+
+# --- images that do not fit each other ----------------------------------------------------------------------------
+
+
+def write_wide(path: Path, size: tuple[int, int], **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.linear_gradient("L").resize(size).convert("RGB").save(path, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_pairs_of_other_proportions_are_refused_by_name(fit: str, tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", count=2)
+    for folder, size in (("A", (30, 20)), ("B", (20, 20))):
+        write_wide(root / folder / "wide.png", size)
+    error = folder_error(root, pairs="auto", fit=fit)
+    assert "1 of 3 pairs have images of different proportions, as A/wide.png of 30 x 20 and B/wide.png of 20" in error
+    assert f"of which dataset.fit={fit} takes different parts" in error
+    dataset = pairs_of(root, on_bad="skip", fit=fit)
+    assert len(dataset) == 2
+    assert "1 pair with an unusable image left out" in dataset.source
+    assert "B/wide.png (of other proportions than A/wide.png)" in dataset.source
+    assert len(pairs_of(root, fit="stretch")) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((64, 48), (32, 24)), ((1001, 751), (500, 375)), ((1001, 751), (501, 376)), ((33, 32), (33, 32))],
+)
+def test_pairs_that_differ_by_rounding_are_used(one: tuple[int, int], other: tuple[int, int], tmp_path: Path) -> None:
+    write_wide(tmp_path / "A" / "a.jpg", one)
+    write_wide(tmp_path / "B" / "a.png", other)
+    assert len(pairs_of(tmp_path)) == 1
+
+
+def test_the_sides_of_a_pair_are_those_after_rotation_and_before_reduction(tmp_path: Path) -> None:
+    """The JPEG decoder reduces a large file by 8, which rounds its sides; EXIF data swap them."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_wide(tmp_path / "A" / "a.jpg", (801, 599), exif=exif)
+    write_wide(tmp_path / "B" / "a.png", (599, 801))
+    assert len(pairs_of(tmp_path)) == 1
+    write_wide(tmp_path / "B" / "a.png", (600, 900))
+    assert "A/a.jpg of 599 x 801 and B/a.png of 600 x 900" in folder_error(tmp_path, pairs="auto")
+
+
+def test_a_folder_without_pairs_is_refused_before_its_images_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_class_folders(tmp_path / "data", cat=3, dog=3)
+    monkeypatch.setattr("gan_cli.data.folder.decode_all", lambda *arguments: pytest.fail("images were decoded"))
+    line = error_line(capsys, "train", "task=translation", "dataset=folder", f"dataset.path={tmp_path}/data")
+    assert "task=translation: dataset.path=" in line
+    assert "no sub-folders A and B" in line
+
+
+def test_few_pairs_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pairs(tmp_path / "data", count=4)
+    (tmp_path / "data" / "B" / "00.bmp").rename(tmp_path / "data" / "B" / "other.bmp")
+    chosen = ("dataset=folder", f"dataset.path={tmp_path}/data", "image_size=16", "batch_size=4")
+    line = error_line(capsys, "train", "task=translation", *chosen)
+    assert "batch_size=4: the data set has 3 samples, use at most that many (3 pairs of A and B from " in line
+    assert "2 without a partner are left out (A/00.png, B/other.bmp)" in line

@@ -16,7 +16,7 @@ from gan_cli.config.metric_names import ranking_value
 from gan_cli.data.dataset import to_signed_unit
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.evaluation import paired_metrics, without_network
+from gan_cli.evaluation import checkpoint_evaluation, paired_metrics, without_network
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.evaluate import _titles
 from gan_cli.evaluation.paired_inputs import paired_inputs
@@ -31,6 +31,7 @@ from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.storage.evaluation_file import MetricResult, load_newest_evaluation
 from support.commands import error_line
 from support.configs import compose
+from support.images import write_image
 from support.tasks import RUNS, TINY
 
 Train = Callable[..., Path]
@@ -286,6 +287,42 @@ def test_mistakes_are_one_line(trained: Train, capsys: pytest.CaptureFixture[str
     changed = [each for each in RUNS["translation"] if "levels" not in each]
     said = error_line(capsys, "train", *changed, *TINY[:4], "evaluation.metrics=[psnr]", "evaluation.best=psnr/hole")
     assert "evaluation.best=psnr/hole: is for task=inpainting, which has hidden parts" in said
+
+
+@pytest.mark.parametrize(
+    ("task", "typed", "words"),
+    [
+        ("super_resolution", ["metrics=[diversity]"], "needs a generator with a latent"),
+        ("inpainting", ["metrics=[psnr,class_kept]", "extractor=pixels"], "needs images of one class each with"),
+        ("inpainting", ["metrics=[inception_score]", "extractor=random"], "or extractor=inception"),
+        ("inpainting", ["metrics=[modes]", "extractor=inception"], "needs points whose modes are known"),
+    ],
+)
+def test_metrics_that_the_run_does_not_allow_are_refused_before_the_data_are_read(
+    task: str,
+    typed: list[str],
+    words: str,
+    trained: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = trained(*RUNS[task], *TINY, f"name={task}")
+    monkeypatch.setattr(checkpoint_evaluation, "build_dataset", lambda *_: pytest.fail("the data were read"))
+    assert words in error_line(capsys, "eval", f"ckpt={run}", *typed)
+    in_training = [f"evaluation.{each}" for each in typed]
+    if "modes" not in typed[0]:
+        assert f"evaluation.{typed[0][:9]}" in error_line(capsys, "train", *RUNS[task], *TINY, *in_training)
+
+
+def test_metrics_of_classes_are_refused_before_features_of_data_without_classes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("real", "fake"):
+        for number in range(12):
+            write_image(here / name / f"{number}.png", (number, 0, 0))
+    monkeypatch.setattr(checkpoint_evaluation, "build_extractor", lambda *_: pytest.fail("an extractor was built"))
+    said = error_line(capsys, "eval", "real=real", "fake=fake", "metrics=[inception_score]")
+    assert "metrics=[inception_score]: needs images of one class each" in said
 
 
 def test_a_run_measures_pairs_and_keeps_the_sharpness_nearest_to_one(train: Train) -> None:

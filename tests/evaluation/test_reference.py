@@ -134,7 +134,7 @@ def labelled(classes: str, counts: Sequence[int], first: int = 0) -> Dataset:
 
 def found_with(train: Dataset, test: Dataset, monkeypatch: pytest.MonkeyPatch) -> RealData:
     """What `find_real_data` makes of a folder with these splits."""
-    monkeypatch.setattr(real_data, "build_dataset", lambda section, size: test)
+    monkeypatch.setattr(real_data, "build_held_out", lambda section, size, dataset, **changes: test)
     section = compose("dataset=folder", "dataset.path=nowhere").dataset
     return find_real_data(section, 8, train)
 

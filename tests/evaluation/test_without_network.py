@@ -29,7 +29,9 @@ def noise(seed: int, *shape: int) -> Tensor:
 
 
 def inputs_of(*overrides: str, train: Dataset, held_out: Dataset | None, n: int = 10) -> PairedInputs:
-    config = compose(*overrides, *(each for each in TINY if "image_channels" not in each))
+    own = "dataset=" in " ".join(overrides)
+    unused = ("dataset",) if own else ("dataset.image_channels",)
+    config = compose(*overrides, *(each for each in TINY if not each.startswith(unused)))
     found = paired_inputs(config, RealData(train, train, held_out, "they have no test split"), n)
     assert found is not None
     return found
@@ -120,7 +122,8 @@ def test_ridge_learns_pairs_that_are_an_exact_map() -> None:
     """Sources that are the negatives of the samples."""
     many = Dataset(noise(2, 900, 1, 16, 16), "noise")
     train, held_out = (dataclasses.replace(each, sources=255 - each.samples) for each in (many, HELD_OUT))
-    inputs = inputs_of("task=translation", "architecture.generator.levels=2", train=train, held_out=held_out)
+    pairs = ("dataset=folder", "dataset.path=pairs", "dataset.image_channels=1")
+    inputs = inputs_of("task=translation", *pairs, "architecture.generator.levels=2", train=train, held_out=held_out)
     found = answers(inputs)
     assert psnr_of_each(found[RIDGE], to_signed_unit(inputs.truth)).min() > 50
     assert psnr_of_each(found[NEAREST], to_signed_unit(inputs.truth)).max() < 15

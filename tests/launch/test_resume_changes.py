@@ -204,7 +204,7 @@ def test_a_script_finds_a_run_whose_data_were_moved(train: Callable[..., Path], 
 
 def test_messages_know_the_run_s_data_set(own: Path, short: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refused([f"resume={short}", "dataset.path=pets", "extra_steps=1"], capsys)
-    assert "dataset.path: not a key of the chosen option, which has" in error
+    assert "dataset.path: dataset=shapes has " in error
     assert "image_channels" in error
     assert "root" not in error
     assert "dataset=shapes is synthetic" in refused([f"resume={short}", "data=pets", "extra_steps=1"], capsys)
@@ -279,3 +279,11 @@ def test_a_path_that_is_spelled_otherwise_is_no_change(tmp_path: Path) -> None:
     now = {"dataset": {"path": str(Path("pets").resolve())}, "batch_size": 8}
     assert changed_keys(before, now) == {"batch_size": {"from": 4, "to": 8}}
     assert "dataset.path" in changed_keys(before, {"dataset": {"path": str(tmp_path)}, "batch_size": 4})
+
+
+@pytest.mark.parametrize("change", ["task=inpainting", "architecture=mlp", "architecture.generator.latent_dim=7"])
+def test_weights_of_other_networks_are_not_advised(
+    change: str, short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = refused([f"resume={short}", change], capsys)
+    assert error.endswith("; other networks start from scratch: leave resume out\n")

@@ -19,6 +19,7 @@ from gan_cli.data.decoding import open_image
 from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.sampling import input_samples
 from gan_cli.sampling.load_generator import load_generator
+from gan_cli.sampling.load_generator import sample as sample_tensors
 from gan_cli.sampling.read_inputs import read_inputs
 from gan_cli.tasks.tasks import task_of
 from support.commands import error_line
@@ -68,8 +69,8 @@ def test_a_file_a_folder_and_a_zip_give_the_same_inputs(run_of: Trained, here: P
         noise_image(16 + seed, 16, seed=seed).save(here / "photos" / name)
     zip_folder(here / "photos", here / "photos.zip")
     generator = load_generator(run_of("translation"))
-    folder, archive = (read_inputs(generator, path, None) for path in ("photos", "photos.zip"))
-    (single,) = read_inputs(generator, "photos/other.png", None)
+    folder, archive = (read_inputs(generator, path, None).images for path in ("photos", "photos.zip"))
+    (single,) = read_inputs(generator, "photos/other.png", None).images
     assert len(folder) == 3
     assert [image.name for image in folder] == [image.name for image in archive]
     assert len({image.sha256 for image in folder}) == 3
@@ -88,7 +89,26 @@ def test_equal_names_are_told_apart(run_of: Trained, here: Path, sample: Callabl
     assert len(names) == 6
     assert {name.partition("_seed_")[2] for name in names} == {"000001.png", "000005.png"}
     assert sum(name.endswith("_photo_seed_000001.png") for name in names) == 2
-    assert "other_seed_000005.png" in names
+    assert sum(name.endswith("_other_seed_000005.png") for name in names) == 1
+
+
+def test_no_file_overwrites_another(run_of: Trained, here: Path, sample: Callable[..., Path]) -> None:
+    """A number in front of equal names may be the name of another input; some file systems ignore the case."""
+    long = "x" * 240
+    for name in ("a/photo.png", "b/PHOTO.png", "0000_photo.png", "0001_photo.png", f"a/{long}y.png", f"a/{long}z.png"):
+        write_image(here / "photos" / name, size=(16, 16))
+    folder = sample(f"ckpt={run_of('inpainting')}", "input=photos", "n=2", "format=images")
+    assert len({path.name.casefold() for path in folder.iterdir()}) == 12
+
+
+def test_inputs_are_kept_as_bytes(run_of: Trained, here: Path) -> None:
+    """Of 1,000 large images, float values would be four times as large, and masks are as many again."""
+    noise_image(16, 16).save("photo.png")
+    (given,) = read_inputs(load_generator(run_of("inpainting")), "photo.png", None).images
+    kept = [part for part in given.make_condition.args if isinstance(part, torch.Tensor)]  # type: ignore[attr-defined]
+    assert [part.dtype for part in kept] == [torch.uint8]
+    assert given.condition.image is not None
+    assert given.condition.image.dtype == torch.float32
 
 
 def test_known_pixels_of_a_photo_are_kept_to_the_bit(run_of: Trained, here: Path, sample: Callable[..., Path]) -> None:
@@ -125,7 +145,7 @@ def test_each_file_is_decoded_once(run_of: Trained, here: Path, monkeypatch: pyt
         noise_image(*sides, seed=number).save(f"photos/{number}.png")
     real, decoded = open_image.decode_pixels, []
     monkeypatch.setattr(open_image, "decode_pixels", lambda image: (decoded.append(image.size), real(image))[1])
-    given = read_inputs(generator, "photos", None)
+    given = read_inputs(generator, "photos", None).images
     assert sorted(decoded) == [(5, 7), (5, 7), (6, 6), (9, 4)]
     for number, image in enumerate(given):
         pixels = torch.from_numpy(pixels_of(f"photos/{number}.png")).permute(2, 0, 1)[None]
@@ -140,7 +160,7 @@ def test_dark_16_bit_images_of_two_sizes_are_scaled_alike(run_of: Trained, here:
         Image.fromarray(values).save(f"photos/{side}.png")
     dim, bright = (
         float(image.condition.image.max() + 1)  # type: ignore[union-attr]
-        for image in read_inputs(load_generator(run_of("super_resolution")), "photos", None)
+        for image in read_inputs(load_generator(run_of("super_resolution")), "photos", None).images
     )
     assert bright == pytest.approx(2, abs=0.1)
     assert dim == pytest.approx(bright / 2, abs=0.02)
@@ -220,6 +240,115 @@ def test_what_is_taken_in_place_of_an_option_is_said(
     assert task_of(of_pairs).describe_added(of_pairs) == ""
 
 
+def lines_of(capsys: pytest.CaptureFixture[str], *overrides: str) -> list[str]:
+    """Runs `gan-sample` and returns what it printed before the path."""
+    capsys.readouterr()
+    assert run_command("sample", list(overrides)) == 0, capsys.readouterr().err
+    return capsys.readouterr().out.splitlines()[:-1]
+
+
+def test_what_is_changed_in_the_inputs_is_said(run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, sides in {"wide": (30, 20), "small": (8, 8), "same": (16, 16)}.items():
+        write_image(here / "photos" / f"{name}.png", (200, 30, 30), size=sides)
+    said = lines_of(capsys, f"ckpt={run_of('translation')}", "input=photos")
+    assert said[0] == (
+        "input: 2 of 3 images resized to 16 x 16; 1 cropped to 1:1, up to 33 % removed;"
+        " 1 smaller than 16 x 16, enlarged"
+    )
+
+
+def train_on_pairs(train: Callable[..., Path], path: str, *more: str) -> Path:
+    tiny = [each for each in TINY if not each.startswith("dataset")]
+    return train("task=translation", "dataset=folder", f"dataset.path={path}", *tiny, *more)
+
+
+def test_of_pairs_the_source_images_are_inputs(
+    train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(9):
+        write_image(here / "pairs" / "A" / f"{number}.png", (200, 0, 0), size=(16, 16))
+        write_image(here / "pairs" / "B" / f"{number}.png", (0, 0, 200), size=(16, 16))
+    run = train_on_pairs(train, "pairs")
+    write_image(here / "pairs" / "A" / "alone.png", (200, 0, 0), size=(16, 16))
+    assert lines_of(capsys, f"ckpt={run}", "input=pairs") == [
+        "input: 9 pairs, the images of A are given, those of B are the true ones; 1 without a partner is left out"
+        " (A/alone.png)"
+    ]
+    given = read_inputs(load_generator(run), "pairs", None).images
+    assert all(float(image.condition.image[0, 0].min()) > 0.5 for image in given)  # type: ignore[index]
+    assert all(image.truth is not None and int(image.truth[2].min()) == 200 for image in given)
+    assert lines_of(capsys, f"ckpt={run}", "input=pairs/A") == []
+
+
+def test_of_files_side_by_side_the_source_halves_are_inputs(
+    train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(8):
+        image = Image.new("RGB", (32, 16), (200, 0, 0))
+        image.paste((0, 0, 200), (16, 0, 32, 16))
+        (here / "joined").mkdir(exist_ok=True)
+        image.save(here / "joined" / f"{number}.png")
+    run = train_on_pairs(train, "joined", "dataset.pairs=side_by_side", "dataset.direction=BtoA")
+    line = "input: 8 files side by side, the right half is given, the left half is true"
+    assert line in lines_of(capsys, f"ckpt={run}", "input=joined")
+    given = read_inputs(load_generator(run), "joined/0.png", None).images[0]
+    assert float(given.condition.image[0, 2].min()) > 0.5  # type: ignore[index]
+    assert given.truth is not None
+    assert int(given.truth[0].min()) == 200
+    write_image(here / "plain.png", (0, 0, 200), size=(16, 16))
+    assert lines_of(capsys, f"ckpt={run}", "input=plain.png") == []
+    (here / "plain.png").rename(here / "joined" / "plain.png")
+    said = error_line(capsys, "sample", f"ckpt={run}", "input=joined")
+    assert "8 of 9 images are source and target side by side" in said
+
+
+def test_a_mask_of_zeros_and_ones_is_that_of_black_and_white(
+    run_of: Trained, here: Path, sample: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise_image(24, 24, seed=1).save("photo.png")
+    write_mask("white.png")
+    Image.fromarray(pixels_of("white.png") // 255).save("ones.png")
+    run = run_of("inpainting")
+    first, second = (
+        sample(f"ckpt={run}", "input=photo.png", f"mask={mask}.png", "format=npz") for mask in ("white", "ones")
+    )
+    assert np.array_equal(np.load(first)["images"], np.load(second)["images"])
+    line = "mask: has the values 0 and 1, which are read as black and white"
+    assert line in lines_of(capsys, f"ckpt={run}", "input=photo.png", "mask=ones.png")
+
+
+def test_truncation_needs_a_latent(run_of: Trained, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, words = run_of("translation"), "truncation=0.5: this generator has no latent to truncate, leave it out"
+    assert words in error_line(capsys, "sample", f"ckpt={run}", "truncation=0.5")
+    with pytest.raises(UsageError, match=words):
+        sample_tensors(load_generator(run), [0], images=torch.zeros(1, 3, 16, 16), truncation=0.5)
+    said = lines_of(capsys, f"ckpt={run}", "seed=7")
+    assert any(line.startswith("one result for each input: this generator has no latent") for line in said)
+
+
+def test_without_a_latent_there_is_a_result_for_each_class(
+    trained: Trained, here: Path, sample: Callable[..., Path]
+) -> None:
+    run = trained(*RUNS["translation"], *TINY, "conditioning=concat", "name=conditional")
+    noise_image(16, 16).save("photo.png")
+    first, second = load_generator(run).classes[:2]
+    both = np.load(sample(f"ckpt={run}", "input=photo.png", f"label={first},{second}", "format=npz"))["images"]
+    each = [
+        np.load(sample(f"ckpt={run}", "input=photo.png", f"label={name}", "format=npz"))["images"]
+        for name in (first, second)
+    ]
+    assert np.array_equal(both, np.concatenate(each))
+
+
+def test_a_requested_class_replaces_those_of_held_out_inputs(run_of: Trained, sample: Callable[..., Path]) -> None:
+    run = run_of("inpainting", "conditioning=concat")
+    first, second = (
+        np.load(sample(f"ckpt={run}", f"label={name}", "n=1", "format=npz"))["images"]
+        for name in load_generator(run).classes[:2]
+    )
+    assert (first != second).any()
+
+
 @pytest.mark.parametrize("mode", ["projection", "concat"])
 def test_a_class_is_requested_beside_the_image(
     run_of: Trained, here: Path, sample: Callable[..., Path], mode: str
@@ -245,6 +374,13 @@ def test_a_class_is_requested_beside_the_image(
         ),
         ("inpainting", ("input=photo.png", "mask=photo.png"), "mask=photo.png: is no mask"),
         ("inpainting", ("input=photo.png", "mask=black.png"), "mask=black.png: is black everywhere"),
+        ("inpainting", ("input=photo.png", "mask=dark.png"), "black everywhere (its highest value is 3 of 255)"),
+        (
+            "inpainting",
+            ("input=photo.png", "mask=m.png,black.png"),
+            "mask=m.png,black.png: not found; one mask is given for all inputs, so use a command for each",
+        ),
+        ("inpainting", ("input=photo.png,m.png",), "not found; several images are given as a folder"),
         ("inpainting", ("input=photo.png", "mask=masks"), "2 images, give one mask for all inputs"),
         ("inpainting", ("mask=m.png",), "mask: is for the image that input= names"),
         ("inpainting", ("input=nowhere.png",), "input=nowhere.png: not found, expected an image, or a folder"),
@@ -268,6 +404,7 @@ def test_a_wrong_input_is_refused_in_one_line(
     write_mask("m.png")
     write_mask("small.png", (12, 12), (3, 3, 9, 9))
     write_mask("black.png", box=(0, 0, 0, 0))
+    Image.new("L", (24, 24), 3).save("dark.png")
     for folder in ("masks", "empty", "mixed"):
         (here / folder).mkdir()
     for name in ("masks/1.png", "masks/2.png"):
@@ -370,7 +507,8 @@ def test_what_is_transparent_in_a_mask_is_kept(run_of: Trained, here: Path) -> N
     pixels[4:8, 4:8] = 255
     Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(here / "grey.png")
     Image.fromarray(pixels).save(here / "layer.png")
-    (given,) = read_inputs(load_generator(run_of("inpainting")), str(here / "grey.png"), str(here / "layer.png"))
+    paths = str(here / "grey.png"), str(here / "layer.png")
+    (given,) = read_inputs(load_generator(run_of("inpainting")), *paths).images
     assert given.condition.mask is not None
     assert given.condition.mask.sum() == 16
     assert given.condition.mask[0, 0, 4:8, 4:8].all()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from gan_cli.data.datasets import downloaded_archives
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import CompletedGenerator
@@ -152,7 +153,10 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
     ("overrides", "message"),
     [
         (("task=inpainting", "architecture=dcgan"), "takes no mask, use unet or gated_unet"),
-        (("task=translation", "architecture/generator=subpixel"), "takes no image, use unet, gated_unet or edsr"),
+        (
+            ("task=translation", "task.source=edges", "architecture/generator=subpixel"),
+            "takes no image, use unet, gated_unet or edsr",
+        ),
         (("task=inpainting", "architecture/generator=edsr"), "takes no mask"),
         (("task=super_resolution", "architecture/generator=unet"), "does not enlarge, use edsr"),
         (("task=super_resolution", "image_size=30"), "not divisible by it"),
@@ -186,6 +190,14 @@ def test_data_without_pairs_have_no_source_images(capsys: pytest.CaptureFixture[
     line = error_line(capsys, "train", "task=translation", *TINY)
     assert line.startswith("gan-train: task=translation: dataset=shapes has no source images")
     assert "task.source=edges" in line
+
+
+def test_data_without_pairs_are_refused_before_they_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(downloaded_archives, "download", lambda *arguments, **settings: pytest.fail("downloaded"))
+    line = error_line(capsys, "train", "task=translation", "dataset=fashion_mnist", f"dataset.root={tmp_path}")
+    assert line.startswith("gan-train: task=translation: dataset=fashion_mnist has no source images")
 
 
 def test_top_k_selects_images_by_the_mean_of_their_patches() -> None:

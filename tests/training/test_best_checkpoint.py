@@ -160,7 +160,7 @@ def test_one_that_cannot_be_written_ends_nothing(
         (["evaluation.best=recal"], "evaluation.best=recal: expected one of .*recall"),
         (["evaluation.patience=3", "evaluation.metrics=[frechet]"], "set training.evaluate_every"),
         (["evaluation.patience=3", "training.evaluate_every=1"], r"set evaluation.metrics=\[frechet\]"),
-        (["experiment=ring", "evaluation.metrics=[inception_score]"], "not for points"),
+        (["experiment=ring", "evaluation.metrics=[inception_score]"], "needs images of one class each"),
         (["evaluation.metrics=[memorization]"], "evaluation.metrics"),
     ],
 )

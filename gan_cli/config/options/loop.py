@@ -14,6 +14,14 @@ TrainingMetric = DistributionMetric | PairedMetric
 PAIRED_METRICS: tuple[str, ...] = get_args(PairedMetric)
 Metric = TrainingMetric | Literal["modes", "memorization"]
 Extractor = Literal["auto", "classifier", "random", "pixels", "inception"]
+# What a metric needs, besides samples and real ones.
+REQUIREMENTS = {
+    "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception",
+    "modes": "needs points whose modes are known, or images of one class each with extractor=classifier",
+    "memorization": "needs images, these data are points",
+    "class_kept": "needs images of one class each with extractor=classifier",
+    "diversity": "needs a generator with a latent, whose samples of one input differ",
+}
 # Words of other tools for a metric, and what to write in gan-cli; `{}` is the section of the key, as `evaluation.`.
 METRICS_OF_OTHER_TOOLS = {
     "fid": "{0}metrics=[frechet] {0}extractor=inception", "kid": "{0}metrics=[kernel] {0}extractor=inception",

@@ -167,3 +167,4 @@ DATASET_OPTIONS: dict[str, type] = {
     "dtd": Dtd,
     "imagenette": Imagenette,
 }
+WITHOUT_SOURCES = frozenset(DATASET_OPTIONS) - {"folder", "emoji_pairs"}  # their samples have no source images

@@ -71,3 +71,5 @@ NEEDS_TRUE_IMAGE = (
     "compares each sample with its true image: task=generation has none, use it with task=translation, inpainting or"
     " super_resolution"
 )
+# Why a data set is refused for task=translation.
+NEEDS_SOURCES = "has no source images: use pairs, as explain=translation shows, or task.source=edges"

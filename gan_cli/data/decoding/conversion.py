@@ -44,6 +44,7 @@ class TargetFormat:
     deep_only: bool = False  # the value range does not apply to 8-bit images
     max_pixels: int = field(default=MAX_PIXELS_BEFORE, repr=False)  # larger images are not decoded
     half: str = field(default="", repr=False)  # `left` or `right` if a file holds two images side by side
+    keep_sides: bool = field(default=False, repr=False)  # whether outcomes have the sides of images, to compare them
 
     @property
     def colour(self) -> tuple[int, int, int]:
@@ -86,6 +87,7 @@ class ImageOutcome(NamedTuple):
     share: int = 0  # thousandths cropped, padded or stretched
     values: ValueExtent | None = None  # extent of its values, for a deep, scaled or nearly black image
     cut_off: bool = False  # some of these values were clipped
+    sides: tuple[int, int] | None = None  # width and height before fitting, if the target says to keep them
 
 
 def target_for_set(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> TargetFormat | None:
@@ -158,7 +160,9 @@ def fit_to_target(
         outcome = outcome._replace(values=extent if extent.high <= value_ranges.NEARLY_BLACK else None)
     pixels = pad_to_size(pixels, fit, target.size, target.padding)
     share = max(1, round(1000 * fit.share)) if fit.share > 0 else 0
-    return pixels.transpose(2, 0, 1), outcome._replace(reoriented=reoriented, enlarged=fit.enlarged, share=share)
+    sides = images[0].size if target.keep_sides else None
+    outcome = outcome._replace(reoriented=reoriented, enlarged=fit.enlarged, share=share, sides=sides)
+    return pixels.transpose(2, 0, 1), outcome
 
 
 def _half(image: Image.Image, half: str) -> Image.Image:

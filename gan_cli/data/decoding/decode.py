@@ -128,7 +128,7 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
 
 def _decode_encoded(content: bytes, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
     image = open_image.open_image(content)
-    coloured = image.mode == "RGB"
+    coloured, whole = image.mode == "RGB", image.size
     if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and not target.half:
         keeps_mode = target.bands == DATA or conversion.foreign_profile(image, target) is not None
         mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
@@ -145,7 +145,11 @@ def _decode_encoded(content: bytes, target: TargetFormat) -> tuple[np.ndarray, I
             converted = converted._replace(images=tuple(each.transpose(orientation) for each in converted.images))
         if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
             converted = converted._replace(outcome=converted.outcome._replace(recoloured="grey"))
-        return fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)
+        reduced = image.size != whole and image.format in ("JPEG", "MPO")
+        pixels, outcome = fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)
+        if reduced and target.keep_sides:  # by the JPEG decoder, which rounds
+            outcome = outcome._replace(sides=whole[::-1] if orientation in open_image.SIDEWAYS else whole)
+        return pixels, outcome
 
 
 class Header(NamedTuple):
