@@ -122,7 +122,7 @@ def test_links_and_images_exist_and_images_are_small(path: Path) -> None:
 
 def test_each_page_and_each_image_is_shown() -> None:
     docs = INDEX.parent
-    assert {*docs.glob("*.md"), *docs.glob("learn/*.md")} == {*PAGES[1:], INDEX}
+    assert {*docs.glob("*.md"), *docs.glob("learn/*.md"), *docs.glob("tasks/*.md")} == {*PAGES[1:], INDEX}
     shown = {Path(link).name for link in LINK.findall(ALL)}
     assert [path.name for path in (docs / "images").iterdir() if path.name not in shown] == []
     further = list(docs.glob("learn/[2-9]*"))  # the first of these pages leads to the next
