@@ -52,6 +52,7 @@ CHOICES = {
     "architecture dcgan": DCGAN_NORM,
     "architecture mlp": ["architecture=mlp"],
     "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
+    "architecture r3gan": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
     **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
     **{

@@ -90,7 +90,7 @@ def accepted_values(annotation: Any, *marks: Any) -> Iterator[str]:
     """Yields the values that a type accepts, as `auto` and `whole number 1 to 64`. `marks` are pydantic's limits."""
     for kind, limits in alternatives(annotation, *marks):
         if typing.get_origin(kind) is Literal:
-            yield from sorted(typing.get_args(kind))
+            yield from map(str, sorted(typing.get_args(kind)))
         elif typing.get_origin(kind) is tuple:
             item, count = join([*accepted_values(typing.get_args(kind)[0])]), limits.get("min_length")
             yield f"list of {f'{count} ' if count else ''}{item.replace('number', 'numbers', 1)}"

@@ -8,8 +8,9 @@ from typing import Any
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
-from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.objectives import check_regularizers
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
+from gan_cli.config.options.schedules import check_schedules
 from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
@@ -31,7 +32,8 @@ def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
     _validate_task(config)
     _validate_shapes(config)
-    _validate_regularizers(config)
+    check_regularizers(config)
+    check_schedules(config)
     _validate_training(config)
     _validate_evaluation(config)
 
@@ -240,26 +242,3 @@ def _validate_parts(config: Config) -> None:
             reason = f"batch_size={config.batch_size} leaves one sample at a time, which has no statistics"
             way_out = "use a larger batch_size, or normalization=none"
             raise wrong_value(config, f"architecture.{role}.normalization", f"{reason}; {way_out}")
-
-
-def _validate_regularizers(config: Config) -> None:
-    """Checks that the penalties fit the discriminator's normalization, the kind of data and each other."""
-    chosen = config.regularizer
-    normalization = getattr(config.architecture.discriminator, "normalization", "none")
-    for name in [name for name in GRADIENT_PENALTIES if name in chosen]:
-        if normalization == "batch":
-            raise UsageError(
-                f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient"
-                " would go through the statistics of the batch: use none, layer, instance or spectral"
-            )
-        if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) not in (1, "auto"):
-            raise UsageError(
-                f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
-                f" (2501.05441, appendix E), use regularizer.{name}.every=1"
-            )
-    if "weight_clip" in chosen and "gradient_penalty" in chosen:
-        raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
-    if "weight_clip" in chosen and normalization == "spectral":
-        raise UsageError(
-            "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
-        )

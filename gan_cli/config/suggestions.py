@@ -50,6 +50,8 @@ def hint_for_key(
     instead = _find_entry(words, key) or _find_entry(words, tail)
     if instead and (not section or instead.startswith(f"{section}.")):
         return f"unknown key {key}: here it is {instead}; see --help"
+    while section and section.replace(".", "/") not in groups and not any(is_within(leaf, section) for leaf in leaves):
+        section, _, tail = section.rpartition(".")  # the nearest section that there is
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
     if section.replace(".", "/") in groups or any(dotted.startswith(f"{section}.") for dotted in leaves):
         return f"unknown key {key}{_hint_in_section(section, tail, leaves, tails)}; see --help"
@@ -83,7 +85,7 @@ def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapp
     if near is not None:
         return suggestion(f"{section}.{near}")
     elsewhere = tail if tail in leaves else tails.get(closest_match(f"{section}.{tail}", tails) or tail)
-    keys = sorted(name for name in below if not any(other.startswith(f"{name}.") for other in below))
+    keys = sorted({name.partition(".")[0] for name in below})
     return suggestion(elsewhere) or f": {section} has {first_few(keys, MAX_KEYS) or 'no keys'}"
 
 

@@ -17,6 +17,7 @@ from gan_cli.config.options.networks import ArchitectureOptions
 from gan_cli.config.options.objectives import AUXILIARY_OPTIONS, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
+from gan_cli.config.options.schedules import ScheduleOptions
 from gan_cli.config.options.tasks import TASK_OPTIONS, Generation, join_names
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
@@ -114,6 +115,9 @@ class Config:
     optimizer: Annotated[Any, OneOf(OPTIMIZER_OPTIONS)] = Field(description="the update rule of the weights")
     device: Annotated[Any, OneOf(DEVICE_OPTIONS)] = Field(description="the device")
     training: TrainingOptions = Field(description="the training loop")
+    schedule: ScheduleOptions = Field(
+        default_factory=ScheduleOptions, description="values that change in the course of the run"
+    )
     evaluation: EvaluationOptions = Field(
         default_factory=EvaluationOptions,  # type: ignore[arg-type]
         description="evaluation during training",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
+from gan_cli.config.options.schedules import active_schedules
 from gan_cli.config.overrides import format_path_list
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
@@ -263,5 +264,8 @@ def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str,
     resuming = f"resuming {folder} at step {state.counters.step:,}"
     for line in (*resumed.warnings, resuming, *describe_changes(resumed.changed, state.counters.step)):
         log.info(line)
-    if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
-        log.info(f"learning rates now follow training.lr_schedule={config.training.lr_schedule} to the new end")
+    moving = [f"schedule.{name}" for name in active_schedules(config.schedule)]
+    if config.schedule.lr.to is None and config.training.lr_schedule != "constant":
+        moving.insert(0, f"training.lr_schedule={config.training.lr_schedule}")
+    if moving and end != saved.counters.total_steps:
+        log.info(f"values now move to the new end, by {', '.join(moving)}")

@@ -8,6 +8,7 @@ from gan_cli.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_cli.models.networks.edsr import EDSRGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
+from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_cli.models.networks.subpixel import SubpixelDiscriminator, SubpixelGenerator
 from gan_cli.models.networks.unet import GatedUNetGenerator, UNetGenerator
@@ -16,6 +17,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
+    "r3gan": R3GANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -25,6 +27,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
+    "r3gan": R3GANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

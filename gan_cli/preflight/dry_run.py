@@ -109,7 +109,7 @@ def _network_tables(run: Run) -> Iterator[Table]:
     latent = draw_latents(objective, "generator", 0).to(state.device)
     yield _network_table("generator", state.generator, latent, real.condition)
     random = generator_for(config.seed, "present", 0)
-    (samples,), condition = discriminator_inputs((real.samples,), real.condition, state, config.training, random)
+    (samples,), condition = discriminator_inputs((real.samples,), real.condition, state, config, random)
     yield _network_table("discriminator", state.discriminator, samples, condition)
 
 

@@ -1,9 +1,8 @@
-"""Optimizers by name, their saved state, and learning-rate schedules as functions of the step."""
+"""Optimizers by name, and their saved state."""
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,6 @@ OPTIMIZERS: dict[str, Any] = {
     "rmsprop": torch.optim.RMSprop,
     "sgd": torch.optim.SGD,
 }
-LATE_START = 0.3  # share of a run for which `late_linear` keeps the rate constant
 FUSED_ON = ("cpu", "cuda")  # devices on which one kernel updates all parameters
 FUSED = ("adam", "adamw")  # RMSProp has no fused form; that of SGD needs a momentum buffer at its first step
 PATCHED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
@@ -47,20 +45,6 @@ def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: Any
 def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
     """Returns the names of the tensors that this optimizer keeps for each parameter after its first step."""
     return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
-
-
-def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
-    """Returns the learning rate at `step` of `steps` divided by the base rate, from 1 to 0.
-
-    `constant` is always 1; `linear` and `cosine` fall to 0; `late_linear` is 1 for the first 30 % and then falls
-    linearly to 0. While a time budget is being measured, `steps` is None and the result is 1.
-    """
-    if schedule == "constant" or steps is None:
-        return 1.0
-    done = min(step / steps, 1.0)
-    if schedule == "late_linear":
-        return min(1.0, (1 - done) / (1 - LATE_START))
-    return 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
 def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:

@@ -11,22 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli.config.options.loop import TrainingOptions
+from gan_cli.config.train_config import Config
 from gan_cli.device import to_device
 from gan_cli.objectives.augmentation import augment, next_ada_probability
+from gan_cli.state.schedules import scheduled
 from gan_cli.state.train_state import TrainState
 from gan_cli.tasks.condition import Condition
 
 ADA_RAMP = 100_000  # images in which the probability of augmentation can go from 0 to 1
 
 
-def discriminator_input(samples: Tensor, state: TrainState, options: TrainingOptions, rng: torch.Generator) -> Tensor:
+def discriminator_input(samples: Tensor, state: TrainState, config: Config, rng: torch.Generator) -> Tensor:
     """Converts samples `[N, C, ...]` to D's input `[N / pack, C * pack, ...]`, differentiable in the samples.
 
     Noise is Gaussian. Its standard deviation falls linearly from `instance_noise` to 0 during the run.
     """
+    options = config.training
     if options.augment:
-        samples = augment(samples, options.augment, rng, _probability(state))
+        samples = augment(samples, options.augment, rng, augment_probability(state, config))
     if options.instance_noise > 0:
         noise = to_device(torch.randn(samples.shape, generator=rng), samples.device).to(samples.dtype)
         samples = samples + options.instance_noise * (1 - state.counters.progress) * noise
@@ -37,43 +39,47 @@ def discriminator_inputs(
     batches: Sequence[Tensor | None],
     condition: Condition | None,
     state: TrainState,
-    options: TrainingOptions,
+    config: Config,
     rng: torch.Generator,
 ) -> tuple[list[Any], Condition | None]:
     """Converts batches of samples of one condition, and this condition, to D's inputs. A None stays None.
 
     An image and a mask of the condition change as the samples do, so all batches then get the same augmentation.
     """
-    together = bool(options.augment) and condition is not None and condition.image is not None
+    together = bool(config.training.augment) and condition is not None and condition.image is not None
     before = rng.get_state()
     inputs = []
     for samples in batches:
         if together:
             rng.set_state(before)
-        inputs.append(None if samples is None else discriminator_input(samples, state, options, rng))
+        inputs.append(None if samples is None else discriminator_input(samples, state, config, rng))
     if condition is None:
         return inputs, None
     if together:
-        condition = _augment_images(condition, state, options, rng, before)
-    return inputs, condition.map(lambda part: pack_samples(part, options.pack))
+        condition = _augment_images(condition, state, config, rng, before)
+    return inputs, condition.map(lambda part: pack_samples(part, config.training.pack))
 
 
 def _augment_images(
-    condition: Condition, state: TrainState, options: TrainingOptions, rng: torch.Generator, before: Tensor
+    condition: Condition, state: TrainState, config: Config, rng: torch.Generator, before: Tensor
 ) -> Condition:
     """Augments the image and the mask as samples are augmented from the state `before` of `rng`."""
-    augmented = {}
+    augmented, policies = {}, config.training.augment
+    probability = augment_probability(state, config)
     for name in ("image", "mask"):
         part = getattr(condition, name)
         if part is not None:
             rng.set_state(before)
-            augmented[name] = augment(part, options.augment, rng, _probability(state), masks=name == "mask")
+            augmented[name] = augment(part, policies, rng, probability, masks=name == "mask")
     return condition._replace(**augmented)
 
 
-def _probability(state: TrainState) -> Tensor | float:
-    """Returns the probability of each augmentation; 1 if it is not adaptive."""
-    return 1.0 if state.augment_probability is None else state.augment_probability
+def augment_probability(state: TrainState, config: Config) -> Tensor | float:
+    """Returns the probability of each augmentation, a tensor `[]` if it is adaptive."""
+    if state.augment_probability is not None:
+        return state.augment_probability
+    start = config.training.augment_probability
+    return scheduled(config.schedule.augment_probability, start, state.counters.progress)
 
 
 def pack_samples(samples: Tensor, count: int) -> Tensor:

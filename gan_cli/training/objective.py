@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
@@ -29,7 +31,7 @@ from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs, mean_of_patches
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
 from gan_cli.state.ema import update_ema
-from gan_cli.state.optimizers import rate_multiplier
+from gan_cli.state.schedules import RATE_SCHEDULES, scheduled, scheduled_decay
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.tasks.condition import Condition, labels_of
 from gan_cli.tasks.tasks import task_of
@@ -52,8 +54,8 @@ class DiscriminatorPass(NamedTuple):
 class Penalty(NamedTuple):
     """A term that is added to D's adversarial loss in the updates 0, `interval`, 2 `interval` ...
 
-    An interval above 1 makes it lazy. `weight` is already multiplied by the interval, to make up for the skipped
-    updates (arXiv:1912.04958, appendix B). `compute` returns the unweighted value.
+    An interval above 1 makes it lazy; `Objective.penalty_weight` then makes up for the skipped updates
+    (arXiv:1912.04958, appendix B). `compute` returns the unweighted value.
     """
 
     name: str
@@ -97,8 +99,35 @@ class Objective:
 
     def learning_rate(self, role: str, counters: Counters) -> float:
         """Returns the learning rate of the `generator` or `discriminator` in its next update."""
-        base: float = getattr(self.config.optimizer, role).lr
-        return base * rate_multiplier(self.config.training.lr_schedule, counters.step, counters.total_steps)
+        own = self.config.schedule.lr
+        schedule = RATE_SCHEDULES[self.config.training.lr_schedule] if own.to is None else own
+        return scheduled(schedule, getattr(self.config.optimizer, role).lr, counters.progress)
+
+    def update_rule(self, role: str, counters: Counters) -> dict[str, Any]:
+        """Returns the settings of a network's optimizer in its next update."""
+        settings = optimizer_settings(self.config.optimizer, role) | {"lr": self.learning_rate(role, counters)}
+        if "beta2" in settings:
+            settings["beta2"] = scheduled(self.config.schedule.beta2, settings["beta2"], counters.progress)
+        return settings
+
+    def set_rates(self, optimizer: Optimizer, role: str, counters: Counters) -> float:
+        """Sets what is scheduled in the optimizer of a network for its next update. Returns the learning rate."""
+        rule = self.update_rule(role, counters)
+        for group in optimizer.param_groups:
+            group["lr"] = rule["lr"]
+            if "beta2" in rule:
+                group["betas"] = rule["beta1"], rule["beta2"]
+        return rule["lr"]
+
+    def penalty_weight(self, penalty: Penalty, counters: Counters) -> float:
+        """Returns the weight of a penalty in D's next update, multiplied by its interval."""
+        if penalty.name not in GRADIENT_PENALTIES:
+            return penalty.weight * penalty.interval
+        return scheduled(self.config.schedule.penalty, penalty.weight, counters.progress) * penalty.interval
+
+    def ema_decay(self, counters: Counters) -> float:
+        """Returns the decay of the averaged generator."""
+        return scheduled_decay(self.config.schedule.ema_decay, self.config.training.ema_decay, counters.progress)
 
     def clip_gradients(self, network: nn.Module) -> None:
         if self.config.training.clip_grad_norm is not None:
@@ -175,8 +204,7 @@ class Objective:
             with frozen(state.discriminator):
                 yield state.compiled_or_plain("discriminator")
             return
-        settings = optimizer_settings(self.config.optimizer, "discriminator")
-        settings["lr"] = self.learning_rate("discriminator", state.counters)
+        settings = self.update_rule("discriminator", state.counters)
         parameters = unrolled_parameters(
             state.discriminator,
             lambda call: self.discriminator_loss(call(real, condition), call(fake, condition)),
@@ -216,7 +244,7 @@ class Objective:
         if state.generator_ema is not None:
             warm = self.config.init_from is None or state.counters.new_layers
             step = state.counters.step if warm else None
-            update_ema(state.generator_ema, state.generator, self.config.training.ema_decay, step)
+            update_ema(state.generator_ema, state.generator, self.ema_decay(state.counters), step)
 
 
 def build_objective(config: Config, batches: Batches) -> Objective:
@@ -267,7 +295,7 @@ def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[P
         if interval == "auto":
             interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
         unweighted = partial(_penalty, name=name, settings=settings)
-        penalties.append(Penalty(name, options.weight * interval, interval, unweighted))
+        penalties.append(Penalty(name, options.weight, interval, unweighted))
     if classify is not None:
 
         def compute(forward: DiscriminatorPass) -> Tensor:

@@ -12,12 +12,16 @@ import sys
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.schedules import active_schedules
 from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
+from gan_cli.state.train_state import ROLES
 from gan_cli.training.alternation import is_first_of_generator, next_network
 from gan_cli.training.condition_metrics import condition_metrics
+from gan_cli.training.discriminator_input import augment_probability
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents
 from gan_cli.training.throughput import RunTimer
@@ -82,10 +86,28 @@ def step_metrics(run: Run, timer: RunTimer) -> dict[str, float]:
         **condition_metrics(run),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,
+        **scheduled_values(run),
         "images_per_second": round(timer.images_per_second(batch_size), 1),
         "memory/peak_mb": peak_memory(state.device),
         "seconds": round(state.seconds, 3),
     }
+
+
+def scheduled_values(run: Run) -> dict[str, float]:
+    """Returns the scheduled values of the next update. Learning rates are logged as those of the last update."""
+    objective, counters, active = run.objective, run.state.counters, active_schedules(run.config.schedule)
+    values: dict[str, float] = {}
+    if "penalty" in active:
+        penalties = [each for each in objective.penalties if each.name in GRADIENT_PENALTIES]
+        values |= {each.name: objective.penalty_weight(each, counters) / each.interval for each in penalties}
+    if "beta2" in active:
+        rules = {role: objective.update_rule(role, counters) for role in ROLES}
+        values |= {f"beta2/{role}": rule["beta2"] for role, rule in rules.items() if "beta2" in rule}
+    if "ema_decay" in active:
+        values["ema_decay"] = objective.ema_decay(counters)
+    if "augment_probability" in active:
+        values["augment_probability"] = float(augment_probability(run.state, run.config))
+    return {f"schedule/{name}": value for name, value in values.items()}
 
 
 def mode_metrics(run: Run) -> dict[str, float]:

@@ -5,7 +5,7 @@ fakes to which D gives high logits. An update of D gets fakes without gradient; 
 weights collect no gradient: the frozen D, or copies that were updated a few times (unrolling).
 
 The choices of a config are in the `objective` (`objective.py`). It uses losses (`objectives/losses.py`), penalties
-(`objectives/regularizers.py`), the order of updates (`alternation.py`), learning rates (`state/optimizers.py`) and the
+(`objectives/regularizers.py`), the order of updates (`alternation.py`), schedules (`state/schedules.py`) and the
 average of G's weights (`state/ema.py`). D's input is prepared in `discriminator_input.py`.
 
 Networks run under autocast if `precision` asks for it; losses and penalties are always float32. All randomness depends
@@ -58,8 +58,8 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         real_logits, fake_logits = forward.on_real.logits, forward.on_fake.logits
         loss = objective.discriminator_loss(real_logits, fake_logits)
         values = {f"penalty/{each.name}": each.compute(forward) for each in penalties}  # unweighted; may run D again
-        # the weight of a lazy penalty is already multiplied by its interval
-        total = loss + sum(each.weight * value for each, value in zip(penalties, values.values(), strict=True))
+        weights = [objective.penalty_weight(each, state.counters) for each in penalties]
+        total = loss + sum(weight * value for weight, value in zip(weights, values.values(), strict=True))
         microbatches.backward(total, {"loss": loss, "real": real_logits, "fake": fake_logits, **values})
     learning_rate = _optimizer_step(state, objective, "discriminator")
     objective.constrain_weights(state.discriminator)
@@ -174,8 +174,7 @@ def _discriminate_both(
     One pass over both is used only if D's output for a sample does not depend on the other samples, or only on groups
     that do not mix real and fake. Otherwise two passes, so that batch normalization does not mix them.
     """
-    training = objective.config.training
-    (real, fake), condition = discriminator_inputs((real, fake), condition, state, training, rng)
+    (real, fake), condition = discriminator_inputs((real, fake), condition, state, objective.config, rng)
     discriminator = state.compiled_or_plain("discriminator")
     # whether groups of samples in D mix real and fake depends on the size of the batch; a plugin's network may not say
     can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)
@@ -202,9 +201,8 @@ def _discriminate_fakes(
     rng: torch.Generator,
 ) -> tuple[DiscriminatorOutput, Tensor | None]:
     """Returns D's output for the fakes, with gradient to them, and D's logits for real samples (None without them)."""
-    training = objective.config.training
     with objective.autocast(state.device):
-        (fake, real), condition = discriminator_inputs((fake, real), condition, state, training, rng)
+        (fake, real), condition = discriminator_inputs((fake, real), condition, state, objective.config, rng)
         with objective.discriminator_for_generator(state, real, fake, condition) as discriminator:
             on_fake = objective.discriminate(discriminator, fake, condition)
             if real is None:
@@ -252,10 +250,8 @@ def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: i
 def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float:
     """Updates a network (`generator` or `discriminator`) with its accumulated gradient. Returns the learning rate."""
     network: nn.Module = getattr(state, role)
-    learning_rate = objective.learning_rate(role, state.counters)
     optimizer = getattr(state, f"{role}_optimizer")
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+    learning_rate = objective.set_rates(optimizer, role, state.counters)
     objective.clip_gradients(network)
     optimizer.step()
     return learning_rate

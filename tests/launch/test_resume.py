@@ -53,6 +53,18 @@ RECIPES = {
         "architecture.discriminator.initialization=orthogonal",
     ],
     "resnet with attention": ["architecture=resnet", "architecture.generator.attention=8"],
+    "r3gan with classes": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2", "conditioning=projection"],
+    "schedules": [
+        "schedule.lr.to=0.0001",
+        "schedule.lr.shape=linear",
+        "schedule.penalty.to=0.1",
+        "schedule.beta2.to=0.9",
+        "schedule.ema_decay.to=0.5",
+        "schedule.ema_decay.until=0.75",
+        "training.augment=[translation,cutout]",
+        "training.augment_probability=0",
+        "schedule.augment_probability.to=0.9",
+    ],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

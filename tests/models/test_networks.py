@@ -28,6 +28,11 @@ from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator,
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from support.configs import compose
 
+BARE = {"normalization": "none"}
+MORE = {
+    "resnet": {"normalization": "none", "max_multiplier": 2},
+    "r3gan": {"max_multiplier": 2, "group_channels": 4, "blocks": 1},
+}
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 
 
@@ -129,13 +134,12 @@ SIZES = {
 
 
 @pytest.mark.parametrize("sides", SIZES)
-@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet"])
+@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet", "r3gan"])
 def test_every_size_a_picture_has_is_made_at_the_next_larger_one(kind: str, sides: tuple[int, int]) -> None:
     assert padded_size(*sides) == SIZES[sides]
-    more = {"max_multiplier": 2} if kind == "resnet" else {}
     shape = (3, *sides)
-    generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, normalization="none", **more)
-    discriminator = DISCRIMINATORS[kind](shape, base_channels=4, normalization="none", **more)
+    generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, **MORE.get(kind, BARE))
+    discriminator = DISCRIMINATORS[kind](shape, base_channels=4, **MORE.get(kind, BARE))
     fake = generator(torch.randn(2, 5), None)
     assert fake.shape == (2, *shape)
     gradient = torch.autograd.grad(discriminator(fake, None).sum(), fake)[0]
@@ -174,11 +178,10 @@ def test_levels_and_widths() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 8), (40, 20), (24, 36)])
-@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet"])
+@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet", "r3gan"])
 def test_images_need_not_be_square(kind: str, height: int, width: int) -> None:
-    more = {"max_multiplier": 2} if kind == "resnet" else {}
-    generator = GENERATORS[kind]((3, height, width), latent_dim=5, base_channels=2, normalization="none", **more)
-    discriminator = DISCRIMINATORS[kind]((3, height, width), base_channels=2, normalization="none", **more)
+    generator = GENERATORS[kind]((3, height, width), latent_dim=5, base_channels=2, **MORE.get(kind, BARE))
+    discriminator = DISCRIMINATORS[kind]((3, height, width), base_channels=2, **MORE.get(kind, BARE))
     fake = generator(torch.randn(2, 5), None)
     assert fake.shape == (2, 3, height, width)
     assert discriminator(fake, None).shape == (2,)
@@ -310,7 +313,7 @@ def test_an_unknown_normalization_is_an_error() -> None:
 
 
 def test_tables_know_the_same_names() -> None:
-    of_both = {"subpixel", "dcgan", "resnet", "mlp"}
+    of_both = {"subpixel", "dcgan", "resnet", "r3gan", "mlp"}
     assert GENERATORS.keys() == of_both | {"unet", "gated_unet", "edsr"}
     assert DISCRIMINATORS.keys() == of_both | {"patch"}
 

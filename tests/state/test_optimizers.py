@@ -9,7 +9,6 @@ from gan_cli.state.optimizers import (
     SLOTS,
     build_optimizer,
     load_state_tensors,
-    rate_multiplier,
     slots_of,
     state_tensors,
 )
@@ -77,15 +76,6 @@ def test_weight_decay_and_momentum_by_hand() -> None:
 def test_an_unknown_optimizer_is_an_error() -> None:
     with pytest.raises(KeyError, match="lion"):
         build_optimizer(nn.Linear(1, 1), name="lion", lr=0.1)
-
-
-def test_schedules() -> None:
-    assert [rate_multiplier("constant", step, 100) for step in (0, 50, 100)] == [1, 1, 1]
-    assert [rate_multiplier("linear", step, 100) for step in (0, 50, 100, 120)] == [1, 0.5, 0, 0]
-    assert [rate_multiplier("cosine", step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
-    late = [rate_multiplier("late_linear", step, 100) for step in (0, 29, 30, 65, 100, 120)]
-    assert late == pytest.approx([1, 1, 1, 0.5, 0, 0])
-    assert rate_multiplier("cosine", 50, None) == 1  # a time budget is still being measured
 
 
 def test_average_moves_by_its_decay_and_carries_statistics() -> None:

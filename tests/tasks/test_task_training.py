@@ -103,12 +103,13 @@ def test_both_networks_get_what_the_task_gives() -> None:
 
 def test_images_of_a_condition_are_augmented_with_their_samples() -> None:
     options: Any = SimpleNamespace(augment=("color", "translation", "cutout", "turn"), instance_noise=0.0, pack=1)
+    config: Any = SimpleNamespace(training=options)
     state: Any = SimpleNamespace(augment_probability=torch.tensor(0.7))
     samples = torch.rand(16, 3, 8, 8) * 2 - 1
     mask = (torch.rand(16, 1, 8, 8) < 0.5).float()
     given = Condition(image=samples, mask=mask)
     (real, fake), condition = discriminator_inputs(
-        (samples, samples), given, state, options, torch.Generator().manual_seed(0)
+        (samples, samples), given, state, config, torch.Generator().manual_seed(0)
     )
     assert condition is not None
     assert condition.mask is not None

@@ -246,15 +246,17 @@ def due_every(config: Config) -> int:
     objective = objective_of(config)
     due = [update for update in range(33) if objective.due_penalties(update)]
     (penalty,) = objective.penalties
-    assert penalty.weight == config.regularizer["r1"].weight * due[1]
+    counters = Counters(step=0, d_updates=0, total_steps=None)
+    assert objective.penalty_weight(penalty, counters) == config.regularizer["r1"].weight * due[1]
     return due[1]
 
 
 def test_lazy_penalties_fire_when_due_with_weight_times_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     config, state, dataset = prepared("regularizer.r1.every=3", "regularizer.r1.weight=2")
-    due = [objective_of(config, dataset).due_penalties(update) for update in range(5)]
+    objective = objective_of(config, dataset)
+    due = [objective.due_penalties(update) for update in range(5)]
     assert [[penalty.name for penalty in penalties] for penalties in due] == [["r1"], [], [], ["r1"], []]
-    assert due[0][0].weight == 6
+    assert objective.penalty_weight(due[0][0], state.counters) == 6
     values = []
     for _ in range(7):
         update_discriminator(config, state, dataset)

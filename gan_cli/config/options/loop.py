@@ -112,7 +112,10 @@ class TrainingOptions:
         gt=0,
         lt=1,
         description="adapt the probability of augmentation to keep the mean sign of D's real logits here, as 0.6"
-        " (2006.06676); always augment unless set",
+        " (2006.06676); augment_probability unless set",
+    )
+    augment_probability: Number = Field(
+        1.0, ge=0, le=1, description="probability of each augmentation of a sample, unless ada_target adapts it"
     )
     pack: Integer = Field(1, ge=1, le=64, description="samples that D gets as one, concatenated (PacGAN, 1712.04086)")
     reuse_fakes: Bool = Field(False, description="update G with the fakes of the last D update instead of new ones")
@@ -132,7 +135,7 @@ class TrainingOptions:
     )
     lr_schedule: Literal["constant", "linear", "cosine", "late_linear"] = Field(
         description="learning rates over the run: constant, linear or cosine to 0, or constant at first and then"
-        " linear to 0"
+        " linear to 0; schedule.lr changes them otherwise"
     )
     log_every: Integer = Field(ge=0, description="steps between lines of metrics.jsonl; 0: never")
     sample_every: Integer = Field(ge=0, description="steps between sample grids; 0: only at the end")

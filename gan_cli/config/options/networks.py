@@ -30,7 +30,7 @@ MaxMultiplier = Annotated[
         description="channels double at coarser resolutions, up to this many times base_channels; 1: constant",
     ),
 ]
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks work at sides of 4 to 7 times a power of two
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan")  # these networks work at sides of 4 to 7 times a power of two
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -152,6 +152,29 @@ class ResNetDiscriminator(ResNetOptions, BatchStatistics):
     pooling: Literal["sum", "mean"] = Field(description="pooling of the last feature maps over space")
 
 
+@section
+class R3GANOptions:
+    """The keys of both networks of R3GAN. Their initialization is their own."""
+
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    group_channels: Integer = Field(ge=1, le=512, description="least channels in a group of the 3x3 convolutions")
+    blocks: Integer = Field(ge=1, le=16, description="residual blocks at each resolution")
+    patch: Literal[1, 2, 4] = Field(
+        1, description="side in pixels of the block that a position of the finest maps stands for; 1: as in the paper"
+    )
+
+
+@section
+class R3GANGenerator(R3GANOptions, GeneratorOptions):
+    pass
+
+
+@section
+class R3GANDiscriminator(R3GANOptions, BatchStatistics):
+    normalization: Literal["none"] = Field("none", description="none, since R3GAN's networks have no normalization")
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -196,6 +219,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
+    "r3gan": R3GANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -205,6 +229,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "subpixel": DCGANDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
+    "r3gan": R3GANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

@@ -1,10 +1,11 @@
 """Declares the keys of each option of the groups `loss`, `regularizer` and `auxiliary`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gan_cli.config.options.fields import Integer, Number, OptionName, section
+from gan_cli.errors import UsageError
 
 
 @section
@@ -94,3 +95,26 @@ AUXILIARY_OPTIONS: dict[str, type] = {
     "gradient_difference": GradientDifference,
     "feature_matching": FeatureMatching,
 }
+
+
+def check_regularizers(config: Any) -> None:
+    """Raises UsageError if the penalties do not fit D's normalization, the kind of data or each other."""
+    chosen = config.regularizer
+    normalization = getattr(config.architecture.discriminator, "normalization", "none")
+    for name in [name for name in GRADIENT_PENALTIES if name in chosen]:
+        if normalization == "batch":
+            raise UsageError(
+                f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient"
+                " would go through the statistics of the batch: use none, layer, instance or spectral"
+            )
+        if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) not in (1, "auto"):
+            raise UsageError(
+                f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
+                f" (2501.05441, appendix E), use regularizer.{name}.every=1"
+            )
+    if "weight_clip" in chosen and "gradient_penalty" in chosen:
+        raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
+    if "weight_clip" in chosen and normalization == "spectral":
+        raise UsageError(
+            "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
+        )
