@@ -85,7 +85,9 @@ def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapp
     if near is not None:
         return suggestion(f"{section}.{near}")
     elsewhere = tail if tail in leaves else tails.get(closest_match(f"{section}.{tail}", tails) or tail)
-    keys = sorted({name.partition(".")[0] for name in below})
+    keys = sorted(name for name in below if not any(other.startswith(f"{name}.") for other in below))
+    if len(keys) > MAX_KEYS:
+        keys = sorted({name.partition(".")[0] for name in below})
     return suggestion(elsewhere) or f": {section} has {first_few(keys, MAX_KEYS) or 'no keys'}"
 
 
