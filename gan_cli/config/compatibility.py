@@ -8,7 +8,7 @@ from typing import Any
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.options.loop import PAIRED_METRICS
-from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
+from gan_cli.config.options.networks import CONVOLUTIONAL, DISCRIMINATOR_OPTIONS, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE, WITH_IMAGE
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
@@ -17,6 +17,7 @@ from gan_cli.errors import UsageError, did_you_mean
 
 MAX_UPDATES_WITH_BUDGET = 10  # with more generator updates per turn, a budget cannot measure the speed of a turn
 DATASETS_WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
+MIN_RECONSTRUCTED_SIDE = 16
 CROSS_ENTROPIES = ("non_saturating", "minimax")
 
 
@@ -260,9 +261,27 @@ def _validate_regularizers(config: Config) -> None:
                 f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
                 f" (2501.05441, appendix E), use regularizer.{name}.every=1"
             )
+    if "reconstruction" in chosen:
+        _validate_reconstruction(config)
     if "weight_clip" in chosen and "gradient_penalty" in chosen:
         raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
     if "weight_clip" in chosen and normalization == "spectral":
         raise UsageError(
             "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
+        )
+
+
+def _validate_reconstruction(config: Config) -> None:
+    """Checks that the discriminator has decoders, and maps of 8 x 8 to reconstruct from."""
+    discriminator = config.architecture.discriminator
+    if not getattr(discriminator, "reconstructs", False):
+        able = [each for each, options in DISCRIMINATOR_OPTIONS.items() if getattr(options, "reconstructs", False)]
+        raise UsageError(
+            f"regularizer=reconstruction: architecture.discriminator={discriminator.name} has no decoders, use"
+            f" {_either(able)}"
+        )
+    if min(padded_size(*config.sample_shape[1:])) < MIN_RECONSTRUCTED_SIDE:
+        raise UsageError(
+            f"regularizer=reconstruction: reconstructs images of {MIN_RECONSTRUCTED_SIDE} pixels and more, set a larger"
+            " image_size"
         )

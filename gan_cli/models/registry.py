@@ -6,6 +6,7 @@ from torch import nn
 
 from gan_cli.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_cli.models.networks.edsr import EDSRGenerator
+from gan_cli.models.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
@@ -16,6 +17,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
+    "fastgan": FastGANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -25,6 +27,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "subpixel": SubpixelDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
+    "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

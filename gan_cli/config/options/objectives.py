@@ -53,6 +53,11 @@ class Orthogonal:
 
 
 @section
+class Reconstruction:
+    weight: Number = Field(ge=0, description="weight of the mean distance of real images to those that D reconstructs")
+
+
+@section
 class WeightClip:
     limit: Number = Field(gt=0, description="clamp D's weights to [-limit, limit] after each update")
 
@@ -69,6 +74,7 @@ REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
     "lecam": LeCam,
     "consistency": Consistency,
     "orthogonal": Orthogonal,
+    "reconstruction": Reconstruction,
     "weight_clip": WeightClip,
 }
 
