@@ -30,7 +30,12 @@ MaxMultiplier = Annotated[
         description="channels double at coarser resolutions, up to this many times base_channels; 1: constant",
     ),
 ]
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "fastgan")  # these networks work at sides of 4 to 7 times a power of two
+CONVOLUTIONAL = (
+    "subpixel",
+    "dcgan",
+    "resnet",
+    "fastgan",
+)  # these networks work at sides of 4 to 7 times a power of two
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -161,7 +166,9 @@ class FastGANOptions:
     initialization: Initialization = "default"
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
-    normalization: ImageNormalization = Field(description="normalization after each convolution but that next to pixels")
+    normalization: ImageNormalization = Field(
+        description="normalization after each convolution but that next to pixels"
+    )
 
 
 @section
