@@ -56,7 +56,11 @@ from support.modules import FILES, syntax_tree
         ("train", ["dataset=pets"], "did you mean 'oxford_pets'"),
         ("train", ["dataset=MNIST"], "did you mean 'mnist'"),
         ("train", ["device=tpu"], "expected one of auto, cpu, cuda, mps\n"),
-        ("train", ["architecture=vgg"], "expected one of dcgan, edsr, gated_unet, mlp, pix2pix, resnet, subpixel\n"),
+        (
+            "train",
+            ["architecture=vgg"],
+            "expected one of dcgan, edsr, fastgan, gated_unet, mlp, pix2pix, resnet, subpixel\n",
+        ),
         ("train", ["explain=wgan"], "neither an option nor a key; here it is loss=wasserstein; "),
         ("train", ["explain=epochs"], "here it is steps=..."),
         ("train", ["explain=foo"], "neither an option nor a key; gan-train --help lists both"),

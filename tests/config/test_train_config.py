@@ -319,7 +319,7 @@ WRONG = [
     ("training.label_smoothing=0.1 loss=hinge", ["label_smoothing=0.1", "non_saturating or minimax"]),
     ("experiment=ring training.augment=[color]", ["training.augment=[color]", "points"]),
     ("experiment=ring regularizer=consistency", ["regularizer=consistency", "points"]),
-    ("training.augment=[colour]", ["training.augment=[colour]", "color, cutout, translation"]),
+    ("training.augment=[colour]", ["training.augment=[colour]", "color, contrast, cutout"]),
     ("training.ada_target=0.6", ["training.ada_target=0.6", "training.augment"]),
     ("training.critic_warmup=3 training.n_critic=5", ["critic_warmup=3", "n_critic=5"]),
     ("experiment=ring regularizer=js regularizer.js.every=2", ["regularizer.js.every=2", "points"]),

@@ -34,6 +34,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.normalization=batch",
         "architecture.generator.attention=8",
     ],
+    "fastgan": ["architecture=fastgan", "conditioning=projection", "image_size=28"],
     "subpixel": ["architecture=subpixel", "conditioning=acgan", "architecture.generator.normalization=spectral"],
 }
 ONNX, PT2 = "model.onnx", "model.pt2"

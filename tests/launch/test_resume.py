@@ -53,6 +53,13 @@ RECIPES = {
         "architecture.discriminator.initialization=orthogonal",
     ],
     "resnet with attention": ["architecture=resnet", "architecture.generator.attention=8"],
+    "fastgan, augmented as ADA": [
+        "architecture=fastgan",
+        "architecture.discriminator.normalization=batch",
+        "regularizer=reconstruction",
+        "training.augment=[ada,noise]",
+        "training.ada_target=0.6",
+    ],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

@@ -129,10 +129,10 @@ SIZES = {
 
 
 @pytest.mark.parametrize("sides", SIZES)
-@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet"])
+@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet", "fastgan"])
 def test_every_size_a_picture_has_is_made_at_the_next_larger_one(kind: str, sides: tuple[int, int]) -> None:
     assert padded_size(*sides) == SIZES[sides]
-    more = {"max_multiplier": 2} if kind == "resnet" else {}
+    more = {"max_multiplier": 2} if kind in ("resnet", "fastgan") else {}
     shape = (3, *sides)
     generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, normalization="none", **more)
     discriminator = DISCRIMINATORS[kind](shape, base_channels=4, normalization="none", **more)
@@ -174,9 +174,9 @@ def test_levels_and_widths() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 8), (40, 20), (24, 36)])
-@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet"])
+@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet", "fastgan"])
 def test_images_need_not_be_square(kind: str, height: int, width: int) -> None:
-    more = {"max_multiplier": 2} if kind == "resnet" else {}
+    more = {"max_multiplier": 2} if kind in ("resnet", "fastgan") else {}
     generator = GENERATORS[kind]((3, height, width), latent_dim=5, base_channels=2, normalization="none", **more)
     discriminator = DISCRIMINATORS[kind]((3, height, width), base_channels=2, normalization="none", **more)
     fake = generator(torch.randn(2, 5), None)
@@ -310,7 +310,7 @@ def test_an_unknown_normalization_is_an_error() -> None:
 
 
 def test_tables_know_the_same_names() -> None:
-    of_both = {"subpixel", "dcgan", "resnet", "mlp"}
+    of_both = {"subpixel", "dcgan", "resnet", "fastgan", "mlp"}
     assert GENERATORS.keys() == of_both | {"unet", "gated_unet", "edsr"}
     assert DISCRIMINATORS.keys() == of_both | {"patch"}
 
