@@ -43,7 +43,7 @@ def flip(images: Tensor, random: torch.Generator, probability: float | Tensor = 
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def turn(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
+def rotate_quarters(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
     """Returns images rotated by 0, 90, 180 or 270 degrees, all equally likely.
 
     Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.

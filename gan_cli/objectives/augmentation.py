@@ -22,13 +22,13 @@ from gan_cli.objectives.ada_transforms import (
     flip,
     hue,
     noise,
+    rotate_quarters,
     rotation,
     saturation,
     scale,
     scale_and_rotation,
     select_samples,
     split_opacity,
-    turn,
 )
 
 Policy = Callable[[Tensor, torch.Generator, float | Tensor], Tensor]
@@ -91,7 +91,7 @@ POLICIES: dict[str, Policy] = {
     "saturation": saturation,
     "noise": noise,
     "cutout": cutout,
-    "turn": turn,
+    "turn": rotate_quarters,
 }
 PRESETS = {  # ADA's transforms of pixels, geometry and colour, without those of frequencies, noise and cutout
     "ada": ("flip", "turn", "translation", "scale", "rotation", "brightness", "contrast", "hue", "saturation")

@@ -6,7 +6,7 @@ The penalties return unweighted values; `training/objective.py` resolves their w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -155,7 +155,7 @@ def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
 
 def reconstruction_penalty(inputs: PenaltyInputs) -> Tensor:
     """The error of the images that D's decoders reconstruct from its feature maps of real samples (2101.04775, 3.2)."""
-    reconstruction: Callable[..., Tensor] = inputs.discriminator.reconstruction
+    reconstruction = cast(Callable[..., Tensor], inputs.discriminator.reconstruction)
     return reconstruction(inputs.real, inputs.condition, inputs.random)
 
 

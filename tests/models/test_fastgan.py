@@ -117,7 +117,8 @@ def test_a_reconstruction_is_compared_with_the_image_it_is_of() -> None:
     discriminator.quarter = Constant(0.0)
     rows, columns = torch.randint(2, (2, 4), generator=torch.Generator().manual_seed(0))
     quarters = [
-        {(0, 0): 0.5, (1, 1): 1.0}.get((row, column), 0.0) for row, column in zip(rows.tolist(), columns.tolist())
+        {(0, 0): 0.5, (1, 1): 1.0}.get((row, column), 0.0)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
     expected = (0.25 + 0.25 + 0.25 + 1.25) / 4 + sum(quarters) / 4
     assert reconstruct(discriminator, image).item() == pytest.approx(expected)

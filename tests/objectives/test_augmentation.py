@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
 from gan_cli.config.options.loop import Augmentation
-from gan_cli.objectives.ada_transforms import turn
+from gan_cli.objectives.ada_transforms import rotate_quarters
 from gan_cli.objectives.augmentation import (
     POLICIES,
     PRESETS,
@@ -331,7 +331,7 @@ def test_ada_p_feeds_augment_and_carries_no_gradient() -> None:
 
 def test_a_turn_is_by_quarters_each_as_likely() -> None:
     images = numbered(400, 5, 5)
-    turned = turn(images, seeded())
+    turned = rotate_quarters(images, seeded())
     of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in range(4)]
     assert sum(of_each) == 400
     assert all(70 < count < 130 for count in of_each)
@@ -339,7 +339,7 @@ def test_a_turn_is_by_quarters_each_as_likely() -> None:
 
 def test_what_is_not_square_is_turned_by_half() -> None:
     images = numbered(100, 3, 5)
-    turned = turn(images, seeded())
+    turned = rotate_quarters(images, seeded())
     of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in (0, 2)]
     assert sum(of_each) == 100
     assert 30 < of_each[1] < 70
