@@ -51,6 +51,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
     "dragan_mnist": ("mnist", "dcgan", "dcgan", NS, ["dragan"], "adam", 0.0001, 1),
     "fast": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
+    "few_shot": ("folder", "fastgan", "fastgan", "hinge", ["reconstruction"], "adam", 0.0002, 1),
     "folder_64": ("folder", "dcgan", "dcgan", NS, ["r1"], "adam", 0.001, 1),
     "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),

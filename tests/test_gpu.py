@@ -47,12 +47,13 @@ CHOICES = {
     },
     **{
         f"augmentation {name}": [f"training.augment=[{name}]", "training.ada_target=0.6"]
-        for name in ("color", "translation", "cutout", "turn")
+        for name in ("color", "translation", "cutout", "turn", "ada", "noise")
     },
     "architecture dcgan": DCGAN_NORM,
     "architecture mlp": ["architecture=mlp"],
     "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
     "architecture r3gan": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2"],
+    "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
     **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
     **{

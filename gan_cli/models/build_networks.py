@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,8 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             packed = (seen[0] * pack, *seen[1:])
             conditions = conditions_of(config.conditioning, pack)
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
+            if "reconstruction" in config.regularizer:
+                cast(Callable[[], None], discriminator.add_decoders)()
     if view is not None:
         discriminator.view = view  # type: ignore[assignment]
     for old, new in RENAMED.items():  # of a plugin for an earlier version, which would be ignored

@@ -6,6 +6,7 @@ from torch import nn
 
 from gan_cli.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_cli.models.networks.edsr import EDSRGenerator
+from gan_cli.models.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
@@ -18,6 +19,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
+    "fastgan": FastGANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -28,6 +30,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
+    "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

@@ -1,8 +1,11 @@
 """Differentiable augmentation of the images that D sees, drawn for each sample separately.
 
 Images are `[N, C, H, W]` in [-1, 1]. The result has the same shape and, as in the papers, is not clamped. All random
-numbers are drawn on the CPU, so that they are the same on every device. If images have 4 channels, the 4th one is
-opacity. `color` does not change the opacity; the other policies treat it like the other channels.
+numbers are drawn on the CPU, so that they are the same on every device, and as many for images of any shape. If images
+have 4 channels, the 4th one is opacity. The policies of colours do not change the opacity; the others treat it like the
+other channels.
+
+`color`, `translation` and `cutout` are those of DiffAugment (2006.10738); the others are in `ada_transforms.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,20 @@ import torch
 from torch import Tensor
 
 from gan_cli.device import to_device
+from gan_cli.objectives.ada_transforms import (
+    brightness,
+    contrast,
+    flip,
+    hue,
+    noise,
+    rotate_quarters,
+    rotation,
+    saturation,
+    scale,
+    scale_and_rotation,
+    select_samples,
+    split_opacity,
+)
 
 Policy = Callable[[Tensor, torch.Generator, float | Tensor], Tensor]
 
@@ -27,11 +44,11 @@ def color(images: Tensor, random: torch.Generator, probability: float | Tensor =
     # With b, s, c the three numbers, g the mean at each pixel and m that of the image, the three steps together are
     # c (s (x - g) + g + b - (m + b)) + m + b = c s x + c (1 - s) g + (1 - c) m + b: one pass over the image.
     drawn = to_device(torch.rand(3, len(images), 1, 1, 1, generator=random), images.device).to(images.dtype)
-    selected = _select(images, random, probability)[:, None, None, None]
+    selected = select_samples(images, random, probability)[:, None, None, None]
     brightness = torch.where(selected, drawn[0] - 0.5, 0)
     saturation = torch.where(selected, drawn[1] * 2, 1)
     contrast = torch.where(selected, drawn[2] + 0.5, 1)
-    colors, opacity = images.split((3, 1), dim=1) if images.shape[1] == 4 else (images, None)
+    colors, opacity = split_opacity(images)
     grey = colors.mean(1, keepdim=True)
     offset = contrast * (1 - saturation) * grey + ((1 - contrast) * grey.mean((2, 3), keepdim=True) + brightness)
     changed = torch.addcmul(offset, colors, contrast * saturation)
@@ -43,7 +60,7 @@ def translation(images: Tensor, random: torch.Generator, probability: float | Te
 
     All whole numbers of pixels are equally likely. Pixels from outside the image are 0, the middle of [-1, 1].
     """
-    selected = _select(images, random, probability)[:, None]
+    selected = select_samples(images, random, probability)[:, None]
     rows, columns = (torch.where(selected, source, here) for here, source in _shifted_positions(images, random))
     height, width = images.shape[2:]
     within_rows, within_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
@@ -57,27 +74,29 @@ def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor 
     Each of its sides is half the side of the image, rounded half up. Its centre may be at any position of the image, so
     a part of it may be outside, as in the authors' code.
     """
-    selected = _select(images, random, probability)[:, None]
+    selected = select_samples(images, random, probability)[:, None]
     rows, columns = (_random_span(side, images, random) for side in images.shape[2:])
     return images.masked_fill(_rectangle(rows & selected, columns), 0)
 
 
-def rotation(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """Returns images rotated by 0, 90, 180 or 270 degrees, all equally likely (ADA, 2006.06676).
-
-    Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.
-    """
-    selected = _select(images, random, probability)
-    quarters = to_device(torch.randint(4, (len(images),), generator=random), images.device)
-    square = images.shape[2] == images.shape[3]
-    quarters = torch.where(selected, quarters if square else quarters // 2 * 2, 0)[:, None, None, None]
-    if square:
-        images = torch.where(quarters % 2 == 1, images.mT, images)
-    images = torch.where((quarters == 1) | (quarters == 2), images.flip(2), images)
-    return torch.where(quarters >= 2, images.flip(3), images)
-
-
-POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cutout": cutout, "turn": rotation}
+POLICIES: dict[str, Policy] = {
+    "flip": flip,
+    "color": color,
+    "translation": translation,
+    "scale": scale,
+    "rotation": rotation,
+    "brightness": brightness,
+    "contrast": contrast,
+    "hue": hue,
+    "saturation": saturation,
+    "noise": noise,
+    "cutout": cutout,
+    "turn": rotate_quarters,
+}
+PRESETS = {  # ADA's transforms of pixels, geometry and colour, without those of frequencies, noise and cutout
+    "ada": ("flip", "turn", "translation", "scale", "rotation", "brightness", "contrast", "hue", "saturation")
+}
+OF_COLOURS = ("color", "brightness", "contrast", "hue", "saturation", "noise")
 
 
 def augment(
@@ -88,15 +107,23 @@ def augment(
     *,
     masks: bool = False,
 ) -> Tensor:
-    """Applies the named policies to images, in the order of POLICIES (2006.10738).
+    """Applies the named policies, or those of presets, to images, in the order of POLICIES.
 
     Each policy changes each sample with the given probability (a number or a tensor `[]`), as in ADA (2006.06676). A
     sample that no policy changes is returned bit for bit. With `masks`, colours stay, and the rest changes as it does
-    for images with an equal `random`. Raises ValueError if a policy is unknown.
+    for images with an equal `random`; its values are rounded to 0 or 1. Raises ValueError if a policy is unknown.
     """
-    for name in sorted(set(policies), key=list(POLICIES).index):
-        changed = POLICIES[name](images, random, probability)
-        images = images if masks and name == "color" else changed
+    names = {each for name in policies for each in PRESETS.get(name, (name,))}
+    chosen = {name: POLICIES[name] for name in sorted(names, key=list(POLICIES).index)}
+    if {"scale", "rotation"} <= names:  # resampling once blurs less than twice
+        chosen["scale"] = scale_and_rotation
+        del chosen["rotation"]
+    for name, policy in chosen.items():
+        changed = policy(images, random, probability)
+        if not masks:
+            images = changed
+        elif name not in OF_COLOURS:
+            images = changed.round()
     return images
 
 
@@ -125,11 +152,6 @@ def next_ada_probability(
     """
     direction = torch.sign(torch.as_tensor(real_sign_mean) - target)
     return (p + direction * (batch * interval / ramp_images)).clamp(0, 1)
-
-
-def _select(images: Tensor, random: torch.Generator, probability: float | Tensor) -> Tensor:
-    """Returns which samples to change, bool `[N]`. Compares in float32, because half precision could round up to 1."""
-    return to_device(torch.rand(len(images), generator=random), images.device) < probability
 
 
 def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ The penalties return unweighted values; `training/objective.py` resolves their w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -153,6 +153,12 @@ def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
     return total
 
 
+def reconstruction_penalty(inputs: PenaltyInputs) -> Tensor:
+    """The error of the images that D's decoders reconstruct from its feature maps of real samples (2101.04775, 3.2)."""
+    reconstruction = cast(Callable[..., Tensor], inputs.discriminator.reconstruction)
+    return reconstruction(inputs.real, inputs.condition, inputs.random)
+
+
 def _interpolation_weights(inputs: PenaltyInputs) -> Tensor:
     """Draws one number of U[0, 1] for each sample. Returns them as `[N, 1, ...]`, to multiply with the samples."""
     return _uniform((len(inputs.real),) + (1,) * (inputs.real.ndim - 1), inputs)
@@ -186,6 +192,7 @@ PENALTIES: dict[str, Callable[..., Tensor]] = {
     "lecam": lecam_penalty,
     "consistency": consistency_penalty,
     "orthogonal": orthogonal_penalty,
+    "reconstruction": reconstruction_penalty,
 }
 PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # names of the float32 scalars that each penalty keeps
 STATE_UPDATES = {"lecam": lecam_anchors}  # return the state after an update, given D's logits of the batch

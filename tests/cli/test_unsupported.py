@@ -17,7 +17,7 @@ from support.configs import TINY_IMAGES, without
 LINES = {
     "train precision=fp16": "precision=fp16: is not supported, its range needs loss scaling; use auto, fp32, bf16",
     "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one GPU; start one run for each",
-    "train training.augment=[rotation]": "each one of color, cutout, translation, turn",
+    "train training.augment=[blur]": "each one of ada, brightness, color, contrast, cutout, flip, hue, noise, rotation",
     "train dataset.flip=sideways": "both or vertical or true or false",
     "sample ckpt=x project=photo.png": "project: images are not projected to latents",
     "sample ckpt=x latents=mean.npy": "latents: latents cannot be given here; a seed stands for one, as seeds=0-7",

@@ -63,12 +63,13 @@ def choices(group: str) -> list[str]:
 def fitting(group: str, option: str) -> list[str]:
     """The overrides under which an option of a group makes sense at all."""
     points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
-    folder = option in ("folder", "folder_64", "emoji", "emoji_pairs")
+    folder = option in ("folder", "folder_64", "few_shot", "emoji", "emoji_pairs")
     return [
         f"{group}={option}",
         *(["architecture=mlp"] if points else []),
         *TASK_OF.get(option, ()),
         *(["dataset.path=somewhere"] if folder else []),
+        *(["architecture=fastgan"] if option == "reconstruction" else []),
     ]
 
 
@@ -323,7 +324,7 @@ WRONG = [
     ("training.label_smoothing=0.1 loss=hinge", ["label_smoothing=0.1", "non_saturating or minimax"]),
     ("experiment=ring training.augment=[color]", ["training.augment=[color]", "points"]),
     ("experiment=ring regularizer=consistency", ["regularizer=consistency", "points"]),
-    ("training.augment=[colour]", ["training.augment=[colour]", "color, cutout, translation"]),
+    ("training.augment=[colour]", ["training.augment=[colour]", "color, contrast, cutout"]),
     ("training.ada_target=0.6", ["training.ada_target=0.6", "training.augment"]),
     ("training.augment_probability=0.5", ["training.augment_probability=0.5", "needs training.augment"]),
     ("schedule.augment_probability.to=0.5", ["schedule.augment_probability.to=0.5", "needs training.augment"]),

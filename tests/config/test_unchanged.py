@@ -42,6 +42,7 @@ CONFIGS = {
     "failure/non_convergence": "7884d414dab642a9",
     "failure/vanishing_gradient": "b6b112cc32d118a7",
     "fast": "afbbdec07235871b",
+    "few_shot": "23c0e6b16ceed6ee",
     "folder_64": "c402de83eefc1f18",
     "gan2014_mnist": "62b076b67aa120fa",
     "grid": "b7842ac16501e271",

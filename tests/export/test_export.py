@@ -35,6 +35,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.attention=8",
     ],
     "r3gan": ["architecture=r3gan", "conditioning=projection"],
+    "fastgan": ["architecture=fastgan", "conditioning=projection", "image_size=28"],
     "subpixel": ["architecture=subpixel", "conditioning=acgan", "architecture.generator.normalization=spectral"],
 }
 ONNX, PT2 = "model.onnx", "model.pt2"

@@ -65,6 +65,13 @@ RECIPES = {
         "training.augment_probability=0",
         "schedule.augment_probability.to=0.9",
     ],
+    "fastgan, augmented as ADA": [
+        "architecture=fastgan",
+        "architecture.discriminator.normalization=batch",
+        "regularizer=reconstruction",
+        "training.augment=[ada,noise]",
+        "training.ada_target=0.6",
+    ],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

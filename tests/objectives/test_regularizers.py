@@ -41,7 +41,13 @@ def inputs(discriminator: nn.Module, real: Tensor, fake: Tensor) -> PenaltyInput
 
 
 KNOWN_ON_SLOPE_5 = {"r1": 12.5, "r2": 12.5, "gradient_penalty": 16, "dragan": 16, "zero_centered": 25}
-OTHERS = {"js", "lecam", "consistency", "orthogonal"}  # each has a test of its own below
+OTHERS = {
+    "js",
+    "lecam",
+    "consistency",
+    "orthogonal",
+    "reconstruction",
+}  # each has a test of its own below, or of FastGAN
 
 
 @pytest.mark.parametrize("shape", [(8, 3), (8, 1, 3, 1)])

@@ -101,8 +101,9 @@ def test_both_networks_get_what_the_task_gives() -> None:
     assert torch.equal(seen[0][:8], torch.cat([batch.samples, batch.condition.mask], 1))  # type: ignore[list-item]
 
 
-def test_images_of_a_condition_are_augmented_with_their_samples() -> None:
-    options: Any = SimpleNamespace(augment=("color", "translation", "cutout", "turn"), instance_noise=0.0, pack=1)
+@pytest.mark.parametrize("policies", [("color", "translation", "cutout", "turn"), ("ada", "noise", "cutout")])
+def test_images_of_a_condition_are_augmented_with_their_samples(policies: tuple[str, ...]) -> None:
+    options: Any = SimpleNamespace(augment=policies, instance_noise=0.0, pack=1)
     config: Any = SimpleNamespace(training=options)
     state: Any = SimpleNamespace(augment_probability=torch.tensor(0.7))
     samples = torch.rand(16, 3, 8, 8) * 2 - 1

@@ -25,7 +25,7 @@ KEYS = {
     "training.n_critic": (2, 3),
     "training.generator_updates": (2,),
     "training.accumulate": (2, 4),
-    "training.augment": ("[color,translation,cutout]",),
+    "training.augment": ("[color,translation,cutout]", "[ada,noise,cutout]"),
     "training.ada_target": ("0.6 training.augment=[color]",),
     "training.lr_schedule": ("cosine", "linear"),
     "training.ema_decay": (0, 0.9),

@@ -22,6 +22,10 @@ REQUIREMENTS = {
     "class_kept": "needs images of one class each with extractor=classifier",
     "diversity": "needs a generator with a latent, whose samples of one input differ",
 }
+Augmentation = Literal[
+    "color", "translation", "cutout", "turn",
+    "flip", "scale", "rotation", "brightness", "contrast", "hue", "saturation", "noise", "ada",
+]  # fmt: skip
 # Words of other tools for a metric, and what to write in gan-cli; `{}` is the section of the key, as `evaluation.`.
 METRICS_OF_OTHER_TOOLS = {
     "fid": "{0}metrics=[frechet] {0}extractor=inception", "kid": "{0}metrics=[kernel] {0}extractor=inception",
@@ -102,10 +106,10 @@ class TrainingOptions:
         le=10,
         description="standard deviation of noise on D's inputs, falling to 0 over the run (1610.04490)",
     )
-    augment: Several[Literal["color", "translation", "cutout", "turn"]] = Field(
+    augment: Several[Augmentation] = Field(
         (),
-        description="differentiable augmentation of D's inputs, as [color,translation,cutout] (2006.10738); turn: by"
-        " quarters",
+        description="differentiable augmentation of D's inputs, as [color,translation,cutout] (2006.10738) or [ada]"
+        " (2006.06676), all but color, noise and cutout; turn: by quarters; scale, rotation: about the centre",
     )
     ada_target: Number | None = Field(
         None,

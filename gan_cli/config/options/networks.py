@@ -30,7 +30,8 @@ MaxMultiplier = Annotated[
         description="channels double at coarser resolutions, up to this many times base_channels; 1: constant",
     ),
 ]
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan")  # these networks work at sides of 4 to 7 times a power of two
+# these networks work at sides of 4 to 7 times a power of two
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan")
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -54,11 +55,13 @@ class GeneratorOptions:
 class DiscriminatorOptions:
     """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps.
 
-    `classifies` says whether it has class logits, which `conditioning=acgan` needs.
+    `classifies` says whether it has class logits, which `conditioning=acgan` needs, and `reconstructs` whether it has
+    decoders, which `regularizer=reconstruction` needs.
     """
 
     feature_maps: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
+    reconstructs: ClassVar[bool] = False
     name: OptionName
 
 
@@ -175,6 +178,28 @@ class R3GANDiscriminator(R3GANOptions, BatchStatistics):
     normalization: Literal["none"] = Field("none", description="none, since R3GAN's networks have no normalization")
 
 
+@section
+class FastGANOptions:
+    """The keys of both networks of FastGAN."""
+
+    initialization: Initialization = "default"
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    normalization: ImageNormalization = Field(
+        description="normalization after each convolution but that next to pixels"
+    )
+
+
+@section
+class FastGANGenerator(FastGANOptions, GeneratorOptions):
+    pass
+
+
+@section
+class FastGANDiscriminator(FastGANOptions, BatchStatistics):
+    reconstructs: ClassVar[bool] = True
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -220,6 +245,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
+    "fastgan": FastGANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -230,6 +256,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
+    "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gan_cli.config.options.fields import Integer, Number, OptionName, section
+from gan_cli.config.options.image_sizes import padded_size
+from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS
 from gan_cli.errors import UsageError
+
+MIN_RECONSTRUCTED_SIDE = 16
 
 
 @section
@@ -54,6 +58,11 @@ class Orthogonal:
 
 
 @section
+class Reconstruction:
+    weight: Number = Field(ge=0, description="weight of the mean distance of real images to those that D reconstructs")
+
+
+@section
 class WeightClip:
     limit: Number = Field(gt=0, description="clamp D's weights to [-limit, limit] after each update")
 
@@ -70,6 +79,7 @@ REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
     "lecam": LeCam,
     "consistency": Consistency,
     "orthogonal": Orthogonal,
+    "reconstruction": Reconstruction,
     "weight_clip": WeightClip,
 }
 
@@ -112,9 +122,27 @@ def check_regularizers(config: Any) -> None:
                 f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
                 f" (2501.05441, appendix E), use regularizer.{name}.every=1"
             )
+    if "reconstruction" in chosen:
+        _check_reconstruction(config)
     if "weight_clip" in chosen and "gradient_penalty" in chosen:
         raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
     if "weight_clip" in chosen and normalization == "spectral":
         raise UsageError(
             "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
+        )
+
+
+def _check_reconstruction(config: Any) -> None:
+    """Raises UsageError if the discriminator has no decoders, or no maps of 8 x 8 to reconstruct from."""
+    discriminator = config.architecture.discriminator
+    if not getattr(discriminator, "reconstructs", False):
+        able = [name for name, options in DISCRIMINATOR_OPTIONS.items() if getattr(options, "reconstructs", False)]
+        raise UsageError(
+            f"regularizer=reconstruction: architecture.discriminator={discriminator.name} has no decoders, use"
+            f" {' or '.join(able)}"
+        )
+    if min(padded_size(*config.sample_shape[1:])) < MIN_RECONSTRUCTED_SIDE:
+        raise UsageError(
+            f"regularizer=reconstruction: reconstructs images of {MIN_RECONSTRUCTED_SIDE} pixels and more, set a larger"
+            " image_size"
         )

@@ -1,0 +1,239 @@
+"""FastGAN (Liu et al., 2101.04775): networks for some hundreds of images.
+
+The generator has one convolution at each resolution, and coarse maps gate the channels of fine ones (skip-layer
+excitation). The discriminator can have two decoders that reconstruct real images from its feature maps, as its own
+auxiliary loss.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, l1_loss, normalize
+
+from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
+from gan_cli.device import to_device
+from gan_cli.models.conditioning import (
+    UNCONDITIONAL,
+    ConditionalSequential,
+    ConditioningSpec,
+    concat_condition,
+    conditional_norm,
+)
+from gan_cli.models.layers import (
+    Discriminator,
+    build_normalization,
+    center_crop,
+    center_pad,
+    channels_per_level,
+    flatten_maps,
+    init_layer,
+)
+from gan_cli.models.noise import NoiseInput
+from gan_cli.tasks.condition import Condition
+
+GATED_LEVELS = 4  # the gate of a map comes from one with sides 16 times as small, or from the coarsest one
+DECODER_DOUBLINGS = 4  # the most doublings of a decoder: 8 x 8 maps to images of 128 x 128, as in the paper
+
+
+class SkipLayerExcitation(nn.Module):
+    """Gates for the channels of fine maps from coarse maps `[N, inputs, h, w]`: `[N, outputs, 1, 1]` in 0 to 1.
+
+    The coarse maps are averaged to 4 x 4; a 4 x 4 convolution, SiLU, a 1 x 1 convolution and a sigmoid follow (section
+    3.1).
+    """
+
+    def __init__(self, inputs: int, outputs: int, **settings: Any) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4),
+            init_layer(nn.Conv2d(inputs, outputs, 4), **settings),
+            nn.SiLU(),
+            init_layer(nn.Conv2d(outputs, outputs, 1), **settings),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        return self.layers(coarse)
+
+
+class FastGANGenerator(nn.Module):
+    """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more.
+
+    Latents are scaled to the sphere of radius sqrt(latent_dim). The finest feature map has `base_channels` channels;
+    each coarser one has twice as many, up to `max_multiplier` times `base_channels`.
+    """
+
+    def __init__(
+        self,
+        sample_shape: tuple[int, ...],
+        latent_dim: int,
+        base_channels: int,
+        max_multiplier: int,
+        normalization: str,
+        initialization: str = "default",
+        conditions: ConditioningSpec = UNCONDITIONAL,
+    ) -> None:
+        super().__init__()
+        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        channels, *self.sides = sample_shape
+        height, width, levels = downsampling_levels(*padded_size(*self.sides))
+        widths = channels_per_level(base_channels, levels, max_multiplier)[::-1]
+        widths = [widths[0], *widths]  # the coarsest map has the width of the next one
+        settings: Any = {"initialization": initialization, "normalization": normalization}
+
+        def gated_linear_unit(width: int) -> list[nn.Module]:
+            normalize = build_normalization(normalization, 2 * width, image=True)
+            return [conditional_norm(normalize, 2 * width, conditions), nn.GLU(dim=1)]
+
+        inputs = latent_dim + self.entry.added_features
+        project = init_layer(nn.ConvTranspose2d(inputs, 2 * widths[0], (height, width), bias=False), **settings)
+        self.project = ConditionalSequential(project, *gated_linear_unit(widths[0]))
+        self.blocks = nn.ModuleList()
+        for level, (wide, narrow) in enumerate(pairwise(widths), start=1):
+            convolution = init_layer(nn.Conv2d(wide, 2 * narrow, 3, padding=1, bias=False), **settings)
+            noise = NoiseInput(height << level, width << level)
+            self.blocks.append(
+                ConditionalSequential(nn.Upsample(scale_factor=2), convolution, noise, *gated_linear_unit(narrow))
+            )
+        self.gated_levels = min(GATED_LEVELS, levels)
+        self.gates = nn.ModuleList(
+            SkipLayerExcitation(widths[level], widths[level + self.gated_levels], **settings)
+            for level in range(levels - self.gated_levels + 1)
+        )
+        last = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.to_image = nn.Sequential(init_layer(last, initialization=initialization), nn.Tanh())
+
+    def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
+        on_sphere = normalize(latent.float(), dim=1) * math.sqrt(latent.shape[1])
+        maps = self.project(self.entry(on_sphere, condition)[:, :, None, None], condition)
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        gates = [self.gates[0](maps)]
+        for level, block in enumerate(self.blocks, start=1):
+            maps = block(maps, condition)
+            if level >= self.gated_levels:
+                maps = maps * gates[level - self.gated_levels]
+            if level < len(self.gates):
+                gates.append(self.gates[level](maps))
+        return center_crop(self.to_image(maps), self.sides)
+
+
+class _DownBlock(nn.Module):
+    """Halves the sides of maps: the mean of two convolutions and of average pooling with a 1 x 1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, **settings: Any) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            *_normalized(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), **settings),
+            *_normalized(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), **settings),
+        )
+        self.direct = nn.Sequential(
+            nn.AvgPool2d(2), *_normalized(nn.Conv2d(inputs, outputs, 1, bias=False), **settings)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (self.main(maps) + self.direct(maps)) / 2
+
+
+def _normalized(convolution: nn.Conv2d, **settings: Any) -> list[nn.Module]:
+    """Returns the convolution, its normalization and leaky ReLU."""
+    normalize = build_normalization(settings["normalization"], convolution.out_channels, image=True)
+    return [init_layer(convolution, **settings), normalize, nn.LeakyReLU(0.2)]
+
+
+def _decoder(inputs: int, doublings: int, channels: int, **settings: Any) -> nn.Sequential:
+    """Returns a small decoder: per doubling nearest upsampling, convolution, normalization and GLU; then an image."""
+    layers: list[nn.Module] = []
+    for _ in range(doublings):
+        outputs = max(inputs // 2, 1)
+        convolution = init_layer(nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False), **settings)
+        normalize = build_normalization(settings["normalization"], 2 * outputs, image=True)
+        layers += [nn.Upsample(scale_factor=2), convolution, normalize, nn.GLU(dim=1)]
+        inputs = outputs
+    last = init_layer(nn.Conv2d(inputs, channels, 3, padding=1), initialization=settings["initialization"])
+    return nn.Sequential(*layers, last, nn.Tanh())
+
+
+class FastGANDiscriminator(Discriminator):
+    """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
+
+    With `add_decoders`, it also reconstructs images whose sides are 16 or more.
+    """
+
+    batch_dependence_is_declared = True
+
+    def __init__(
+        self,
+        sample_shape: tuple[int, ...],
+        base_channels: int,
+        max_multiplier: int,
+        normalization: str,
+        initialization: str = "default",
+        minibatch: str = "none",
+        conditions: ConditioningSpec = UNCONDITIONAL,
+    ) -> None:
+        super().__init__()
+        self.entry = concat_condition(conditions, ("concat",))
+        self.channels, *sides = sample_shape
+        self.inner_sides = padded_size(*sides)
+        height, width, self.levels = downsampling_levels(*self.inner_sides)
+        self.widths = channels_per_level(base_channels, self.levels, max_multiplier)
+        self.settings: Any = {"initialization": initialization, "normalization": normalization}
+        first = nn.Conv2d(self.channels + self.entry.added_features, self.widths[0], 4, stride=2, padding=1)
+        self.blocks = nn.ModuleList([nn.Sequential(init_layer(first, **self.settings), nn.LeakyReLU(0.2))])
+        self.blocks.extend(_DownBlock(narrow, wide, **self.settings) for narrow, wide in pairwise(self.widths))
+        last = nn.Conv2d(self.widths[-1], self.widths[-1], 1, bias=False)
+        self.last = nn.Sequential(*_normalized(last, **self.settings))
+        self.add_head(self.widths[-1] * height * width, minibatch=minibatch, conditions=conditions, **self.settings)
+
+    def add_decoders(self) -> None:
+        """Adds the decoders of the whole image, from maps of base 8 x 8, and of a quarter, from maps of 16 x 16.
+
+        The sides of both results are half of the image's, or less with more than DECODER_DOUBLINGS. Without maps of
+        16 x 16, in images of less than 32 pixels, the quarter is decoded from those of 8 x 8.
+        """
+        self.decoded_levels = {"whole": self.levels - 2, "quarter": max(self.levels - 3, 0)}
+        for name, level in self.decoded_levels.items():
+            doublings = min(level if name == "whole" else level + 1, DECODER_DOUBLINGS)
+            self.add_module(name, _decoder(self.widths[level], doublings, self.channels, **self.settings))
+
+    def _encode(self, sample: Tensor, condition: Condition | None) -> list[Tensor]:
+        """Returns the maps of each level, finest first."""
+        maps = [self.blocks[0](self.entry(center_pad(sample, self.inner_sides), condition))]
+        for block in self.blocks[1:]:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
+        return flatten_maps(self.last(self._encode(sample, condition)[-1]))
+
+    def reconstruction(self, real: Tensor, condition: Condition | None, random: torch.Generator) -> Tensor:
+        """Returns E|d_1(f_1) - x'| + E|d_2(f_2) - x''|: the decoders' error on real samples x (section 3.2).
+
+        x' is the whole image, reduced to the decoder's sides. x'' is a quarter of it, chosen for each sample, and f_2
+        are the maps of this quarter. The distance is the mean over pixels.
+        """
+        seen = self.view(real, condition)
+        maps, image = self._encode(seen, condition), center_pad(seen, self.inner_sides)
+        corners = to_device(torch.randint(2, (2, len(real)), generator=random), real.device)
+        whole = self.get_submodule("whole")(maps[self.decoded_levels["whole"]])
+        quarter = self.get_submodule("quarter")(quarter_of(maps[self.decoded_levels["quarter"]], *corners))
+        return _distance(whole, image) + _distance(quarter, quarter_of(image, *corners))
+
+
+def quarter_of(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Returns one quarter of each of the maps `[N, C, H, W]`: `[N, C, H / 2, W / 2]`.
+
+    `rows` and `columns`, `[N]`, are 0 or 1: the upper or the lower half, and the left or the right one.
+    """
+    halves = maps.unflatten(3, (2, -1)).unflatten(2, (2, -1))
+    return halves[torch.arange(len(maps), device=maps.device), :, rows, :, columns]
+
+
+def _distance(decoded: Tensor, image: Tensor) -> Tensor:
+    """Returns the mean absolute difference of an image from a larger one, which is reduced by averaging."""
+    return l1_loss(decoded, avg_pool2d(image, image.shape[2] // decoded.shape[2]))

@@ -1,0 +1,143 @@
+"""FastGAN: gates, noise that is constant in evaluation, and decoders whose targets are known."""
+
+import pytest
+import torch
+from torch import nn
+
+from gan_cli.models.layers import Discriminator
+from gan_cli.models.networks.fastgan import (
+    FastGANDiscriminator,
+    FastGANGenerator,
+    SkipLayerExcitation,
+    quarter_of,
+)
+from gan_cli.models.noise import NoiseInput
+from gan_cli.objectives.regularizers import PENALTIES, PenaltyInputs
+
+SMALL = {"base_channels": 4, "max_multiplier": 4, "normalization": "batch"}
+
+
+def discriminator_with_decoders(side: int, **settings: object) -> FastGANDiscriminator:
+    discriminator = FastGANDiscriminator((3, side, side), **SMALL | settings)  # type: ignore[arg-type]
+    discriminator.add_decoders()
+    return discriminator
+
+
+def reconstruct(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
+    random = torch.Generator().manual_seed(0)
+    return PENALTIES["reconstruction"](PenaltyInputs(discriminator, real, real, None, random))
+
+
+def test_noise_is_new_in_training_and_constant_in_evaluation() -> None:
+    layer, maps = NoiseInput(3, 5), torch.zeros(2, 4, 3, 5)
+    assert torch.equal(layer(maps), maps)  # the strength starts at 0
+    nn.init.constant_(layer.strength, 0.5)
+    first, second = layer(maps), layer(maps)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(first[:, :1].expand_as(first), first)  # the same for all channels
+    layer.eval()
+    assert torch.equal(layer(maps), (0.5 * layer.constant).expand(2, 4, 3, 5))
+    assert layer(maps.bfloat16()).dtype == torch.bfloat16
+    assert "constant" in layer.state_dict()
+
+
+def test_a_gate_is_that_of_the_formula() -> None:
+    gate = SkipLayerExcitation(2, 3, initialization="default", normalization="none")
+    coarse = torch.randn(5, 2, 8, 8)
+    _, first, _, second, _ = gate.layers
+    pooled = coarse.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))
+    hidden = torch.einsum("nchw,ochw->no", pooled, first.weight) + first.bias
+    hidden = hidden * torch.sigmoid(hidden)
+    expected = torch.sigmoid(hidden @ second.weight[:, :, 0, 0].T + second.bias)
+    torch.testing.assert_close(gate(coarse)[:, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "gates", "factor"), [(8, 1, 2), (16, 1, 4), (32, 1, 8), (64, 1, 16), (128, 2, 16), (256, 3, 16)]
+)
+def test_coarse_maps_gate_fine_ones(side: int, gates: int, factor: int) -> None:
+    generator = FastGANGenerator((3, side, side), latent_dim=5, **SMALL)
+    assert len(generator.gates) == gates
+    assert 2**generator.gated_levels == factor
+    closed = generator.gates[-1].layers[3]
+    nn.init.zeros_(closed.weight)
+    nn.init.constant_(closed.bias, -1000.0)
+    images = generator(torch.randn(2, 5))
+    assert images.flatten(2).std(2).max() < 1e-6  # nothing of the last map passes a closed gate
+
+
+def test_latents_are_scaled_to_the_sphere() -> None:
+    generator = FastGANGenerator((3, 16, 16), latent_dim=5, **SMALL).eval()
+    latent = torch.randn(3, 5)
+    torch.testing.assert_close(generator(latent), generator(7 * latent))
+    assert not torch.allclose(generator(latent), generator(-latent))
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    generator = FastGANGenerator((3, 32, 32), latent_dim=5, **SMALL)
+    discriminator = discriminator_with_decoders(32)
+    real = torch.rand(4, 3, 32, 32) * 2 - 1
+    (discriminator(generator(torch.randn(4, 5))).square().sum() + reconstruct(discriminator, real)).backward()
+    for network in (generator, discriminator):
+        dead = [
+            name
+            for name, parameter in network.named_parameters()
+            if parameter.grad is None or parameter.grad.abs().sum() == 0
+        ]
+        assert dead == []
+
+
+def test_without_decoders_weights_are_the_same() -> None:
+    torch.manual_seed(0)
+    plain = FastGANDiscriminator((3, 32, 32), **SMALL)
+    torch.manual_seed(0)
+    decoding = discriminator_with_decoders(32)
+    assert len(decoding.state_dict()) > len(plain.state_dict())
+    assert all(torch.equal(decoding.state_dict()[name], value) for name, value in plain.state_dict().items())
+
+
+@pytest.mark.parametrize("side", [16, 28, 30, 32, 64, 128])
+def test_decoders_reconstruct_half_of_the_sides(side: int) -> None:
+    discriminator = discriminator_with_decoders(side)
+    shapes = []
+    for name in ("whole", "quarter"):
+        discriminator.get_submodule(name).register_forward_hook(lambda *given: shapes.append(tuple(given[2].shape)))
+    reconstruct(discriminator, torch.rand(2, 3, side, side))
+    inner = discriminator.inner_sides[0]
+    assert shapes == [(2, 3, inner // 2, inner // 2)] * 2
+
+
+def test_a_reconstruction_is_compared_with_the_image_it_is_of() -> None:
+    """The decoders are replaced by constants, so the distances are known."""
+    discriminator = discriminator_with_decoders(32)
+    image = torch.zeros(4, 3, 32, 32)
+    image[:, :, :16, :16], image[:, :, 16:, 16:] = 0.5, -1.0
+    discriminator.whole = Constant(0.25)
+    discriminator.quarter = Constant(0.0)
+    rows, columns = torch.randint(2, (2, 4), generator=torch.Generator().manual_seed(0))
+    quarters = [
+        {(0, 0): 0.5, (1, 1): 1.0}.get((row, column), 0.0)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+    expected = (0.25 + 0.25 + 0.25 + 1.25) / 4 + sum(quarters) / 4
+    assert reconstruct(discriminator, image).item() == pytest.approx(expected)
+
+
+class Constant(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(maps), 3, 16, 16), self.value)
+
+
+def test_quarters() -> None:
+    maps = torch.arange(2 * 16.0).view(2, 1, 4, 4)
+    chosen = quarter_of(maps, torch.tensor([0, 1]), torch.tensor([1, 0]))
+    assert torch.equal(chosen, torch.stack([maps[0, :, :2, 2:], maps[1, :, 2:, :2]]))
+
+
+def test_only_fastgan_has_decoders() -> None:
+    assert not hasattr(Discriminator, "add_decoders")
