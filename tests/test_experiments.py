@@ -15,7 +15,7 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.state.train_state import state_tensors
-from support.configs import TASK_OF, TINY_IMAGES, compose, without
+from support.configs import NEEDED_BY, TINY_IMAGES, compose, without
 from support.images import write_class_folders, write_mixed_folder
 from support.paths import ROOT
 from support.published import WRITERS, PublishedFiles
@@ -32,7 +32,7 @@ OF_DATA = [
     if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
 ]  # fmt: skip
 OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
-OWN = ("folder", "folder_64")
+OWN = ("few_shot", "folder", "folder_64")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
     "adam_fast": (0.003, 0.0, 0.99),
@@ -56,8 +56,6 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "lsgan_mnist": ("mnist", "dcgan", "dcgan", "least_squares", [], "adam", 0.0002, 1),
-    "r3gan_32": ("fashion_mnist", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.001, 1),
-    "r3gan_64": ("celeba", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.001, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),
@@ -159,9 +157,9 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
     tiny = [override for override in TINY_IMAGES if not override.startswith(("batch_size", "threads"))]
     if group.startswith("architecture"):
         tiny = without(tiny, "architecture")
-    if group in ("task", "auxiliary") or option in TASK_OF:
+    if group in ("task", "auxiliary") or (option in NEEDED_BY and group != "regularizer"):
         tiny = without(tiny, "architecture.generator.latent_dim")
-    return [f"{group}={option}", *TASK_OF.get(option, ()), *tiny, *short]
+    return [f"{group}={option}", *NEEDED_BY.get(option, ()), *tiny, *short]
 
 
 @pytest.mark.parametrize(("group", "option"), OF_DATA, ids=[f"{group}={option}" for group, option in OF_DATA])

@@ -28,7 +28,7 @@ from gan_cli.errors import UsageError
 from gan_cli.models import registry
 from gan_cli.objectives import losses, regularizers
 from gan_cli.state import optimizers
-from support.configs import TASK_OF, compose
+from support.configs import NEEDED_BY, compose
 from support.paths import ROOT
 
 TABLES = {
@@ -67,9 +67,8 @@ def fitting(group: str, option: str) -> list[str]:
     return [
         f"{group}={option}",
         *(["architecture=mlp"] if points else []),
-        *TASK_OF.get(option, ()),
+        *NEEDED_BY.get(option, ()),
         *(["dataset.path=somewhere"] if folder else []),
-        *(["architecture=fastgan"] if option == "reconstruction" else []),
     ]
 
 

@@ -47,8 +47,6 @@ CONFIGS = {
     "gan2014_mnist": "62b076b67aa120fa",
     "grid": "b7842ac16501e271",
     "lsgan_mnist": "5b54e75298cd15c7",
-    "r3gan_32": "94b4196ec6d93e19",
-    "r3gan_64": "c04566b6364c70dd",
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",
@@ -72,9 +70,8 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})
     assert {key: dataset.pop(key) for key in newer} == newer
     assert data["loss"].pop("weight") == 1.0
-    if not experiment.startswith("r3gan"):  # those came with the section and use it
-        assert all(schedule == CONSTANT for schedule in data.pop("schedule").values())
-        assert data["training"].pop("augment_probability") == 1.0
+    assert all(schedule == CONSTANT for schedule in data.pop("schedule").values())
+    assert data["training"].pop("augment_probability") == 1.0
     generator = data["architecture"]["generator"]
     newer = NEWER_OF_GENERATOR if generator["name"] == "subpixel" else {}
     assert {key: generator.pop(key) for key in newer} == newer

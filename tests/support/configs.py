@@ -33,12 +33,13 @@ TINY_IMAGES = (
 )
 
 
-TASK_OF = {  # what an option needs to make sense at all: the task by which its network or loss gets an image
+NEEDED_BY = {  # what an option needs to make sense at all: the task by which its network gets an image, or a network
     "unet": ("task=translation", "task.source=edges"),
     "pix2pix": ("task=translation", "task.source=edges"),
     "translation": ("task.source=edges",),
     "gated_unet": ("task=inpainting",),
     "edsr": ("task=super_resolution",),
+    "reconstruction": ("architecture=fastgan",),
     **dict.fromkeys(("l1", "l2", "gradient_difference", "feature_matching"), ("task=inpainting",)),
 }
 
