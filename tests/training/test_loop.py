@@ -26,7 +26,7 @@ from gan_cli.objectives.losses import LOSSES
 from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.training.run import Run
 from gan_cli.training.throughput import RunTimer
-from support.configs import TINY_IMAGES, compose, without
+from support.configs import NEEDED_BY, TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
 from support.training import plant_nan, train_in_memory, wrap_updates
 
@@ -58,7 +58,8 @@ def test_penalties_that_do_not_go_together_are_refused_by_name() -> None:
 
 def assert_both_networks_move(loss: str, subset: tuple[str, ...], updates: int) -> None:
     """Trains for some updates of D: both networks move and stay finite."""
-    config = compose(*TINY_IMAGES, f"loss={loss}", f"regularizer=[{','.join(subset)}]", f"steps={updates}")
+    networks = NEEDED_BY["reconstruction"] if "reconstruction" in subset else ()
+    config = compose(*TINY_IMAGES, *networks, f"loss={loss}", f"regularizer=[{','.join(subset)}]", f"steps={updates}")
     before = {name: tensor.clone() for name, tensor in state_tensors(build_state(config, CPU)).items()}
     state = train_in_memory(config, updates // config.training.n_critic)
     after = state_tensors(state)
