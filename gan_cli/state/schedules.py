@@ -36,7 +36,7 @@ def scheduled(schedule: Any, start: float, progress: float) -> float:
 
 
 def scheduled_decay(schedule: Any, start: float, progress: float) -> float:
-    """Returns a decay per step, as `scheduled` does, but interpolates its half-life (2501.05441, table 9).
+    """Returns a decay per step, as `scheduled` does, but interpolates its half-life, as R3GAN does (2501.05441).
 
     A decay d halves the weight of what was averaged in log(1/2) / log(d) steps.
     """

@@ -15,7 +15,6 @@ from gan_cli.config.compatibility import DATASETS_WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
 from gan_cli.config.metric_names import better_direction, metric_option
 from gan_cli.config.option_files import naming_file
-from gan_cli.config.options.fields import fields_of
 from gan_cli.config.options.schedules import ScheduleOptions
 from gan_cli.config.overrides import unquote_literals
 from gan_cli.config.search_path import explicit_config_folder
@@ -30,12 +29,11 @@ from gan_cli.sweeps.outcomes import Job, Sweep
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
 # Two jobs that differ only in these are the same.
 KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", "resume_strict", *SWEEP_ONLY_KEYS)
-CONSTANT = {"to": None, "until": 1.0, "shape": "cosine"}  # a schedule that changes nothing
 # Keys that came later, with the values at which a job is what it was before.
 LATER_KEYS = {
     "task.name": "generation", "loss.weight": 1.0, "dataset.pairs": "auto", "dataset.direction": "AtoB",
     "training.augment_probability": 1.0,
-    **{f"schedule.{name}.{key}": value for name in fields_of(ScheduleOptions) for key, value in CONSTANT.items()},
+    **{f"schedule.{key}": value for key, value in train_config.flatten(train_config.to_dict(ScheduleOptions()))},
 }  # fmt: skip
 # If the user names no metric, the first of these that any job has ranks the results.
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
