@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, conditional_norm
+from gan_cli.models.equalized import equalize
 from gan_cli.tasks.condition import Condition, labels_of
 
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
@@ -48,8 +49,8 @@ def init_layer(
     """Initializes the weight of `layer` and adds spectral normalization (1802.05957) if `normalization` is `spectral`.
 
     `default` keeps PyTorch's initialization, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
-    `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Raises ValueError if the
-    initialization is unknown.
+    `xavier` (uniform), `orthogonal` and `equalized` (see `equalize`) use `gain`. All but `default` set the bias to
+    zero. Raises ValueError if the initialization is unknown.
     """
     if initialization == "normal":
         nn.init.normal_(layer.weight, std=0.02)
@@ -57,6 +58,8 @@ def init_layer(
         nn.init.xavier_uniform_(layer.weight, gain)
     elif initialization == "orthogonal":
         nn.init.orthogonal_(layer.weight, gain)
+    elif initialization == "equalized":
+        equalize(layer, gain)
     elif initialization != "default":
         raise ValueError(f"no {initialization!r} initialization")
     if initialization != "default" and layer.bias is not None:
