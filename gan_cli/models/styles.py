@@ -13,7 +13,8 @@ class StyleGenerator(nn.Module, ABC):
     """Base class of generators that first map latents to styles w, and then synthesize images from the styles."""
 
     sides: tuple[int, ...]  # for each style, coarsest first: the larger side of the maps that it modulates
-    mean_style: Tensor  # buffer `[D]`: moving mean of w, towards which truncation moves styles
+    mean_style: Tensor  # buffer `[D]`: moving mean of w in training mode, towards which truncation moves styles
+    track_running_stats = True  # False: `mean_style` is not updated; named as in batch normalization
 
     @abstractmethod
     def map(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
