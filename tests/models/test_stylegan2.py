@@ -156,6 +156,16 @@ def test_small_images_have_the_settings_for_them() -> None:
         assert all((block.direct is not None) == expected for block in network.blocks[2:])
 
 
+def maps_of(network: StyleGAN2Generator, styles: Tensor) -> list[Tensor]:
+    """Returns the maps that each layer makes."""
+    seen: list[Tensor] = []
+    hooks = [layer.register_forward_hook(lambda *given: seen.append(given[2])) for layer in network.layers]
+    network.synthesize(styles)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
 def test_there_is_a_style_for_each_convolution_and_the_last_image() -> None:
     assert generator(32).sides == (4, 8, 8, 16, 16, 32, 32, 32)
     assert StyleGAN2Generator((1, 28, 14), 8, **CHANNELS).sides == (14, 28, 28, 28)
@@ -167,13 +177,7 @@ def test_there_is_a_style_for_each_convolution_and_the_last_image() -> None:
     for index, side in enumerate(network.sides):
         changed = styles.clone()
         changed[:, index] += 1
-        seen: list[tuple[int, Tensor, Tensor]] = []
-        hooks = [layer.register_forward_hook(lambda *given: seen.append(given[2])) for layer in network.layers]
-        network.synthesize(styles)
-        network.synthesize(changed)
-        for hook in hooks:
-            hook.remove()
-        before, after = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+        before, after = maps_of(network, styles), maps_of(network, changed)
         differs = [max(one.shape[2:]) for one, other in zip(before, after, strict=True) if not torch.equal(one, other)]
         assert min(differs, default=side) == side
 
@@ -287,7 +291,7 @@ def test_signals_keep_their_scale_at_the_start() -> None:
     styles = network.map(torch.randn(16, 128))
     assert styles.square().mean().item() == pytest.approx(1, rel=0.3)
     images = network.synthesize(styles)
-    assert all(0.3 < moment < 3 for moment in moments)
+    assert all(0.1 < moment < 2 for moment in moments)  # a doubling layer's zeros take a part
     assert 0.3 < images.std() < 3
     assert pytest.approx(2**0.5) == ACTIVATION_GAIN
 
