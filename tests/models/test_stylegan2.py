@@ -222,9 +222,10 @@ def test_the_mean_style_moves_in_training_mode_alone() -> None:
             network(latent)
         assert network.mean_style.abs().sum() == 0
     network(latent)
-    torch.testing.assert_close(network.mean_style, 0.005 * mean)
-    network(latent)
-    torch.testing.assert_close(network.mean_style, (0.005 + 0.995 * 0.005) * mean)
+    torch.testing.assert_close(network.mean_style, mean)  # not a part of it: truncation is of use from the start
+    other = network.eval().map(-latent)[:, 0].mean(0).detach()
+    network.train()(-latent)
+    torch.testing.assert_close(network.mean_style, 0.995 * mean + 0.005 * other)
 
 
 def test_the_average_of_weights_copies_the_mean_style() -> None:
@@ -263,7 +264,13 @@ def test_classes_enter_the_mapping_network_normalized(mode: str) -> None:
     for part in inputs[0].split([8, inputs[0].shape[1] - 8], 1):
         torch.testing.assert_close(part.square().mean(1), torch.ones(2), atol=1e-4, rtol=0)
     discriminator = StyleGAN2Discriminator((3, 16, 16), conditions=conditions, **CHANNELS)
-    assert discriminator(images, labels).shape == (2,)
+    judged = discriminator.discriminate(images, labels)
+    assert judged.logits.shape == (2,)
+    if mode == "acgan":
+        assert judged.class_logits is not None
+        assert judged.class_logits.shape == (2, 3)
+    else:
+        assert not torch.isclose(judged.logits, discriminator(images, labels.flip(0))).any()
 
 
 def test_deviations_are_a_channel_of_the_coarsest_maps() -> None:

@@ -109,7 +109,7 @@ class StyleGAN2Generator(StyleGenerator):
         with full_precision(latent.device):
             style = self._style_of(latent, condition)
             if self.training and self.track_running_stats:
-                self.mean_style.lerp_(style.detach().mean(0), 1 - MEAN_STYLE_DECAY)
+                self._update_mean_style(style.detach().mean(0))
             styles = style.unsqueeze(1).expand(-1, len(self.sides), -1)
             if self.training and self.style_mixing > 0:
                 styles = self._mix(styles, self._style_of(latent.roll(1, 0), condition))
@@ -119,6 +119,12 @@ class StyleGAN2Generator(StyleGenerator):
         """Returns w `[N, latent_dim]`. Latents and embeddings are normalized to a second moment of 1 before."""
         parts = self.entry(latent.float(), condition).split(self.parts, dim=1)
         return self.mapping(torch.cat([normalize_second_moment(part) for part in parts], 1))
+
+    def _update_mean_style(self, mean: Tensor) -> None:
+        """Moves `mean_style` towards the mean of a batch. The first one replaces the zeros that it starts with."""
+        self.mean_style.copy_(
+            torch.where(self.mean_style.any(), self.mean_style.lerp(mean, 1 - MEAN_STYLE_DECAY), mean)
+        )
 
     def _mix(self, styles: Tensor, other: Tensor) -> Tensor:
         """Replaces the styles of some samples, from a random layer on, by `other` `[N, latent_dim]`."""
