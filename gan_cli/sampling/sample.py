@@ -30,7 +30,6 @@ from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.images.animation import describe_unreadable, write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
-from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling import input_samples, interpolation
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage
@@ -67,8 +66,6 @@ def sample(config: SampleConfig) -> int:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     animation, sidecar_fields, requested, given = None, dict[str, Any](), rows, list[GivenImage]()
     input_samples.check_options(config, generator)
-    if config.truncation is not None and isinstance(generator.network, StyleGenerator):
-        print(f"truncation={config.truncation:g}: of styles w, towards their mean", flush=True)
     if config.format in ANIMATION_FORMATS:
         listed = () if config.seeds is None else seeds
         animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
