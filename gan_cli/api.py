@@ -122,7 +122,8 @@ def sample(
     counted from 0, or a text in the syntax of the option `label=`: "cat" is one class, "red,small" is one class of each
     of two attributes, and "cat,dog" uses `cat` for the first half of the seeds and `dog` for the second half. If
     `labels` is None, the seeds are divided evenly among all classes. `truncation` is the largest absolute value of a
-    latent, in standard deviations if the latents are normal; None draws them from the whole distribution.
+    latent, in standard deviations if the latents are normal; of a generator with styles, as stylegan2, the factor by
+    which the distance of a style from the mean style is multiplied. None truncates nothing.
 
     A generator of task=translation, inpainting or super_resolution needs `images`, float32 `[len(seeds), C, H, W]` in
     [-1, 1], or `[1, C, H, W]` for all seeds: the source images, the images to paint in, or the small images. `masks` of

@@ -53,6 +53,12 @@ CHOICES = {
     "architecture mlp": ["architecture=mlp"],
     "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
     "architecture r3gan": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2"],
+    "architecture stylegan2": [
+        "architecture=stylegan2",
+        "auxiliary=path_length",
+        "auxiliary.path_length.every=2",
+        "architecture.generator.style_mixing=0.9",
+    ],
     "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
     **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},

@@ -6,6 +6,7 @@ are repeated for each colour channel.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
+from gan_cli.models.equalized import ConstantScale
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
@@ -29,6 +31,7 @@ CLASS_DIMENSIONS = {
     r".*\.(scale|shift)\.weight": 1,
     r"classes\.(weight|bias|parametrizations\.weight\.original)": 0,
 }
+LISTS = ("layers", "to_image")  # of a generator, by which images of several sizes correspond
 MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
@@ -79,7 +82,7 @@ def _fitting_tensors(
     Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
     the checkpoint: "generator", "discriminator" or "generator_ema".
     """
-    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else 0)
+    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else {})
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
@@ -93,7 +96,7 @@ def _fitting_tensors(
         for name, value in tensors.items():
             given = available.get(_unconditional_name(name))
             if given is not None and colours and given.shape != value.shape:
-                given = _to_colour(given, value.shape, role, colours)
+                given = _to_colour(given, value.shape, role, colours) * _scale_change(network, name, given, value)
             given = None if given is None else _fit_classes(name, value, given, *classes, packed=packed)
             if given is not None:
                 fitting[name] = given
@@ -115,7 +118,7 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
     base, old_base = (downsampling_levels(*padded_size(*each))[:2] for each in (sides, old_sides))
     if base == old_base or isinstance(network, ResNetDiscriminator):  # the latter pools over all positions
         return ()
-    return ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
+    return ("score", "classes", "beside", "project") if isinstance(network, Discriminator) else ("project",)
 
 
 def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:
@@ -156,19 +159,34 @@ def _fit_classes(
     return mixed.transpose(0, dim).contiguous()
 
 
-def _extra_layers(network: nn.Module, old: nn.Module) -> int:
-    """Returns how many more layers the network has in `layers` than the old one; 0 without a list `layers`.
+def _scale_change(network: nn.Module, name: str, given: Tensor, value: Tensor) -> float:
+    """Returns the factor by which a stored weight makes up for its layer's other number of inputs.
+
+    It is 1 for layers without an equalized learning rate, which divides weights by the root of that number.
+    """
+    layer, parametrized, _ = name.partition(".original")
+    scales = network.get_submodule(layer).children() if parametrized else ()
+    equalized = any(isinstance(each, ConstantScale) for each in scales)
+    return math.sqrt(value[0].numel() / given[0].numel()) if equalized else 1.0
+
+
+def _extra_layers(network: nn.Module, old: nn.Module) -> dict[str, int]:
+    """Returns how many more layers the network has in each list of LISTS than the old one.
 
     Additional layers of a generator for larger images are its first: the last ones, next to the pixels, correspond.
     """
-    lists = [getattr(each, "layers", None) for each in (network, old)]
-    return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
+    lists = {name: [getattr(each, name, None) for each in (network, old)] for name in LISTS}
+    return {
+        name: len(both[0]) - len(both[1])  # type: ignore[arg-type]
+        for name, both in lists.items()
+        if all(isinstance(each, nn.Sequential | nn.ModuleList) for each in both)
+    }
 
 
-def _renamed(tensors: dict[str, Tensor], offset: int) -> dict[str, Tensor]:
-    """Returns tensors by their names in an unconditional network whose indices in `layers` are larger by `offset`."""
+def _renamed(tensors: dict[str, Tensor], offsets: dict[str, int]) -> dict[str, Tensor]:
+    """Returns tensors by their names in an unconditional network with other indices: larger by `offsets` of a list."""
     shifted = {
-        re.sub(r"^layers\.(\d+)", lambda match: f"layers.{int(match[1]) + offset}", name): value
+        re.sub(r"^(\w+)\.(\d+)", lambda match: f"{match[1]}.{int(match[2]) + offsets.get(match[1], 0)}", name): value
         for name, value in tensors.items()
     }
     return {_unconditional_name(name): value for name, value in shifted.items()}

@@ -24,6 +24,7 @@ from gan_cli.extras import require_extra
 from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of_grids
 from gan_cli.images.grid import draw_grid_or_scatter
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
+from gan_cli.models.styles import with_truncation
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
 from gan_cli.tasks.condition import Condition
@@ -190,7 +191,8 @@ class _LatentPath(NamedTuple):
     ) -> _LatentPath:
         """Builds the path. `seeds` holds all seeds of the first tile, then all of the second tile, and so on."""
         latent, per_tile = generator.latent, len(seeds) // tiles
-        normals = latent.to_normal(latents_from_seeds(seeds, latent, config.truncation), config.truncation)
+        _, truncation = with_truncation(generator.network, config.truncation)
+        normals = latent.to_normal(latents_from_seeds(seeds, latent, truncation), truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
         labels = None
         if rows:
@@ -233,14 +235,15 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
     """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
     rows = 1 if path.labels is None else path.labels.shape[1]
     tiles = path.keyframes.shape[1]
+    network, truncation = with_truncation(generator.network, config.truncation)
     frames_at_once = max(config.batch_size // (rows * tiles), 1)
     for first in range(0, path.total, frames_at_once):
         frames = [path.at(frame) for frame in range(first, min(first + frames_at_once, path.total))]
         normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in frames])
-        latents = generator.latent.from_normal(normals, config.truncation)
+        latents = generator.latent.from_normal(normals, truncation)
         by_frame = [labels.flatten(0, 1) for _, labels in frames if labels is not None]
         condition = Condition(torch.cat(by_frame)) if by_frame else None
-        samples = list(run_in_batches(generator.network, latents, condition, config.batch_size))
+        samples = list(run_in_batches(network, latents, condition, config.batch_size))
         for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
             factor = MIN_FRAME_SIDE // max(image.size)

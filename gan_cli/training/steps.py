@@ -85,16 +85,15 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
         on_fake, real_logits = _discriminate_fakes(state, objective, fake, compared, condition, rng)
         fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, epochs)
         loss = objective.generator_loss(fake_logits, real_logits)
-        values = {each.name: each.compute(state.discriminator, fake, real, condition) for each in objective.auxiliary}
-        total = objective.adversarial_weight * loss + objective.classification_loss(on_fake, condition)
-        total = total + sum(each.weight * values[each.name] for each in objective.auxiliary)
+        values, auxiliary = objective.auxiliary_losses(state, fake, real, condition, rng)
+        total = objective.adversarial_weight * loss + objective.classification_loss(on_fake, condition) + auxiliary
         microbatches.backward(total, {"loss": loss, **values})
     state.fakes = None
     learning_rate = _optimizer_step(state, objective, "generator")
     state.counters.step += 1  # a step is one update of G
     objective.update_ema(state)
-    values = {each.name: microbatches.merged(each.name) for each in objective.auxiliary}
-    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate, values)
+    losses = state.keep_auxiliary({name: microbatches.merged(name) for name in values})
+    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate, losses)
     return state.generator_output
 
 

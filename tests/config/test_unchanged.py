@@ -53,6 +53,8 @@ CONFIGS = {
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",
+    "stylegan2_64": "0",
+    "stylegan2_folder": "0",
     "swiss_roll": "dd93b5df9294e366",
     "wgan_gp_cifar10": "6d47719e8621d6ee",
     "wgan_gp_mnist": "6838f662840516d8",
@@ -73,7 +75,8 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})
     assert {key: dataset.pop(key) for key in newer} == newer
     assert data["loss"].pop("weight") == 1.0
-    assert all(schedule == CONSTANT for schedule in data.pop("schedule").values())
+    if changing := {name: schedule for name, schedule in data.pop("schedule").items() if schedule != CONSTANT}:
+        data["schedule"] = changing
     assert data["training"].pop("augment_probability") == 1.0
     generator = data["architecture"]["generator"]
     newer = NEWER_OF_GENERATOR if experiment == "fast" else {}

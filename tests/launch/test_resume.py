@@ -72,6 +72,22 @@ RECIPES = {
         "training.augment=[ada,noise]",
         "training.ada_target=0.6",
     ],
+    "stylegan2 with classes, mixed styles and path lengths": [
+        "architecture=stylegan2",
+        "conditioning=projection",
+        "auxiliary=path_length",
+        "auxiliary.path_length.every=3",
+        "architecture.generator.style_mixing=0.9",
+        "architecture.discriminator.residual=true",
+    ],
+    "stylegan2, fakes not reused": [
+        "architecture=stylegan2",
+        "auxiliary=path_length",
+        "training.reuse_fakes=false",
+        "training.accumulate=2",
+        "architecture.generator.style_mixing=0.5",
+        "precision=bf16",
+    ],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

@@ -15,6 +15,7 @@ from gan_cli.data.datasets import downloaded_archives
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import CompletedGenerator
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.tasks.condition import Condition
@@ -125,11 +126,14 @@ def test_auxiliary_losses_are_those_of_their_papers() -> None:
     real = torch.zeros(1, 1, 2, 2)
     fake = torch.tensor([[[[0.0, 1.0], [0.0, -3.0]]]])
 
-    def maps(samples: torch.Tensor) -> list[torch.Tensor]:
-        return [samples, samples * 2]
+    class Maps(torch.nn.Module):
+        def feature_maps(self, samples: torch.Tensor, condition: object) -> list[torch.Tensor]:
+            return [samples, samples * 2]
 
-    given = GeneratorPass(fake, real, maps)
-    values: dict[str, Any] = {name: function(given).item() for name, function in AUXILIARY.items()}
+    nothing = torch.nn.Identity()
+    given = GeneratorPass(fake, real, None, nothing, Maps(), LatentDistribution(1), torch.Generator(), {})
+    paired = AUXILIARY.keys() - {"path_length"}
+    values: dict[str, Any] = {name: AUXILIARY[name](given).item() for name in paired}
     assert values == {
         "l1": pytest.approx(1.0),
         "l2": pytest.approx(2.5),

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.fields import Integer, Number, OneOf, OptionName, section
+from gan_cli.config.options.fields import Bool, Integer, Number, OneOf, OptionName, section
 
 # No instance and pixel norm for vectors: a single value has no statistics.
 VectorNormalization = Literal["none", "batch", "layer", "spectral"]
@@ -31,7 +31,7 @@ MaxMultiplier = Annotated[
     ),
 ]
 # these networks work at sides of 4 to 7 times a power of two
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan")
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "stylegan2")
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -39,11 +39,13 @@ FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points h
 class GeneratorOptions:
     """The keys of every generator. `condition_parts` names the parts of a condition that the network uses.
 
-    `enlarges` says whether it makes a larger image than the condition's.
+    `enlarges` says whether it makes a larger image than the condition's, and `styles` whether it has a mapping network,
+    which `auxiliary=path_length` needs.
     """
 
     condition_parts: ClassVar[frozenset[str]] = frozenset({"labels"})
     enlarges: ClassVar[bool] = False
+    styles: ClassVar[bool] = False
     name: OptionName
     latent_dim: Integer = Field(ge=1, le=4096, description="size of the latent vector")
     latent: Literal["normal", "uniform"] = Field(
@@ -200,6 +202,34 @@ class FastGANDiscriminator(FastGANOptions, BatchStatistics):
     reconstructs: ClassVar[bool] = True
 
 
+@section
+class StyleGAN2Options:
+    """The keys of both networks of StyleGAN2. Their initialization is their own."""
+
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+
+
+@section
+class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
+    styles: ClassVar[bool] = True
+    mapping_layers: Literal["auto"] | Annotated[Integer, Field(ge=1, le=32)] = Field(
+        "auto", description="layers of the mapping network; auto: 2 below 128 pixels, else 8"
+    )
+    style_mixing: Literal["auto"] | Annotated[Number, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="share of samples with the styles of two latents in training; auto: 0 below 128 pixels, else 0.9",
+    )
+
+
+@section
+class StyleGAN2Discriminator(StyleGAN2Options, BatchStatistics):
+    residual: Literal["auto"] | Bool = Field(
+        "auto", description="whether each level has a residual connection; auto: from 128 pixels on"
+    )
+    normalization: Literal["none"] = Field("none", description="none, since StyleGAN2's D has no normalization")
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -246,6 +276,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "stylegan2": StyleGAN2Generator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -257,6 +288,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }
