@@ -141,9 +141,10 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchStddev(nn.Module):
-    """Appends one feature to vectors `[N, C]`: their standard deviation over the batch, averaged over the C features.
+    """Appends one feature to vectors `[N, C]` or maps `[N, C, H, W]`: the mean of their standard deviations.
 
-    From 1710.10196, section 3. The batch is split into groups of `group` samples, or of fewer if `group` does not
+    From 1710.10196, section 3: the standard deviation of each value over the batch, averaged over all values, and for
+    maps repeated at each position. The batch is split into groups of `group` samples, or of fewer if `group` does not
     divide N.
     """
 
@@ -153,8 +154,9 @@ class MinibatchStddev(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         size = largest_divisor(len(features), self.group)
         grouped = features.unflatten(0, (size, -1))
-        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().mean(1)  # `[N / size]`
-        return torch.cat([features, spread.repeat(size).unsqueeze(1)], 1)
+        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
+        planes = spread.repeat(size).view(-1, 1, *[1] * (features.ndim - 2))
+        return torch.cat([features, planes.expand(-1, -1, *features.shape[2:])], 1)
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.fields import Integer, Number, OneOf, OptionName, section
+from gan_cli.config.options.fields import Bool, Integer, Number, OneOf, OptionName, section
+from gan_cli.errors import UsageError
 
 # No instance and pixel norm for vectors: a single value has no statistics.
 VectorNormalization = Literal["none", "batch", "layer", "spectral"]
@@ -31,7 +32,7 @@ MaxMultiplier = Annotated[
     ),
 ]
 # these networks work at sides of 4 to 7 times a power of two
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan")
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan")
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -200,6 +201,29 @@ class FastGANDiscriminator(FastGANOptions, BatchStatistics):
     reconstructs: ClassVar[bool] = True
 
 
+@section
+class PGGANOptions:
+    """The keys of both networks of progressive growing. Their initialization is the equalized learning rate."""
+
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    grow: Bool = Field(
+        True,
+        description="whether the resolution doubles at shares of the run, from 4 to 7 pixels on; the same in both"
+        " networks",
+    )
+
+
+@section
+class PGGANGenerator(PGGANOptions, GeneratorOptions):
+    pass
+
+
+@section
+class PGGANDiscriminator(PGGANOptions, BatchStatistics):
+    normalization: Literal["none"] = Field("none", description="none, since the paper's D has no normalization")
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -246,6 +270,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "pggan": PGGANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -257,6 +282,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "pggan": PGGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }
@@ -272,3 +298,25 @@ class ArchitectureOptions:
     discriminator: Annotated[Any, OneOf(DISCRIMINATOR_OPTIONS)] = Field(
         description="the network that distinguishes real from fake"
     )
+
+
+def check_growth(config: Any) -> None:
+    """Raises UsageError if one network alone grows, or if a network grows and cannot be trained like that."""
+    chosen = config.architecture
+    growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
+    for role, grows in growing.items():
+        if grows and not all(growing.values()):
+            raise UsageError(
+                f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
+                f" architecture.{role}.grow=false, or architecture=pggan"
+            )
+    if all(growing.values()) and config.compile:
+        raise UsageError(
+            "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
+            " architecture.generator.grow=false architecture.discriminator.grow=false"
+        )
+    if "weight_clip" in config.regularizer and chosen.discriminator.name == "pggan":
+        raise UsageError(
+            "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"
+            " scaled in each pass, to almost nothing; use gradient_penalty"
+        )

@@ -1,0 +1,97 @@
+"""Growth of networks in the course of a run (1710.10196): a function of the counters, and the reset of optimizers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_cli.models.growth import GrowingNetwork
+from gan_cli.state.train_state import Counters, TrainState
+
+
+def growth_at(progress: float, levels: int) -> float:
+    """Returns the growth, from 0 to `levels`, at the share `progress` of a run.
+
+    Each of the levels + 1 resolutions has the same share of the run. In the first half of its share a level fades in,
+    in the second half it is steady; the coarsest one is steady only.
+    """
+    level = min(int(progress * (levels + 1)), levels)
+    if level == 0:
+        return 0.0
+    return level - 1 + min(2 * (progress * (levels + 1) - level), 1.0)
+
+
+def advance(counters: Counters) -> None:
+    """Updates the progress of growth after a step, which `counters.step` already counts.
+
+    With a fixed number of steps n the progress is step / n. If the expected number of steps changes, as with a time
+    budget, what is left of the growth is divided by the steps that are left, so that it neither jumps nor goes back and
+    follows the time that is spent. It stays 0 while a budget is measured.
+    """
+    if counters.total_steps is not None:
+        left = counters.total_steps - counters.step + 1  # before this step
+        rest = 1 - counters.growth_progress
+        counters.growth_progress = min(counters.growth_progress + rest / left, 1.0) if left > 1 else 1.0
+
+
+def growing_networks(state: TrainState) -> list[GrowingNetwork]:
+    """Returns the networks that grow, among them the averaged generator."""
+    networks = (state.generator, state.discriminator, state.generator_ema)
+    return [network for network in networks if isinstance(network, GrowingNetwork) and network.grows]
+
+
+def grow(state: TrainState) -> None:
+    """Sets the growth of all networks that grow after a step. At each new level, resets the moments of optimizers."""
+    networks = growing_networks(state)
+    if not networks:
+        return
+    advance(state.counters)
+    before = networks[0].level
+    _set_growth(networks, state.counters.growth_progress)
+    if networks[0].level > before:
+        for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+            reset_moments(optimizer)
+
+
+def grow_fully(state: TrainState) -> None:
+    """Makes all levels of the networks that grow used, for the rest of the run."""
+    if networks := growing_networks(state):
+        state.counters.growth_progress = 1.0
+        _set_growth(networks, 1.0)
+
+
+def _set_growth(networks: list[GrowingNetwork], progress: float) -> None:
+    for network in networks:
+        network.set_growth(growth_at(progress, network.levels))
+
+
+def faded(state: TrainState, real: Tensor) -> Tensor:
+    """Returns real samples with the detail that fakes have at this growth, and unchanged without growth."""
+    generator = state.generator
+    return generator.fade(real) if isinstance(generator, GrowingNetwork) else real
+
+
+@torch.no_grad()
+def reset_moments(optimizer: Optimizer) -> None:
+    """Sets an optimizer's state to that before its first step: all moments and counts to 0."""
+    for slots in optimizer.state.values():
+        for value in slots.values():
+            if value is not None:
+                value.zero_()
+
+
+def complete_moments(network: nn.Module, optimizer: Optimizer) -> None:
+    """Gives trainable parameters that were in no update yet a state of zeros, from which an update starts the same.
+
+    So a checkpoint has the same tensors whichever levels of a network are in use.
+    """
+    if not isinstance(network, GrowingNetwork) or not optimizer.state:
+        return
+    missing = [each for each in network.parameters() if each.requires_grad and each not in optimizer.state]
+    if missing:
+        for slot, example in next(iter(optimizer.state.values())).items():
+            for parameter in missing:
+                count = slot == "step" or example is None
+                like = example if count else parameter.detach()
+                optimizer.state[parameter][slot] = None if like is None else torch.zeros_like(like)
