@@ -21,6 +21,7 @@ from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import ROLES, TrainState, build_state
 
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
@@ -52,6 +53,7 @@ class Transfer(NamedTuple):
 def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dict[str, Transfer]:
     """Copies the fitting weights of the checkpoint `base` to the networks of a new run.
 
+    Networks that grow go on from the growth of `base`, or from the coarsest level if the image size differs.
     Returns, for "generator" and "discriminator", what was transferred. The moving average of the generator gets its
     weights from the moving average in `base`, if that has fitting weights. Raises UsageError if no layer fits, or if a
     frozen layer of the discriminator gets no weights from `base`.
@@ -68,6 +70,8 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
         state.generator_ema.load_state_dict(average or fitting["generator"], strict=False)
     for role in ROLES:
         getattr(state, role).load_state_dict(fitting[role], strict=False)
+    same_levels = config.sample_shape[1:] == base.config.sample_shape[1:]
+    set_progress(state, base.counters.growth_progress if same_levels else 0.0)
     return transfers
 
 

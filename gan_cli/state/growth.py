@@ -54,11 +54,17 @@ def grow(state: TrainState) -> None:
             reset_moments(optimizer)
 
 
-def grow_fully(state: TrainState) -> None:
-    """Makes all levels of the networks that grow used, for the rest of the run."""
+def set_progress(state: TrainState, progress: float) -> None:
+    """Lets the networks that grow go on from this share of their growth; 1 makes them fully grown."""
     if networks := growing_networks(state):
-        state.counters.growth_progress = 1.0
-        _set_growth(networks, 1.0)
+        state.counters.growth_progress = progress
+        _set_growth(networks, progress)
+
+
+def growth_of(state: TrainState) -> float | None:
+    """Returns the growth of the networks, None if they do not grow."""
+    networks = growing_networks(state)
+    return growth_at(state.counters.growth_progress, networks[0].levels) if networks else None
 
 
 def _set_growth(networks: list[GrowingNetwork], progress: float) -> None:

@@ -45,9 +45,7 @@ class Counters:
         default=0, ge=-(10**21), le=10**21, description="images seen beyond d_updates batches"
     )
     new_layers: Bool = Field(default=False, description="whether layers were new to the weights that it began with")
-    growth_progress: Number = Field(
-        default=0.0, ge=0, le=1, description="share of the growth of networks that is done"
-    )
+    growth_progress: Number = Field(default=0.0, ge=0, le=1, description="share of the growth of networks that is done")
 
     @property
     def progress(self) -> float:
