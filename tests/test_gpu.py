@@ -54,6 +54,7 @@ CHOICES = {
     "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
     "architecture r3gan": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2"],
     "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
+    "architecture pggan": ["architecture=pggan", "loss=wasserstein", "regularizer=[gradient_penalty,drift]"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
     **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
     **{

@@ -29,10 +29,13 @@ def advance(counters: Counters) -> None:
     budget, what is left of the growth is divided by the steps that are left, so that it neither jumps nor goes back and
     follows the time that is spent. It stays 0 while a budget is measured.
     """
-    if counters.total_steps is not None:
-        left = counters.total_steps - counters.step + 1  # before this step
-        rest = 1 - counters.growth_progress
-        counters.growth_progress = min(counters.growth_progress + rest / left, 1.0) if left > 1 else 1.0
+    if counters.total_steps is None:
+        return
+    done, left = counters.growth_progress, counters.total_steps - counters.step + 1  # before this step
+    if done == 0:
+        counters.growth_progress = min(counters.step / counters.total_steps, 1.0)
+    else:
+        counters.growth_progress = min(done + (1 - done) / left, 1.0) if left > 1 else 1.0
 
 
 def growing_networks(state: TrainState) -> list[GrowingNetwork]:

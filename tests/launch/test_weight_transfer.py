@@ -65,7 +65,7 @@ def test_all_is_taken_where_all_fits() -> None:
     assert all(same(state, base, name) for name in state_tensors(state))
 
 
-@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan"])
+@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "pggan"])
 def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: str) -> None:
     chosen = [*without(TINY_IMAGES, "image_size"), f"architecture={architecture}"]
     state, base, taken = taken_over(settled(*chosen, "image_size=32"), *DATA, "image_size=64")
@@ -84,7 +84,7 @@ def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: 
     assert "of its weights; new: " in weight_transfer.describe_transfers(taken)
 
 
-@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "mlp"])
+@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "pggan", "mlp"])
 def test_grey_becomes_colour_that_is_grey_at_first(architecture: str) -> None:
     chosen = TINY_IMAGES if architecture != "mlp" else without(TINY_IMAGES, "architecture")
     old = settled(*chosen, f"architecture={architecture}")

@@ -57,7 +57,7 @@ def test_a_change_of_the_number_of_steps_divides_what_is_left() -> None:
     assert found[49] == pytest.approx(0.5)
     assert found[59] == pytest.approx(0.75)
     assert found[69] == pytest.approx(1)
-    assert progress_over({0: None, 10: 110}, 60)[9::50] == pytest.approx([0, 0.5])  # measured for ten steps
+    assert progress_over({0: None, 10: 100}, 55)[9::45] == pytest.approx([0, 0.55])  # measured for ten steps
     assert progress_over({0: 10, 10: 20}, 20)[9:] == [1] * 11  # a finished run that goes on stays grown
 
 
