@@ -32,7 +32,7 @@ BARE = {"normalization": "none"}
 MORE = {
     "resnet": {"normalization": "none", "max_multiplier": 2},
     "fastgan": {"normalization": "none", "max_multiplier": 2},
-    "pggan": {"max_multiplier": 2, "grow": False},
+    "pggan": {"max_multiplier": 2},
     "r3gan": {"max_multiplier": 2, "group_channels": 4, "blocks": 1},
 }
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)

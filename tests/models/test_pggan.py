@@ -15,7 +15,7 @@ from gan_cli.models.layers import MinibatchStddev, PixelNorm
 from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
 
 Network = TypeVar("Network", bound=GrowingNetwork)
-SMALL = {"base_channels": 4, "max_multiplier": 4}
+SMALL = {"base_channels": 4, "max_multiplier": 4, "grow": True}
 
 
 def generator_of(*sides: int, channels: int = 3, **settings: object) -> PGGANGenerator:

@@ -208,7 +208,7 @@ class PGGANOptions:
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
     grow: Bool = Field(
-        True,
+        False,
         description="whether the resolution doubles at shares of the run, from 4 to 7 pixels on; the same in both"
         " networks",
     )

@@ -50,7 +50,7 @@ class PGGANGenerator(GrowingNetwork):
         latent_dim: int,
         base_channels: int,
         max_multiplier: int,
-        grow: bool = True,
+        grow: bool = False,
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class PGGANDiscriminator(Discriminator, GrowingNetwork):
         sample_shape: tuple[int, ...],
         base_channels: int,
         max_multiplier: int,
-        grow: bool = True,
+        grow: bool = False,
         normalization: str = "none",
         minibatch: str = "stddev",
         conditions: ConditioningSpec = UNCONDITIONAL,
