@@ -56,7 +56,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "lsgan_mnist": ("mnist", "dcgan", "dcgan", "least_squares", [], "adam", 0.0002, 1),
-    "pggan_64": ("folder", "pggan", "pggan", W, ["gradient_penalty", "drift"], "adam", 0.001, 1),
+    "pggan_64": ("folder", "pggan", "pggan", W, ["drift", "gradient_penalty"], "adam", 0.001, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),

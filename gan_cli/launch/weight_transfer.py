@@ -17,6 +17,7 @@ from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
+from gan_cli.models.equalized import ConstantScale
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
@@ -97,7 +98,7 @@ def _fitting_tensors(
         for name, value in tensors.items():
             given = available.get(_unconditional_name(name))
             if given is not None and colours and given.shape != value.shape:
-                given = _to_colour(given, value.shape, role, colours)
+                given = _to_colour(given, value.shape, role, colours) * _scale_ratio(network, old, layer)
             given = None if given is None else _fit_classes(name, value, given, *classes, packed=packed)
             if given is not None:
                 fitting[name] = given
@@ -133,6 +134,17 @@ def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Ten
         if dim < given.ndim and tuple(size * n for size, n in zip(given.shape, counts, strict=True)) == tuple(shape):
             return given.repeat(counts) / (colours if role == "discriminator" else 1)
     return given
+
+
+def _scale_ratio(network: nn.Module, old: nn.Module, layer: str) -> float:
+    """Returns the scale of the stored weight of a layer in the old network over that in the new one.
+
+    An equalized layer with more inputs multiplies its weight by less; without such a scale the result is 1.
+    """
+    name = f"{layer}.parametrizations.weight.0"
+    scales = [dict(each.named_modules()).get(name) for each in (old, network)]
+    found = [each.factor for each in scales if isinstance(each, ConstantScale)]
+    return found[0] / found[1] if len(found) == 2 else 1.0
 
 
 def _fit_classes(

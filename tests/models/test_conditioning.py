@@ -148,7 +148,6 @@ SIZES = {
     "mlp": ("architecture.generator.width=16", "architecture.discriminator.width=16"),
     "resnet": ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"),
     "fastgan": ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"),
-    "pggan": ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"),
 }
 TINY = [override for override in TINY_IMAGES if not override.startswith("architecture")]
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu
 
+from gan_cli.models.conditioning import ConditioningSpec
 from gan_cli.models.growth import GrowingNetwork
 from gan_cli.models.layers import MinibatchStddev, PixelNorm
 from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
+from gan_cli.tasks.condition import Condition
 
 Network = TypeVar("Network", bound=GrowingNetwork)
 SMALL = {"base_channels": 4, "max_multiplier": 4, "grow": True}
@@ -179,6 +181,23 @@ def test_every_statistic_of_the_batch_at_every_level(minibatch: str, growth: flo
     used = [module for module in network.modules() if isinstance(module, MinibatchStddev)]
     assert len(used) == (minibatch == "stddev")
     assert network.can_concatenate_real_and_fake(32) == (minibatch in ("none", "deviations"))
+
+
+@pytest.mark.parametrize("way", ["concat", "projection", "acgan"])
+@pytest.mark.parametrize("growth", [0, 1.5])
+def test_the_class_reaches_what_comes_out(way: str, growth: float) -> None:
+    conditions = ConditioningSpec(way, 3, 0 if way == "projection" else 2)
+    generator = at(generator_of(16, 16, conditions=conditions), growth)
+    discriminator = at(discriminator_of(16, 16, conditions=conditions), growth)
+    one, other = (Condition(torch.eye(3)[[label] * 4]) for label in (0, 1))
+    latent, image = torch.randn(4, 5), torch.randn(4, 3, 16, 16)
+    assert not torch.allclose(generator(latent, one), generator(latent, other))
+    if way == "acgan":
+        classes = discriminator.discriminate(image).class_logits
+        assert classes is not None
+        assert classes.shape == (4, 3)
+    else:
+        assert not torch.allclose(discriminator(image, one), discriminator(image, other))
 
 
 def test_the_activations_stay_near_one_at_the_start() -> None:
