@@ -13,13 +13,14 @@ from gan_cli.state.train_state import Counters, TrainState
 def growth_at(progress: float, levels: int) -> float:
     """Returns the growth, from 0 to `levels`, at the share `progress` of a run.
 
-    Each of the levels + 1 resolutions has the same share of the run. In the first half of its share a level fades in,
-    in the second half it is steady; the coarsest one is steady only.
+    The shares of the levels + 1 resolutions are as 1 to 2 to 3 ..., the coarsest first. In the first half of its share
+    a level fades in, in the second half it is steady; the coarsest one is steady only.
     """
-    level = min(int(progress * (levels + 1)), levels)
+    parts = progress * (levels + 1) * (levels + 2) / 2
+    level = next(level for level in range(levels, -1, -1) if level * (level + 1) / 2 <= parts)
     if level == 0:
         return 0.0
-    return level - 1 + min(2 * (progress * (levels + 1) - level), 1.0)
+    return level - 1 + min(2 * (parts - level * (level + 1) / 2) / (level + 1), 1.0)
 
 
 def advance(counters: Counters) -> None:
