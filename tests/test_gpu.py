@@ -60,6 +60,7 @@ CHOICES = {
         "architecture.generator.style_mixing=0.9",
     ],
     "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
+    "architecture pggan": ["architecture=pggan", "loss=wasserstein", "regularizer=[gradient_penalty,drift]"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
     **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
     **{

@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
-from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
+from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS, check_growth
 from gan_cli.config.options.objectives import WITHOUT_REAL, check_path_length, check_regularizers
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
 from gan_cli.config.options.schedules import check_schedules
@@ -34,6 +34,7 @@ def validate(config: Config) -> None:
     _validate_shapes(config)
     check_regularizers(config)
     check_path_length(config)
+    check_growth(config)
     check_schedules(config)
     _validate_training(config)
     _validate_evaluation(config)

@@ -6,7 +6,6 @@ are repeated for each colour channel.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import ROLES, TrainState, build_state
 
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
@@ -55,6 +55,7 @@ class Transfer(NamedTuple):
 def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dict[str, Transfer]:
     """Copies the fitting weights of the checkpoint `base` to the networks of a new run.
 
+    Networks that grow go on from the growth of `base`, or from the coarsest level if the image size differs.
     Returns, for "generator" and "discriminator", what was transferred. The moving average of the generator gets its
     weights from the moving average in `base`, if that has fitting weights. Raises UsageError if no layer fits, or if a
     frozen layer of the discriminator gets no weights from `base`.
@@ -71,6 +72,8 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
         state.generator_ema.load_state_dict(average or fitting["generator"], strict=False)
     for role in ROLES:
         getattr(state, role).load_state_dict(fitting[role], strict=False)
+    same_levels = config.sample_shape[1:] == base.config.sample_shape[1:]
+    set_progress(state, base.counters.growth_progress if same_levels else 0.0)
     return transfers
 
 
@@ -96,7 +99,7 @@ def _fitting_tensors(
         for name, value in tensors.items():
             given = available.get(_unconditional_name(name))
             if given is not None and colours and given.shape != value.shape:
-                given = _to_colour(given, value.shape, role, colours) * _scale_change(network, name, given, value)
+                given = _to_colour(given, value.shape, role, colours) * _scale_ratio(network, old, layer)
             given = None if given is None else _fit_classes(name, value, given, *classes, packed=packed)
             if given is not None:
                 fitting[name] = given
@@ -134,6 +137,17 @@ def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Ten
     return given
 
 
+def _scale_ratio(network: nn.Module, old: nn.Module, layer: str) -> float:
+    """Returns the scale of the stored weight of a layer in the old network over that in the new one.
+
+    An equalized layer with more inputs multiplies its weight by less; without such a scale the result is 1.
+    """
+    name = f"{layer}.parametrizations.weight.0"
+    scales = [dict(each.named_modules()).get(name) for each in (old, network)]
+    found = [each.factor for each in scales if isinstance(each, ConstantScale)]
+    return found[0] / found[1] if len(found) == 2 else 1.0
+
+
 def _fit_classes(
     name: str, value: Tensor, given: Tensor, old: Sequence[str], new: Sequence[str], *, packed: bool
 ) -> Tensor | None:
@@ -157,17 +171,6 @@ def _fit_classes(
         return None
     mixed[[new.index(each) for each in common]] = given[[old.index(each) for each in common]]
     return mixed.transpose(0, dim).contiguous()
-
-
-def _scale_change(network: nn.Module, name: str, given: Tensor, value: Tensor) -> float:
-    """Returns the factor by which a stored weight makes up for its layer's other number of inputs.
-
-    It is 1 for layers without an equalized learning rate, which divides weights by the root of that number.
-    """
-    layer, parametrized, _ = name.partition(".original")
-    scales = network.get_submodule(layer).children() if parametrized else ()
-    equalized = any(isinstance(each, ConstantScale) for each in scales)
-    return math.sqrt(value[0].numel() / given[0].numel()) if equalized else 1.0
 
 
 def _extra_layers(network: nn.Module, old: nn.Module) -> dict[str, int]:

@@ -9,6 +9,7 @@ from gan_cli.models.networks.edsr import EDSRGenerator
 from gan_cli.models.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
+from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_cli.models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -22,6 +23,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
     "stylegan2": StyleGAN2Generator,
+    "pggan": PGGANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -34,6 +36,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
+    "pggan": PGGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

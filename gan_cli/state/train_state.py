@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.config.options.fields import SETTINGS, Bool, Integer
+from gan_cli.config.options.fields import SETTINGS, Bool, Integer, Number
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
@@ -27,7 +27,7 @@ from gan_cli.state.optimizers import build_optimizer
 ROLES = ("generator", "discriminator")
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # shape and dtype of each tensor
 AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
-OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where they are 0
+OPTIONAL_COUNTERS = ("images_offset", "new_layers", "growth_progress")  # left out of a file where they are 0
 
 
 @pydantic_dataclass(kw_only=True, config=SETTINGS)
@@ -46,6 +46,7 @@ class Counters:
         default=0, ge=-(10**21), le=10**21, description="images seen beyond d_updates batches"
     )
     new_layers: Bool = Field(default=False, description="whether layers were new to the weights that it began with")
+    growth_progress: Number = Field(default=0.0, ge=0, le=1, description="share of the growth of networks that is done")
 
     @property
     def progress(self) -> float:

@@ -43,6 +43,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.normalization=layer",
         "architecture.generator.initialization=orthogonal",
     ],
+    "pggan": ["architecture=pggan", "conditioning=projection", "image_size=28"],
     "subpixel": ["architecture=subpixel", "conditioning=acgan", "architecture.generator.normalization=spectral"],
 }
 ONNX, PT2 = "model.onnx", "model.pt2"

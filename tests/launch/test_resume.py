@@ -65,6 +65,15 @@ RECIPES = {
         "training.augment_probability=0",
         "schedule.augment_probability.to=0.9",
     ],
+    "pggan with classes, reusing no fakes": [
+        "architecture=pggan",
+        "loss=wasserstein",
+        "regularizer=[zero_centered,drift]",
+        "conditioning=acgan",
+        "training.reuse_fakes=false",
+        "training.augment=[translation,cutout]",
+    ],
+    "pggan, looking ahead": ["architecture=pggan", "regularizer=none", "training.unroll_steps=2", "loss=minimax"],
     "fastgan, augmented as ADA": [
         "architecture=fastgan",
         "architecture.discriminator.normalization=batch",

@@ -103,7 +103,7 @@ def test_stylegan2_of_another_size_keeps_its_mapping_network_and_the_layers_next
     assert "project.0" in taken["discriminator"].new  # of 4 x 4 positions, and now of 5 x 5
 
 
-@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "stylegan2", "mlp"])
+@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "pggan", "stylegan2", "mlp"])
 def test_grey_becomes_colour_that_is_grey_at_first(architecture: str) -> None:
     chosen = TINY_IMAGES if architecture != "mlp" else without(TINY_IMAGES, "architecture")
     old = settled(*chosen, f"architecture={architecture}")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from gan_cli.config.options.fields import Bool, Integer, Number, OneOf, OptionName, section
+from gan_cli.errors import UsageError
 
 # No instance and pixel norm for vectors: a single value has no statistics.
 VectorNormalization = Literal["none", "batch", "layer", "spectral"]
@@ -31,7 +32,7 @@ MaxMultiplier = Annotated[
     ),
 ]
 # these networks work at sides of 4 to 7 times a power of two
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "stylegan2")
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2")
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -203,6 +204,29 @@ class FastGANDiscriminator(FastGANOptions, BatchStatistics):
 
 
 @section
+class PGGANOptions:
+    """The keys of both networks of progressive growing. Their initialization is the equalized learning rate."""
+
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    grow: Bool = Field(
+        False,
+        description="whether the resolution doubles at shares of the run, from 4 to 7 pixels on; the same in both"
+        " networks",
+    )
+
+
+@section
+class PGGANGenerator(PGGANOptions, GeneratorOptions):
+    pass
+
+
+@section
+class PGGANDiscriminator(PGGANOptions, BatchStatistics):
+    normalization: Literal["none"] = Field("none", description="none, since the paper's D has no normalization")
+
+
+@section
 class StyleGAN2Options:
     """The keys of both networks of StyleGAN2. Their initialization is their own."""
 
@@ -276,6 +300,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "pggan": PGGANGenerator,
     "stylegan2": StyleGAN2Generator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
@@ -288,6 +313,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "pggan": PGGANDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
@@ -304,3 +330,25 @@ class ArchitectureOptions:
     discriminator: Annotated[Any, OneOf(DISCRIMINATOR_OPTIONS)] = Field(
         description="the network that distinguishes real from fake"
     )
+
+
+def check_growth(config: Any) -> None:
+    """Raises UsageError if one network alone grows, or if a network grows and cannot be trained like that."""
+    chosen = config.architecture
+    growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
+    for role, grows in growing.items():
+        if grows and not all(growing.values()):
+            raise UsageError(
+                f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
+                f" architecture.{role}.grow=false, or architecture=pggan"
+            )
+    if all(growing.values()) and config.compile:
+        raise UsageError(
+            "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
+            " architecture.generator.grow=false architecture.discriminator.grow=false"
+        )
+    if "weight_clip" in config.regularizer and chosen.discriminator.name == "pggan":
+        raise UsageError(
+            "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"
+            " scaled in each pass, to almost nothing; use gradient_penalty"
+        )

@@ -63,6 +63,11 @@ class Reconstruction:
 
 
 @section
+class Drift:
+    weight: Number = Field(ge=0, description="epsilon of epsilon E D(real)^2")
+
+
+@section
 class WeightClip:
     limit: Number = Field(gt=0, description="clamp D's weights to [-limit, limit] after each update")
 
@@ -80,6 +85,7 @@ REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
     "consistency": Consistency,
     "orthogonal": Orthogonal,
     "reconstruction": Reconstruction,
+    "drift": Drift,
     "weight_clip": WeightClip,
 }
 
