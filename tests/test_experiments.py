@@ -32,7 +32,7 @@ OF_DATA = [
     if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
 ]  # fmt: skip
 OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
-OWN = ("few_shot", "folder", "folder_64")
+OWN = ("few_shot", "folder", "folder_64", "projected_folder")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
     "adam_fast": (0.003, 0.0, 0.99),
@@ -56,6 +56,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "lsgan_mnist": ("mnist", "dcgan", "dcgan", "least_squares", [], "adam", 0.0002, 1),
+    "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),

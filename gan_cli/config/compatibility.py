@@ -9,6 +9,7 @@ from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, chec
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import check_regularizers
+from gan_cli.config.options.pretrained import check_pretrained
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
 from gan_cli.config.options.schedules import check_schedules
 from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE
@@ -32,6 +33,7 @@ def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
     _validate_task(config)
     _validate_shapes(config)
+    check_pretrained(config)
     check_regularizers(config)
     check_schedules(config)
     _validate_training(config)

@@ -9,6 +9,7 @@ from gan_cli.models.networks.edsr import EDSRGenerator
 from gan_cli.models.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
+from gan_cli.models.networks.projected import ProjectedDiscriminator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_cli.models.networks.subpixel import SubpixelDiscriminator, SubpixelGenerator
@@ -33,4 +34,5 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
+    "projected": ProjectedDiscriminator,
 }

@@ -129,7 +129,9 @@ def test_auxiliary_losses_are_those_of_their_papers() -> None:
         return [samples, samples * 2]
 
     given = GeneratorPass(fake, real, maps)
-    values: dict[str, Any] = {name: function(given).item() for name, function in AUXILIARY.items()}
+    values: dict[str, Any] = {
+        name: function(given).item() for name, function in AUXILIARY.items() if name != "perceptual"
+    }
     assert values == {
         "l1": pytest.approx(1.0),
         "l2": pytest.approx(2.5),

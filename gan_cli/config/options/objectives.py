@@ -99,11 +99,19 @@ class FeatureMatching:
     weight: Number = Field(ge=0, description="weight of the distance of D's features of the sample and the real image")
 
 
+@section
+class Perceptual:
+    weight: Number = Field(
+        ge=0, description="weight of the distance of a frozen network's features of the sample and the real image"
+    )
+
+
 AUXILIARY_OPTIONS: dict[str, type] = {
     "l1": PixelLoss,
     "l2": PixelLoss,
     "gradient_difference": GradientDifference,
     "feature_matching": FeatureMatching,
+    "perceptual": Perceptual,
 }
 
 
