@@ -112,7 +112,12 @@ def data_of(option: str, root: Path) -> list[str]:
     )
 
 
-ARCHITECTURES = {"pix2pix": ("unet", "patch"), "gated_unet": ("gated_unet", "patch"), "edsr": ("edsr", "patch")}
+ARCHITECTURES = {
+    "pix2pix": ("unet", "patch"),
+    "gated_unet": ("gated_unet", "patch"),
+    "edsr": ("edsr", "patch"),
+    "projected": ("fastgan", "projected"),
+}
 
 
 def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:

@@ -72,6 +72,12 @@ RECIPES = {
         "training.augment=[ada,noise]",
         "training.ada_target=0.6",
     ],
+    "projected": [
+        "architecture=projected",
+        "regularizer=none",
+        "loss=hinge",
+        "training.augment=[color,translation]",
+    ],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

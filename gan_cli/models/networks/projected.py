@@ -27,6 +27,7 @@ from gan_cli.models.layers import (
 )
 from gan_cli.models.networks.efficientnet import (
     CHANNELS,
+    DEVIATIONS,
     STRIDE,
     EfficientNetLite0,
     FrozenConvolution,
@@ -42,6 +43,8 @@ class RandomMixing(nn.Module):
     """Mixes maps, finest first, by fixed random convolutions without activations (section 3.2).
 
     Maps `[N, C_l, h_l, w_l]` become `[N, channels[l], h_l, w_l]`. The weights are buffers that a checkpoint contains.
+    The maps are first divided by their standard deviation over ImageNet, so that logits begin at the scale of the hinge
+    loss's margin. (The authors' code normalizes by the batch in the heads instead.)
     """
 
     def __init__(self, channels: list[int]) -> None:
@@ -56,7 +59,8 @@ class RandomMixing(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        mixed = [convolution(each) for convolution, each in zip(self.across_channels, maps, strict=True)]
+        triples = zip(self.across_channels, maps, DEVIATIONS, strict=True)
+        mixed = [convolution(each / deviation) for convolution, each, deviation in triples]
         for level in reversed(range(len(mixed) - 1)):
             coarse = self.across_scales[level](mixed[level + 1])
             mixed[level] = mixed[level] + interpolate(coarse, size=mixed[level].shape[2:], mode="bilinear")
