@@ -32,8 +32,8 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
     _validate_task(config)
-    _validate_shapes(config)
     check_pretrained(config)
+    _validate_shapes(config)
     check_regularizers(config)
     check_schedules(config)
     _validate_training(config)

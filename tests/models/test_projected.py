@@ -213,7 +213,7 @@ def test_an_evaluation_in_the_features_that_d_was_given_warns(
     [
         (("training.pack=2",), "training.pack=2: architecture.discriminator=projected takes one image"),
         (("conditioning=concat",), "takes classes by conditioning=projection alone"),
-        (("conditioning=acgan",), "has no class logits"),
+        (("conditioning=acgan",), "takes classes by conditioning=projection alone"),
         (("task=inpainting", "architecture/generator=gated_unet"), "takes no image beside the sample, use patch"),
         (("dataset=ring", "architecture/generator=mlp"), "has points"),
     ],
