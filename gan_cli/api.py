@@ -163,10 +163,10 @@ def evaluate(
     """Compares samples of a checkpoint with real samples, as `gan-eval ckpt=` does. Writes only cache files.
 
     `path` is a checkpoint, or the folder or name of a run. `metrics` lists names such as `["frechet", "modes"]`; None
-    computes all that the data allow. `extractor` is classifier, random, pixels, inception or auto. The `n` samples have
-    the seeds from `seed` on. They are compared with `n_real` (by default `n`) real samples, chosen by `reals`:
-    held_out, train or all. Intervals come from `resamples` random halves of the samples; 0: none. `data` is the new
-    path of data that were moved. Links out of a folder of images are read only if `follow_links` is True.
+    computes all that the data allow. `extractor` is one of `gan-eval`. The `n` samples have the seeds from `seed` on.
+    They are compared with `n_real` (by default `n`) real samples, chosen by `reals`: held_out, train or all. Intervals
+    come from `resamples` random halves of the samples; 0: none. `data` is the new path of data that were moved. Links
+    out of a folder of images are read only if `follow_links` is True.
     Without `path`, compares the images of `fake`, a folder or zip, with those of `real`, as `gan-eval real= fake=`
     does, of at most `max_pixels`. They get the size `image_size` by the method `fit` (crop, pad or stretch).
     Returns a result with `figures` and `about`, which describes the evaluation. Each figure has a `name`, a `value`,

@@ -32,7 +32,7 @@ OF_DATA = [
     if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
 ]  # fmt: skip
 OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
-OWN = ("few_shot", "folder", "folder_64", "pggan_64", "stylegan2_folder")
+OWN = ("few_shot", "folder", "folder_64", "pggan_64", "projected_folder", "stylegan2_folder")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
     "adam_fast": (0.003, 0.0, 0.99),
@@ -60,6 +60,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "reference_colour_64": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.001, 1),
     "reference_grey": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
     "pggan_64": ("folder", "pggan", "pggan", W, ["drift", "gradient_penalty"], "adam", 0.001, 1),
+    "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),
@@ -117,7 +118,12 @@ def data_of(option: str, root: Path) -> list[str]:
     )
 
 
-ARCHITECTURES = {"pix2pix": ("unet", "patch"), "gated_unet": ("gated_unet", "patch"), "edsr": ("edsr", "patch")}
+ARCHITECTURES = {
+    "pix2pix": ("unet", "patch"),
+    "gated_unet": ("gated_unet", "patch"),
+    "edsr": ("edsr", "patch"),
+    "projected": ("fastgan", "projected"),
+}
 
 
 def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:

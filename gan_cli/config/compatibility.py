@@ -9,6 +9,7 @@ from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, chec
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS, check_growth
 from gan_cli.config.options.objectives import WITHOUT_REAL, check_path_length, check_regularizers
+from gan_cli.config.options.pretrained import check_pretrained
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
 from gan_cli.config.options.schedules import check_schedules
 from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE
@@ -31,6 +32,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
     _validate_task(config)
+    check_pretrained(config)
     _validate_shapes(config)
     check_regularizers(config)
     check_path_length(config)

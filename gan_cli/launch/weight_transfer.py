@@ -29,7 +29,7 @@ from gan_cli.state.train_state import ROLES, TrainState, build_state
 CLASS_DIMENSIONS = {
     r"(.*\.)?embed\.weight": 1,
     r".*\.(scale|shift)\.weight": 1,
-    r"classes\.(weight|bias|parametrizations\.weight\.original)": 0,
+    r"(.*\.)?classes\.(weight|bias|parametrizations\.weight\.original)": 0,
 }
 LISTS = ("layers", "to_image")  # of a generator, by which images of several sizes correspond
 MOST_NAMED = 6  # limit on the layers or classes named in one line

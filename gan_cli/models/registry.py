@@ -10,6 +10,7 @@ from gan_cli.models.networks.fastgan import FastGANDiscriminator, FastGANGenerat
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
 from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
+from gan_cli.models.networks.projected import ProjectedDiscriminator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_cli.models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -39,4 +40,5 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "pggan": PGGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
+    "projected": ProjectedDiscriminator,
 }

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import l1_loss, mse_loss, normalize
 
 from gan_cli.device import to_device
 from gan_cli.models.freezing import frozen, without_statistics_updates
+from gan_cli.models.imagenet import load_efficientnet
 from gan_cli.models.latents import LatentDistribution
+from gan_cli.models.networks.efficientnet import input_sides, resized
 from gan_cli.tasks.condition import Condition
 
+LEAST_SIDE = 64  # pixels of the images that the perceptual loss compares
+PERCEPTUAL = "auxiliary=perceptual"
 LENGTH_EPSILON = 1e-12  # keeps the derivative of a length finite at zero
 
 
@@ -97,12 +101,28 @@ def path_length(given: GeneratorPass, *, decay: float) -> Tensor:
     return (lengths - mean).square().mean()
 
 
+def perceptual(given: GeneratorPass) -> Tensor:
+    """E|F(fake) - F(real)|^2 of unit vectors F along the channels of a frozen network's maps, mean over four maps.
+
+    This is the distance of 1801.03924, equation 1, without learned weights, in EfficientNet-Lite0 (ImageNet). Images
+    with a shorter side are enlarged to LEAST_SIDE.
+    """
+    network = load_efficientnet(PERCEPTUAL, given.fake.device)
+    sides = input_sides(list(given.fake.shape[2:]), LEAST_SIDE)
+    with torch.no_grad():
+        real = network(resized(given.truth, sides))
+    pairs = zip(network(resized(given.fake, sides)), real, strict=True)
+    distances = [(normalize(one, dim=1) - normalize(other, dim=1)).square().sum(1).mean() for one, other in pairs]
+    return torch.stack(distances).mean()
+
+
 AUXILIARY: dict[str, Callable[..., Tensor]] = {
     "l1": pixel_l1,
     "l2": pixel_l2,
     "gradient_difference": gradient_difference,
     "feature_matching": feature_matching,
     "path_length": path_length,
+    "perceptual": perceptual,
 }
 # the float32 scalars that a loss keeps; `value` is the loss when it was last due, for the log
 AUXILIARY_STATE = {"path_length": ("mean", "value")}

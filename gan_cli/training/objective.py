@@ -24,9 +24,10 @@ from gan_cli.data.labels import attributes_of
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.freezing import frozen
+from gan_cli.models.imagenet import load_efficientnet
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
-from gan_cli.objectives.auxiliary import Auxiliary, GeneratorPass, build_auxiliary
+from gan_cli.objectives.auxiliary import PERCEPTUAL, Auxiliary, GeneratorPass, build_auxiliary
 from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs, mean_of_patches
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
@@ -247,6 +248,8 @@ class Objective:
 def build_objective(config: Config, batches: Batches) -> Objective:
     """Returns the objective of a run on these batches. Finds each function of `config` by its name."""
     training, classify = config.training, _classification(config.conditioning)
+    if "perceptual" in config.auxiliary:
+        load_efficientnet(PERCEPTUAL, torch.device("cpu"))  # an error before the first step
     unit = batches.per_epoch if training.alternate == "epoch" else 1
     return Objective(
         config=config,

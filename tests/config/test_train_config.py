@@ -63,7 +63,16 @@ def choices(group: str) -> list[str]:
 def fitting(group: str, option: str) -> list[str]:
     """The overrides under which an option of a group makes sense at all."""
     points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
-    folder = option in ("folder", "folder_64", "few_shot", "pggan_64", "stylegan2_folder", "emoji", "emoji_pairs")
+    folder = option in (
+        "folder",
+        "folder_64",
+        "few_shot",
+        "pggan_64",
+        "projected_folder",
+        "stylegan2_folder",
+        "emoji",
+        "emoji_pairs",
+    )
     return [
         f"{group}={option}",
         *(["architecture=mlp"] if points else []),

@@ -97,6 +97,12 @@ RECIPES = {
         "architecture.generator.style_mixing=0.5",
         "precision=bf16",
     ],
+    "projected": [
+        "architecture=projected",
+        "regularizer=none",
+        "loss=hinge",
+        "training.augment=[color,translation]",
+    ],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

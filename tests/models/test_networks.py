@@ -318,7 +318,7 @@ def test_an_unknown_normalization_is_an_error() -> None:
 def test_tables_know_the_same_names() -> None:
     of_both = {"subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2", "mlp"}
     assert GENERATORS.keys() == of_both | {"unet", "gated_unet", "edsr"}
-    assert DISCRIMINATORS.keys() == of_both | {"patch"}
+    assert DISCRIMINATORS.keys() == of_both | {"patch", "projected"}
 
 
 @pytest.mark.parametrize(("levels", "width"), [(2, 26), (3, 54), (4, 110)])

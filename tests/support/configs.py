@@ -41,7 +41,7 @@ NEEDED_BY = {  # what an option needs to make sense at all: the task by which it
     "edsr": ("task=super_resolution",),
     "reconstruction": ("architecture=fastgan",),
     "path_length": ("architecture=stylegan2",),
-    **dict.fromkeys(("l1", "l2", "gradient_difference", "feature_matching"), ("task=inpainting",)),
+    **dict.fromkeys(("l1", "l2", "gradient_difference", "feature_matching", "perceptual"), ("task=inpainting",)),
 }
 
 

@@ -33,7 +33,7 @@ MaxMultiplier = Annotated[
 ]
 # these networks work at sides of 4 to 7 times a power of two
 CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2")
-FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
+FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch", "projected")  # points have no sides
 
 
 @section
@@ -294,6 +294,20 @@ class PatchDiscriminator(DiscriminatorOptions):
     normalization: ImageNormalization = Field(description="normalization after each layer but the first")
 
 
+@section
+class ProjectedDiscriminator(DiscriminatorOptions):
+    """The keys of Projected GAN's discriminator."""
+
+    classifies: ClassVar[bool] = False
+    initialization: Initialization = "default"
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    normalization: ImageNormalization = Field(description="normalization of the heads, as spectral")
+    least_side: Integer = Field(
+        ge=32, le=512, description="images with a shorter side are enlarged to it, in pixels, for the frozen network"
+    )
+
+
 GENERATOR_OPTIONS: dict[str, type] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
@@ -317,6 +331,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "stylegan2": StyleGAN2Discriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
+    "projected": ProjectedDiscriminator,
 }
 
 

@@ -112,12 +112,20 @@ class PathLength:
     decay: Number = Field(ge=0, lt=1, description="decay of the mean path length, for each of these losses")
 
 
+@section
+class Perceptual:
+    weight: Number = Field(
+        ge=0, description="weight of the distance of a frozen network's features of the sample and the real image"
+    )
+
+
 AUXILIARY_OPTIONS: dict[str, type] = {
     "l1": PixelLoss,
     "l2": PixelLoss,
     "gradient_difference": GradientDifference,
     "feature_matching": FeatureMatching,
     "path_length": PathLength,
+    "perceptual": Perceptual,
 }
 WITHOUT_REAL = ("path_length",)  # auxiliary losses that compare a sample with no real image
 
