@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.labels import Attribute, attributes_of, parse_labels
-from gan_cli.errors import UsageError, count_noun
+from gan_cli.errors import UsageError, count_noun, reworded
 from gan_cli.evaluation.checkpoint_evaluation import data_of_checkpoint
 from gan_cli.evaluation.metrics.classifier import Classifier, load_assessed_classifier
 from gan_cli.evaluation.reference import labelled_images
@@ -76,7 +76,8 @@ def find_class(generator: LoadedGenerator, name: str) -> LabelledClass:
     classes = real.train_unlimited.classes
     if real.train_unlimited.labels is None or len(classes) < 2 or real.stacked:
         raise UsageError(f"by=label:{name}: the data of this run have no classes, use by=sefa")
-    rows = parse_labels(classes, name)
+    with reworded(_with_own_key, "by=label:"):
+        rows = parse_labels(classes, name)
     if len(rows) > 1 or len(rows[0].columns) > 1:
         raise UsageError(f"by=label:{name}: names several classes, a direction is of one")
     found, summary = load_assessed_classifier(
@@ -86,6 +87,10 @@ def find_class(generator: LoadedGenerator, name: str) -> LabelledClass:
         raise UsageError(f"by=label:{name}: {summary}; use by=sefa")
     column = rows[0].columns[0]
     return LabelledClass(classes[column], column, attributes_of(classes), found)
+
+
+def _with_own_key(text: str, key: str) -> str:
+    return text.replace("label=", key, 1).replace("class of this checkpoint", "class of the run's data")
 
 
 def mean_difference(latents: Tensor, has_class: Tensor, name: str) -> Tensor:

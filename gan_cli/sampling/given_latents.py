@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from gan_cli.data.labels import encode_requested
 from gan_cli.errors import UsageError, one_line
 from gan_cli.models.generate import run_in_batches
 from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.array_file import SINGLE, read_array_file, to_float_rows
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
+from gan_cli.sampling.requested_classes import Labels, requested_classes
 from gan_cli.tasks.condition import Condition
 
 Z, W, CONDITIONS = "z", "w", "conditions"  # names of the arrays of a file
@@ -88,6 +91,29 @@ def read_latents(generator: LoadedGenerator, path: str) -> GivenLatents:
     if {Z, W} <= found.keys():
         _require_same(generator, found[Z], found[W], known, typed)
     return GivenLatents(latents, None if latents.ndim == 3 else known, path, sha256)
+
+
+def sample_latents(
+    generator: LoadedGenerator, latents: ArrayLike, labels: Labels = None, *, batch_size: int = 64
+) -> Tensor:
+    """Generates a sample of each of the latents; see `gan_cli.api.sample`."""
+    if not isinstance(generator, LoadedGenerator):
+        raise UsageError(f"generator: expected what load_generator returns, not {type(generator).__name__}")
+    if generator.has_image_input:
+        raise UsageError("latents: are for generators that make samples from latents alone")
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
+    array = latents.detach().cpu().numpy() if isinstance(latents, Tensor) else np.asarray(latents)
+    values, condition = check_latents(generator, array), None
+    if values.ndim == 3 and labels is not None:
+        raise UsageError("labels: styles w have their class in them, leave labels out")
+    if values.ndim == 2 and generator.classes:
+        rows = requested_classes(generator.classes, labels, len(values))
+        condition = Condition(encode_requested(generator.classes, rows, range(len(values))))
+    elif labels is not None:
+        requested_classes(generator.classes, labels, len(values))  # raises UsageError
+    batches = run_in_batches(network_for(generator.network, values), values, condition, batch_size)
+    return torch.cat([require_finite(generator, samples) for samples in batches])
 
 
 def check_latents(

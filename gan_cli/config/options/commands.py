@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
-from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor
+from gan_cli.config.options.loop import DEVICE_OPTIONS
 
 Overwrite = Annotated[Bool, Field(description="replace the file that out= names if it exists")]
 Ema = Annotated[Bool, Field(description="use the averaged generator (EMA) if the checkpoint has one")]
@@ -83,7 +83,7 @@ class ProjectConfig:
         le=1000,
         description="weight of the distance in features beside that of the pixels; each is 1 for the average sample",
     )
-    extractor: Extractor = Field(
+    extractor: Literal["auto", "classifier", "random", "pixels"] = Field(
         description="features in which images are compared; auto: the classifier of the run's data if it has labels,"
         " else random"
     )
