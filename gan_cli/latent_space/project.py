@@ -34,7 +34,7 @@ from gan_cli.storage.run_folder import write_json
 
 DEFAULT_HELD_OUT = 8
 COLUMNS, MOST_SHOWN, MOST_IN_FILM = 16, 64, 16
-LATENTS, PICTURE, FILM, RECORD = "latents.npz", "projection.png", "way.webp", "projection.json"
+LATENTS, OVERVIEW, FILM, RECORD = "latents.npz", "projection.png", "way.webp", "projection.json"
 
 
 class _Task(NamedTuple):
@@ -47,7 +47,7 @@ class _Task(NamedTuple):
 
 
 def project(config: ProjectConfig) -> int:
-    """Writes a folder with the latents as npz, a picture, an animation and a JSON record. Returns the exit code 0.
+    """Writes a folder with the latents as npz, an overview, an animation and a JSON record. Returns the exit code 0.
 
     Raises UsageError if an option is wrong, or an image cannot be used.
     """
@@ -68,11 +68,12 @@ def project(config: ProjectConfig) -> int:
         part.mkdir()
         _write(config, generator, task, found, part)
         target = claim_unused(part, parent, f"{generator.path.stem}_{source}_{task.space.name}", "")
+    best = f"the best of {count_noun(config.candidates, 'sample')}"
     for image, own, nearest in zip(task.images, found.psnr.tolist(), found.nearest_psnr.tolist(), strict=True):
-        print(f"{one_line(image.name, 60)}: {own:.1f} dB; the best of {config.candidates:,} samples {nearest:.1f} dB")
+        print(f"{one_line(image.name, 60)}: {own:.1f} dB; {best} {nearest:.1f} dB")
     own, nearest = found.psnr.mean().item(), found.nearest_psnr.mean().item()
     if len(task.images) > 1:
-        print(f"mean of {len(task.images)}: {own:.1f} dB; the best of {config.candidates:,} samples {nearest:.1f} dB")
+        print(f"mean of {len(task.images)}: {own:.1f} dB; {best} {nearest:.1f} dB")
     print(target)
     return 0
 
@@ -171,7 +172,7 @@ def _write(config: ProjectConfig, generator: LoadedGenerator, task: _Task, found
     pixels = torch.stack([image.pixels for image in task.images])
     rows = [pixels[:MOST_SHOWN], found.nearest[:MOST_SHOWN], found.samples[:MOST_SHOWN]]
     blocks = [part for parts in zip(*(row.split(COLUMNS) for row in rows), strict=True) for part in parts]
-    grid.save_png(grid.draw_grid(torch.cat(blocks), [*map(len, blocks)], square=False), folder / PICTURE)
+    grid.save_png(grid.draw_grid(torch.cat(blocks), [*map(len, blocks)], square=False), folder / OVERVIEW)
     frames = _draw_frames(config, task, pixels[:MOST_IN_FILM], found)
     write_animation(Animation(frames, config.frames, config.fps, last_frame_seconds=1.0), folder / FILM)
     errors = zip(task.images, found.psnr.tolist(), found.nearest_psnr.tolist(), strict=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_cli.config.commands import SampleConfig
 from gan_cli.data.labels import RequestedCondition
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.array_file import read_array_file, to_float_rows
 from gan_cli.sampling.given_latents import GivenLatents, layers_of
@@ -101,7 +101,7 @@ def move_samples(
         base = plan_latents(generator, given, rows, named=named)
     lines = base.total * len(directions.values)
     if lines * len(strengths) > MAX_IN_GRID:
-        many = f"{lines * len(strengths):,} samples"
+        many = count_noun(lines * len(strengths), "sample")
         raise UsageError(f"direction={config.direction}: {many}, at most {MAX_IN_GRID:,}; give fewer seeds or steps")
     values, labels = _latents_of(generator, base, directions), base.labels(slice(0, base.total))
     steps = torch.tensor(strengths).view(-1, *[1] * (values.ndim - 1))

@@ -54,7 +54,7 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
     },
     "export": OF_A_CHECKPOINT | {"type to": "format=..."},
     "project": OF_A_CHECKPOINT | {
-        "target image images photo picture": "input=...",
+        "target image images photo": "input=...",
         "num_steps iterations iters": "steps=...",
         "learning_rate": "lr=...",
         "class classes y": "label=...",
