@@ -54,8 +54,7 @@ def project(config: ProjectConfig) -> int:
     assert config.ckpt is not None  # `check_named_files` has seen to it
     if config.input is not None and config.n is not None:
         raise UsageError(f"n={config.n}: is the number of held-out images, without input; leave it out")
-    if output_file(config.out, "", "gan-project") is not None:
-        raise UsageError(f"out={config.out}: gan-project writes a folder")
+    output_file(config.out, "", "gan-project")  # raises UsageError for the name of a file
     device = build_device(config.device)
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema, device=device)

@@ -150,7 +150,7 @@ def test_features_have_gradients() -> None:
         (("input=text.png", "n=2"), "n=2: is the number of held-out images"),
         (("space=w",), "space=w: this generator has no styles w; use space=z"),
         (("label=a",), "label=a: this checkpoint is unconditional"),
-        (("out=x.npz",), "out=x.npz: gan-project writes a folder"),
+        (("out=x.npz",), "out=x.npz: gan-project writes a folder, whose name does not end in .npz"),
         (("extractor=inception",), "extractor=inception: expected one of"),
         (("steps=0",), "steps=0: expected a whole number"),
     ],
