@@ -33,6 +33,7 @@ from gan_cli.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
     from gan_cli.sampling.load_generator import LoadedGenerator
@@ -105,15 +106,16 @@ def load_generator(
 
 def sample(
     generator: LoadedGenerator,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None = None,
     labels: Labels = None,
     *,
+    latents: ArrayLike | None = None,
     images: Tensor | None = None,
     masks: Tensor | None = None,
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Generates one sample for each seed.
+    """Generates one sample for each seed, or for each of `latents`.
 
     Returns float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU. A seed is a
     whole number from 0 to 2**62. A seed always gives the same sample, with any `batch_size`, and also in `gan-sample`.
@@ -125,6 +127,10 @@ def sample(
     latent, in standard deviations if the latents are normal; of a generator with styles, as stylegan2, the factor by
     which the distance of a style from the mean style is multiplied. None truncates nothing.
 
+    `latents` in place of seeds are latents z `[N, latent.dim]`, or of a generator with a mapping network its styles w
+    `[N, layers, D]` or `[N, D]`, as numbers of NumPy or PyTorch. They are used as they are, so without `truncation`.
+    Styles have their class in them, so without `labels`.
+
     A generator of task=translation, inpainting or super_resolution needs `images`, float32 `[len(seeds), C, H, W]` in
     [-1, 1], or `[1, C, H, W]` for all seeds: the source images, the images to paint in, or the small images. `masks` of
     task=inpainting are `[len(seeds), 1, H, W]` or `[1, 1, H, W]`, 1 where the generator paints; without them, masks are
@@ -135,6 +141,15 @@ def sample(
     """
     from gan_cli.sampling import load_generator as loading
 
+    if latents is not None:
+        from gan_cli.sampling.given_latents import sample_latents
+
+        for name, value in {"seeds": seeds, "images": images, "masks": masks, "truncation": truncation}.items():
+            if value is not None:
+                raise UsageError(f"{name} and latents: latents are used as they are, leave {name} out")
+        return sample_latents(generator, latents, labels, batch_size=batch_size)
+    if seeds is None:
+        raise UsageError("seeds is missing: several whole numbers, as range(64), or latents")
     return loading.sample(
         generator, seeds, labels, images=images, masks=masks, truncation=truncation, batch_size=batch_size
     )

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import to_uint8
 from gan_cli.errors import CheckpointError, CollapsedError, GanCliError, UsageError
+from gan_cli.models.generate import latents_from_seeds
 from gan_cli.plugins.option_sources import read_option_sources
 from gan_cli.sampling.load_generator import load_generator, sample
 from gan_cli.state.checkpoint import LAST, load
@@ -229,6 +231,25 @@ def test_labels_of_each(train: Callable[..., Path]) -> None:
     one, many = (sample(generator, range(9), names[1], batch_size=size) for size in (1, 64))
     torch.testing.assert_close(one, many, atol=1e-5, rtol=0)
     assert not torch.equal(sample(generator, range(4), truncation=0.5), sample(generator, range(4)))
+
+
+def test_latents_give_the_samples_of_their_seeds(train: Callable[..., Path]) -> None:
+    generator = load_generator(train(*TINY_IMAGES, "conditioning=projection", "steps=1", "name=of_latents"))
+    latents = latents_from_seeds(range(9), generator.latent)
+    expected = api.sample(generator, range(9), labels=1)
+    assert torch.equal(api.sample(generator, latents=latents, labels=1), expected)
+    assert torch.equal(api.sample(generator, latents=latents.numpy().tolist(), labels=1, batch_size=9), expected)
+    assert api.sample(generator, latents=latents[0].numpy()).shape == expected[:1].shape
+    refused: dict[str, dict[str, Any]] = {
+        "seeds and latents: latents are used as they are": {"seeds": [1], "latents": latents},
+        "truncation and latents": {"truncation": 0.5, "latents": latents},
+        "seeds is missing": {},
+        "is of another one|is it of another one": {"latents": latents[:, 1:]},
+        "NaN": {"latents": latents * np.nan},
+    }
+    for words, arguments in refused.items():
+        with pytest.raises(UsageError, match=words):
+            api.sample(generator, **arguments)
 
 
 def test_what_cannot_be_sampled_is_said(train: Callable[..., Path]) -> None:

@@ -277,6 +277,8 @@ def test_a_run_of_the_gpu_is_evaluated_and_exported(gpu_run: Path, here: Path, c
     for command, *arguments in (
         ["eval", "n=50", "device=cuda"],
         ["eval", "n=50", "device=cpu"],
+        ["project", "n=2", "steps=5", "candidates=20", "extractor=random", "device=cuda"],
+        ["direction", "by=sefa", "n=2", "device=cuda"],
         ["export", f"out={here / 'one.safetensors'}"],
         ["export", f"out={here / 'two.pt2'}", "format=pt2"],
     ):

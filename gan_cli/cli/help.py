@@ -27,6 +27,8 @@ EXAMPLES = {
         ("gan-sample ckpt=outputs/NAME/DATE out=grid.png", "samples of this run, in this file"),
         ("gan-sample ckpt=RUN n=1000 format=images", "one file per sample"),
         ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, with truncated latents"),
+        ("gan-sample ckpt=RUN latents=mean.npz", "samples of these latents, as n=8 format=npz saves them"),
+        ("gan-sample ckpt=RUN format=mix rows=0-3 columns=4-9 layers=coarse", "styles of two seeds in one image"),
         ("gan-sample ckpt=RUN format=walk out=walk.mp4", "an animation from seed to seed and back to the first"),
     ),
     "eval": (
@@ -40,6 +42,16 @@ EXAMPLES = {
         ("gan-export ckpt=outputs/NAME/DATE", "the generator as safetensors, with config and model card"),
         ("gan-export ckpt=RUN format=onnx out=model.onnx", "for onnxruntime, checked against the checkpoint"),
         ("gan-export ckpt=RUN format=pt2", "for torch.export.load, without gan-cli"),
+    ),
+    "project": (
+        ("gan-project ckpt=outputs/NAME/DATE input=photo.png", "the latents of an image, and the way to them"),
+        ("gan-project RUN input=faces space=w_plus steps=1000", "of each image in a folder, one style for each layer"),
+        ("gan-project RUN n=16", "of held-out images of the run's data"),
+    ),
+    "direction": (
+        ("gan-direction RUN by=sefa n=10 out=sefa.npz", "ten directions from the weights of the first layer"),
+        ("gan-direction RUN by=label:Dress out=dress.npz", "from samples without the class to those with it"),
+        ("gan-sample RUN direction=dress.npz strength=-3:3", "shows samples moved along it"),
     ),
     "report": (
         ("gan-report outputs/NAME/DATE", "one HTML file of a run"),

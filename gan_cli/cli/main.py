@@ -25,11 +25,13 @@ LARGE = {  # what makes a command need much memory
     "train": "batch_size, image_size or network",
     "sample": "batch_size or n",
     "eval": "n, n_real or batch_size",
+    "project": "batch_size",
+    "direction": "batch_size",
 }
 CONFIG_FLAGS = ("--cfg", "-c")
 # The others change what these print.
 HYDRA_FLAGS = (*CONFIG_FLAGS, "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
-COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
+COMMANDS = ("train", "sample", "eval", "export", "project", "direction", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, "--package", "-p", "--config-dir", "-cd")
 
 

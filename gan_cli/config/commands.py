@@ -4,9 +4,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from gan_cli.config.options import commands as keys
+from gan_cli.config.options.commands import Ckpt, Device, DirectionConfig, Ema, Overwrite, Plugins, ProjectConfig
 from gan_cli.config.options.datasets import Fit
-from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
-from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric, metrics_of_other_tools
+from gan_cli.config.options.fields import Bool, Integer, Name, Number, Several, Text, section
+from gan_cli.config.options.loop import Extractor, Metric, metrics_of_other_tools
 from gan_cli.config.search_path import options_of_groups
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
@@ -18,12 +20,11 @@ UNSUPPORTED_FORMATS: dict[str, Any] = {
     "coreml": "is not written; use format=onnx, which onnxruntime runs on Apple's devices too",
     "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
 }
-# Keys of other tools that gan-cli does not have, by command and key; the text names an alternative.
+# Keys of other tools that a command does not have; the text names an alternative.
 UNSUPPORTED_KEYS = {
-    ("sample", "project"): "images are not projected to latents; n=64 seed=0 shows samples of 64 seeds",
-    ("sample", "latents"): "latents cannot be given here; a seed stands for one, as seeds=0-7; from Python,"
-    " load_generator(RUN).network(latents, condition) of gan_cli.api accepts arrays",
-    ("sample", "mixing"): "the networks have no styles to mix; format=interpolate shows the way from seed to seed",
+    ("sample", "project"): "is a command of its own, gan-project ckpt=RUN input=photo.png",
+    ("sample", "mixing"): "is format=mix rows=0-3 columns=4-9 layers=coarse",
+    ("export", "latents"): "an exported file takes latents as its input; gan-sample format=npz saves those of seeds",
 }
 AnimationFormat = Literal["interpolate", "walk", "progress"]
 ANIMATION_FORMATS = get_args(AnimationFormat)
@@ -31,15 +32,6 @@ FRAMES_FOLDER = "frames"  # writes an animation as a folder of numbered images
 Container = Literal["webp", "gif", "mp4", "frames"]
 CONTAINERS = get_args(Container)
 Side = Annotated[Integer, Field(ge=4, le=1024)]  # in pixels
-Overwrite = Annotated[Bool, Field(description="replace the file that out= names if it exists")]
-Ema = Annotated[Bool, Field(description="use the averaged generator (EMA) if the checkpoint has one")]
-Plugins = Annotated[
-    Several[Name], Field(description="installed packages that the checkpoint's run had enabled, as [mypackage]")
-]
-Ckpt = Annotated[
-    Text | None, Field(description="a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
-]
-Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
 
 @section
@@ -53,11 +45,13 @@ class SampleConfig:
         description="number of samples, with seeds seed to seed+n-1; unless set 64, or 8 of each requested class",
     )
     seed: Integer = Field(ge=0, le=2**62, description="seed of the first sample")
-    seeds: Text | None = matching(
-        r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
-        "seeds and ranges, as 0-7,12",
-        description="the seeds, instead of n and seed",
-    )
+    seeds: keys.Seeds
+    latents: keys.Latents = None
+    direction: keys.Direction = None
+    strength: keys.Strength = None
+    rows: keys.MixedRows = None
+    columns: keys.MixedColumns = None
+    layers: keys.MixedLayers = None
     batch_size: Integer = Field(ge=1, le=100_000, description="samples generated at a time; changes the speed only")
     truncation: Number | None = Field(
         gt=0,
@@ -82,10 +76,10 @@ class SampleConfig:
         description="for task=inpainting: an image of the input's size, white where it is painted; drawn as in training"
         " unless set",
     )
-    format: Literal["grid", "images", "npz", AnimationFormat, "frames"] = Field(
-        description="grid: one image of all samples; images: a file each; npz: arrays; animations: interpolate from"
-        " seed to seed, walk also back to the first, progress of the run's grids; frames: interpolate as numbered"
-        " images"
+    format: Literal["grid", "images", "npz", "mix", AnimationFormat, "frames"] = Field(
+        description="grid: one image of all samples; images: a file each; npz: arrays, with the latents; mix: the table"
+        " of rows, columns and layers; animations: interpolate from seed to seed, walk also back to the first, progress"
+        " of the run's grids; frames: interpolate as numbered images"
     )
     frames: Integer | None = Field(
         ge=1, le=1000, description="frames of an animation from each seed to the next; 24 unless set"
@@ -223,10 +217,13 @@ SCHEMAS: dict[str, type] = {
     "sample": SampleConfig,
     "eval": EvalConfig,
     "export": ExportConfig,
+    "project": ProjectConfig,
+    "direction": DirectionConfig,
     "report": ReportConfig,
     "compare": CompareConfig,
 }
-COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all groups
+# The groups of each command; `gan-train` has all groups.
+COMMAND_GROUPS = dict.fromkeys(("sample", "eval", "project", "direction"), ("device",))
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
@@ -237,12 +234,15 @@ def groups(command: str = "train") -> dict[str, list[str]]:
 
 LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 # The key that receives an argument without `=`.
-POSITIONAL_KEY = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
+OF_A_CHECKPOINT = ("sample", "eval", "export", "project", "direction")
+POSITIONAL_KEY = dict.fromkeys(OF_A_CHECKPOINT, "ckpt") | {"report": "paths", "compare": "paths"}
 # The function that runs each command. The function takes the config and returns the exit code.
 RUNNERS = {
     "sample": "gan_cli.sampling.sample:sample",
     "eval": "gan_cli.evaluation.evaluate:evaluate",
     "export": "gan_cli.export.export:export",
+    "project": "gan_cli.latent_space.project:project",
+    "direction": "gan_cli.latent_space.find_direction:find_direction",
     "report": "gan_cli.reports.write_report:report",
     "compare": "gan_cli.sweeps.compare:compare",
 }

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 # Keys whose value is a path.
 PATH_KEYS = (
-    "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data", "input", "mask",
-    "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
+    "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data", "input", "mask", "latents",
+    "direction", "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
 PATH_LIST_KEY = "dataset.path"  # the value may be a list of paths
 # Keys whose value is taken literally, even if it has a meaning in Hydra's grammar.
-LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
+LITERAL_KEYS = (
+    *PATH_KEYS, "name", "seeds", "label", "by", "strength", "rows", "columns", "layers", "dataset.background",
+    "dataset.labels_file_column",
+)  # fmt: skip
 
 
 def quote_literals(argument: str) -> str:

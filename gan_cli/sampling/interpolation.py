@@ -25,7 +25,9 @@ from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of
 from gan_cli.images.grid import draw_grid_or_scatter
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
 from gan_cli.models.styles import with_truncation
+from gan_cli.sampling.given_latents import GivenLatents, network_for
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
+from gan_cli.sampling.planned_samples import labels_of_latents
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
 from gan_cli.tasks.condition import Condition
 
@@ -37,7 +39,9 @@ MAX_SAMPLES_PER_FRAME = 10_000
 MIN_FRAME_SIDE = 256  # pixels; smaller frames are enlarged by whole factors
 UNSUPPORTED_SUFFIXES = ("avi", "mov", "mkv", "webm", "mpg", "mpeg", "apng", "png", "jpg")
 ANIMATION_OPTIONS = ("frames", "fps", "container", "tiles", "through_labels")
-NOT_FOR_PROGRESS = ("frames", "tiles", "through_labels", "n", "seeds", "label", "label_index", "truncation")
+NOT_FOR_PROGRESS = (
+    "frames", "tiles", "through_labels", "n", "seeds", "latents", "direction", "label", "label_index", "truncation",
+)  # fmt: skip
 
 
 class PlannedAnimation(NamedTuple):
@@ -97,28 +101,40 @@ def check_animation_options(config: SampleConfig) -> None:
 
 
 def plan_animation(
-    config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition], seeds: Sequence[int]
+    config: SampleConfig,
+    generator: LoadedGenerator,
+    rows: Sequence[RequestedCondition],
+    seeds: Sequence[int],
+    given: GivenLatents | None = None,
+    tiles: int | None = None,
 ) -> PlannedAnimation:
     """Plans the animation of a `gan-sample` command from the requested classes and the listed seeds, if any.
 
-    Raises UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
+    `given` are latents in place of seeds, and `tiles` the number of walks side by side if it is known. Raises
+    UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
     """
     if config.format == "progress":
         return _plan_progress(config, generator)
+    if config.through_labels and not generator.classes:
+        raise UsageError("through_labels=true: this checkpoint is unconditional and takes no class, leave it out")
+    labels = None if given is None else _labels_of_keyframes(config, generator, given)
+    rows = () if labels is not None or (given is not None and given.are_styles) else rows
     points = len(generator.sample_shape) == 1
     row_count = 1 if config.through_labels else max(len(rows), 1)
-    tiles, seeds = _tiles_and_seeds(config, rows, seeds, points, row_count)
-    if config.through_labels and not rows:
-        raise UsageError("through_labels=true: this checkpoint is unconditional and takes no class, leave it out")
+    seeds = seeds if given is None else range(len(given.values))
+    tiles, seeds = (tiles, seeds) if tiles else _tiles_and_seeds(config, rows, seeds, points, row_count)
     if len(seeds) % tiles or len(seeds) < 2 * tiles:
+        noun = "seed" if given is None else "latent"
         raise UsageError(
-            f"format={config.format}: {count_noun(len(seeds), 'seed')} for {count_noun(tiles, 'walk')} side by side;"
+            f"format={config.format}: {count_noun(len(seeds), noun)} for {count_noun(tiles, 'walk')} side by side;"
             " each needs 2 or more, and all the same number"
         )
     if tiles * row_count > MAX_SAMPLES_PER_FRAME:
         samples = count_noun(tiles * row_count, "sample")
         raise UsageError(f"tiles={tiles}: {samples} in a frame, at most {MAX_SAMPLES_PER_FRAME:,}")
-    path = _LatentPath.build(config, generator, rows, seeds, tiles)
+    path = _LatentPath.build(config, generator, rows, seeds, tiles, given)
+    if labels is not None:
+        path = path._replace(labels=labels.view(tiles, 1, len(seeds) // tiles, -1).permute(2, 1, 0, 3))
     max_frames = MAX_FRAMES[container_of(config)]
     if path.total > max_frames:
         raise UsageError(
@@ -127,7 +143,14 @@ def plan_animation(
     background = _background(config, generator)
     animation = Animation(_draw_frames(config, generator, path), path.total, config.fps or DEFAULT_FPS, **background)
     fields = {"frames": path.total, "fps": animation.fps, "tiles": tiles, "through_labels": config.through_labels}
-    return PlannedAnimation(animation, seeds, fields | background)
+    return PlannedAnimation(animation, seeds if given is None else (), fields | background)
+
+
+def _labels_of_keyframes(config: SampleConfig, generator: LoadedGenerator, given: GivenLatents) -> Tensor | None:
+    """Returns the labels `[N, K]` that given latents have with them; None if there are none, or others are named."""
+    named = config.label is not None or config.label_index is not None
+    labels = labels_of_latents(generator, given, (), named=named and given.are_styles)
+    return None if named or config.through_labels else labels
 
 
 def _tiles_and_seeds(
@@ -176,10 +199,11 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, A
 class _LatentPath(NamedTuple):
     """The latents and conditions of an animation."""
 
-    keyframes: Tensor  # standard normal values `[keyframes, tiles, latent_dim]` in float64
+    keyframes: Tensor  # standard normal values `[keyframes, tiles, latent_dim]` in float64, or styles `[..., L * D]`
     labels: Tensor | None  # of the keyframes, `[keyframes, rows, tiles, K]`; None if unconditional
     frames: int  # from each keyframe to the next
     total: int  # frames of the whole animation
+    layers: int = 0  # L of styles; 0 for latents
 
     @staticmethod
     def build(
@@ -188,11 +212,17 @@ class _LatentPath(NamedTuple):
         rows: Sequence[RequestedCondition],
         seeds: Sequence[int],
         tiles: int,
+        given: GivenLatents | None = None,
     ) -> _LatentPath:
-        """Builds the path. `seeds` holds all seeds of the first tile, then all of the second tile, and so on."""
+        """Builds the path. `seeds` holds all seeds of the first tile, then all of the second tile, and so on.
+
+        Given latents have the numbers `seeds`.
+        """
         latent, per_tile = generator.latent, len(seeds) // tiles
         _, truncation = with_truncation(generator.network, config.truncation)
-        normals = latent.to_normal(latents_from_seeds(seeds, latent, truncation), truncation)
+        values = latents_from_seeds(seeds, latent, truncation) if given is None else given.values
+        layers = values.shape[1] if values.ndim == 3 else 0
+        normals = values.double().flatten(1) if layers else latent.to_normal(values, truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
         labels = None
         if rows:
@@ -202,7 +232,7 @@ class _LatentPath(NamedTuple):
             labels = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
         frames = config.frames or DEFAULT_FRAMES
         total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1
-        return _LatentPath(keyframes, labels, frames, total)
+        return _LatentPath(keyframes, labels, frames, total, layers)
 
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
         """Returns the standard normal values `[tiles, latent_dim]` and the labels `[rows, tiles, K]` of a frame.
@@ -211,7 +241,8 @@ class _LatentPath(NamedTuple):
         """
         start, steps = divmod(frame, self.frames)
         end, fraction = (start + 1) % len(self.keyframes), steps / self.frames
-        normals = slerp(self.keyframes[start], self.keyframes[end], fraction)
+        between = torch.lerp if self.layers else slerp  # styles are interpolated linearly (1812.04948, section 4.1)
+        normals = between(self.keyframes[start], self.keyframes[end], fraction)
         if self.labels is None:
             return normals, None
         return normals, torch.lerp(self.labels[start], self.labels[end], fraction)
@@ -235,14 +266,18 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
     """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
     rows = 1 if path.labels is None else path.labels.shape[1]
     tiles = path.keyframes.shape[1]
-    network, truncation = with_truncation(generator.network, config.truncation)
+    _, truncation = with_truncation(generator.network, config.truncation)
     frames_at_once = max(config.batch_size // (rows * tiles), 1)
     for first in range(0, path.total, frames_at_once):
         frames = [path.at(frame) for frame in range(first, min(first + frames_at_once, path.total))]
         normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in frames])
-        latents = generator.latent.from_normal(normals, truncation)
+        if path.layers:
+            latents = normals.float().unflatten(1, (path.layers, -1))
+        else:
+            latents = generator.latent.from_normal(normals, truncation)
         by_frame = [labels.flatten(0, 1) for _, labels in frames if labels is not None]
         condition = Condition(torch.cat(by_frame)) if by_frame else None
+        network = network_for(generator.network, latents, config.truncation)
         samples = list(run_in_batches(network, latents, condition, config.batch_size))
         for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())

@@ -48,7 +48,7 @@ def test_every_file_names_its_schema_and_fits_it() -> None:
         assert mistakes(schema.name, yaml.safe_load(path.read_text())) == [], path
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "eval", "export", "report", "compare"])
+@pytest.mark.parametrize("command", ["train", "sample", "eval", "export", "project", "direction", "report", "compare"])
 def test_the_default_config_fits_the_schema_of_its_command(command: str) -> None:
     assert mistakes(f"{command}.json", compose_default(command)) == []
 

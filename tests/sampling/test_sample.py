@@ -25,7 +25,7 @@ from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.networks.subpixel import SubpixelGenerator
-from gan_cli.sampling.sample import expand_seeds
+from gan_cli.sampling.requested_samples import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
 from gan_cli.state.train_state import build_state, load_state_tensors
 from support.commands import error_line
@@ -180,7 +180,7 @@ def test_arrays_are_written_as_they_come(
     with monkeypatch.context() as patched:
         patched.setattr(torch, "cat", lambda *_: pytest.fail("was put together"))
         parts = np.load(sample(f"ckpt={run}", "n=10", "format=npz", "batch_size=3"))
-    assert set(parts.files) == {"images", "conditions"}
+    assert set(parts.files) == {"images", "conditions", "z"}
     assert np.array_equal(parts["conditions"], whole["conditions"])
     assert parts["conditions"].dtype == np.uint8
     assert parts["conditions"].sum(1).tolist() == [1] * 10

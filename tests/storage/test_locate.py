@@ -102,6 +102,8 @@ def test_a_checkpoint_stands_for_its_run(runs: tuple[Path, Path]) -> None:
         (["compare", "export", "export"], 2, "with no record of a run to show"),
         (["sample", "onnx"], 3, "is an export for other programs"),
         (["export", "onnx"], 3, "is an export for other programs"),
+        (["project", "onnx"], 3, "is an export for other programs"),
+        (["direction", "onnx", "by=sefa"], 3, "is an export for other programs"),
         (["sample", "swept"], 3, "a sweep; name one of its runs: ckpt=outputs/swept/sweep_2026-01-01_000000/0"),
         (["train", "resume=swept"], 2, "a sweep; name one of its runs: resume=outputs/swept/sweep_2026-01-01_000000/0"),
         (["sample", "b59"], 3, "no run of this name in outputs (did you mean 'b95'?)"),

@@ -95,6 +95,7 @@ def test_every_command_writes_the_file_that_is_named(run: Path, here: Path, caps
         ("sample", ["n=2", "format=walk", "frames=1", "out=w.gif"]),
         ("eval", [*few, "out=scores.json"]),
         ("export", ["out=model.safetensors"]),
+        ("direction", ["by=sefa", "out=sefa.npz"]),
         ("report", ["out=demo.html"]),
     ]:
         out = Path(arguments[-1].removeprefix("out="))
@@ -108,7 +109,8 @@ def test_every_command_writes_the_file_that_is_named(run: Path, here: Path, caps
         assert run_command(command, [str(run), *arguments, "overwrite=true"]) == 0
         assert out.read_bytes() != b"old"
     assert sorted(path.name for path in here.iterdir() if path.is_file()) == [
-        "demo.html", "model.json", "model.safetensors", "scores.json", "w.gif", "w.json", "x.json", "x.npz",
+        "demo.html", "model.json", "model.safetensors", "scores.json", "sefa.json", "sefa.npz", "w.gif", "w.json",
+        "x.json", "x.npz",
     ]  # fmt: skip
     assert json.loads(Path("model.json").read_text())["parity"]["differences"]["1"] == 0
     assert load_generator("model.safetensors").step == 1
@@ -135,6 +137,8 @@ def test_one_image_is_the_bare_sample(run: Path, here: Path) -> None:
         ("sample", ["format=frames", "container=gif"], "format=frames: is container=frames already, not gif"),
         ("sample", ["overwrite=true"], "overwrite=true: is for a file that out= names"),
         ("export", ["out=model.onnx"], "ends in .safetensors, not .onnx; .onnx is of format=onnx"),
+        ("direction", ["by=sefa", "out=scores.csv"], "gan-direction writes a file that ends in .npz, not .csv"),
+        ("project", ["out=x.npz"], "gan-project writes a folder, whose name does not end in .npz"),
         ("eval", ["out=scores.csv"], "gan-eval writes a file that ends in .json, not .csv"),
     ],
 )

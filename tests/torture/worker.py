@@ -92,7 +92,7 @@ def prepare() -> None:
     from gan_cli.config.compose import compose_command
     from gan_cli.reports.html_page import _environment
 
-    for command in ("train", "sample", "eval", "export", "report", "compare"):
+    for command in ("train", "sample", "eval", "export", "project", "direction", "report", "compare"):
         compose_command(command, [])
     for template in _environment().list_templates(["jinja"]):
         _environment().get_template(template)

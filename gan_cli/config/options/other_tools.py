@@ -53,6 +53,18 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
         "gpu gpus cuda": "device=cuda",
     },
     "export": OF_A_CHECKPOINT | {"type to": "format=..."},
+    "project": OF_A_CHECKPOINT | {
+        "target image images photo": "input=...",
+        "num_steps iterations iters": "steps=...",
+        "learning_rate": "lr=...",
+        "class classes y": "label=...",
+        "gpu gpus cuda": "device=cuda",
+    },
+    "direction": OF_A_CHECKPOINT | {
+        "method attribute label": "by=...",
+        "k num components count": "n=...",
+        "gpu gpus cuda": "device=cuda",
+    },
     "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip

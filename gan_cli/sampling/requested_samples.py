@@ -1,0 +1,99 @@
+"""Reads the options of `gan-sample` that say which samples: seeds, classes, and names of files for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
+from gan_cli.data.labels import RequestedCondition, all_classes_requested, parse_label_indices, parse_labels
+from gan_cli.errors import UsageError
+from gan_cli.models.generate import MAX_CLASSES_SHOWN
+from gan_cli.sampling.load_generator import LoadedGenerator
+
+MAX_SEEDS = 1_000_000
+MAX_IN_GRID = 10_000
+DEFAULT_SAMPLES = 64
+
+
+def check_combination(config: SampleConfig) -> None:
+    """Raises UsageError if options exclude each other, whatever the checkpoint is."""
+    seeded = {"seeds": config.seeds, "n": config.n, "seed": config.seed or None}
+    if config.latents is not None:
+        for name, value in seeded.items():
+            if value is not None:
+                raise UsageError(f"{name}={value} and latents={config.latents}: each says which samples, give one")
+        if config.truncation is not None:
+            raise UsageError(
+                f"truncation={config.truncation:g}: given latents are used as they are; scale them in the file instead"
+            )
+    if config.strength is not None and config.direction is None:
+        raise UsageError(f"strength={config.strength}: says how far along a direction, give direction=FILE too")
+    if config.direction is not None and config.tiles is not None:
+        raise UsageError(f"tiles={config.tiles}: an animation of direction= shows all its rows, leave it out")
+    of_mix = {"rows": config.rows, "columns": config.columns, "layers": config.layers}
+    if config.format != "mix":
+        for name, value in of_mix.items():
+            if value is not None:
+                raise UsageError(f"{name}={value}: is for format=mix, leave it out")
+        return
+    for name, value in (seeded | {"latents": config.latents, "direction": config.direction}).items():
+        if value is not None:
+            raise UsageError(f"{name}={value}: format=mix takes its seeds from rows and columns, leave it out")
+
+
+def requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[RequestedCondition]:
+    """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
+
+    Without `label` and `label_index`, these are all classes, but at most MAX_CLASSES_SHOWN for a grid or an animation.
+    """
+    classes = generator.classes
+    if config.label is not None and config.label_index is not None:
+        raise UsageError("label and label_index: each names a class, give one")
+    if config.label is None and config.label_index is None:
+        shown = config.format in ("grid", *ANIMATION_FORMATS)
+        return all_classes_requested(classes, MAX_CLASSES_SHOWN if shown else None)
+    if not classes:
+        option = "label_index" if config.label is None else f"label={config.label}"
+        raise UsageError(
+            f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
+            " or leave it out"
+        )
+    if config.label is not None:
+        return parse_labels(classes, config.label)
+    return parse_label_indices(classes, config.label_index or ())
+
+
+def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
+    """Returns the seeds listed in the option `seeds`, for example 0-7,12.
+
+    If `seeds` is not set, returns `n` seeds starting at `seed`; if `n` is not set either, returns `count` seeds. Raises
+    UsageError if `seeds` and `n` are both set, if a range goes backwards, or if there are too many seeds.
+    """
+    if config.seeds is not None and config.n is not None:
+        raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
+    seeds: Sequence[int] = range(config.seed, config.seed + (config.n or count))
+    if config.seeds is not None:
+        seeds = listed_seeds("seeds", config.seeds)
+    if config.format == "grid" and len(seeds) > MAX_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
+    return seeds
+
+
+def listed_seeds(key: str, listed: str) -> list[int]:
+    """Returns the seeds of a list such as 0-7,12, the value of the option `key`."""
+    seeds: list[int] = []
+    for part in listed.split(","):
+        first, _, last = part.partition("-")
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            raise UsageError(f"{key}={listed}: {part} goes backwards")
+        if len(seeds) + len(span) > MAX_SEEDS:
+            raise UsageError(f"{key}={listed}: expected at most {MAX_SEEDS:,} seeds")
+        seeds += span
+    return seeds
+
+
+def file_name_part(name: str) -> str:
+    """Returns `name` with characters unsuitable for file names replaced by hyphens, cut to 60 characters."""
+    return re.sub(r"[^\w=,.-]+", "-", name)[:60]

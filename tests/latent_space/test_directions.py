@@ -1,0 +1,231 @@
+"""Directions: known ones are found, weights give their eigenvectors, and samples move along them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gan_cli.cli.main import run_command
+from gan_cli.config.options.networks import GENERATOR_OPTIONS, GeneratorOptions
+from gan_cli.errors import UsageError
+from gan_cli.evaluation.metrics.classifier import Classifier
+from gan_cli.latent_space import label_direction
+from gan_cli.latent_space.label_direction import mean_difference
+from gan_cli.latent_space.sefa import eigenvectors, input_weights
+from gan_cli.models.registry import GENERATORS
+from gan_cli.sampling.directions import strengths_of
+from gan_cli.sampling.load_generator import load_generator
+from support.commands import error_line, write_text
+from support.configs import TINY_IMAGES, without
+from support.styles import SIDES, STYLE_SIZE, ToyStyles, train_toy
+
+Train = Callable[..., Path]
+ErrorOf = Callable[..., str]
+
+
+@pytest.fixture
+def run(trained: Train) -> Path:
+    return trained(*TINY_IMAGES, "steps=3", "name=run")
+
+
+@pytest.fixture
+def error_of(capsys: pytest.CaptureFixture[str]) -> ErrorOf:
+    return partial(error_line, capsys)
+
+
+def test_eigenvectors_are_those_of_numpy() -> None:
+    weight = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    _, _, vectors = np.linalg.svd(weight.double().numpy())  # the right singular vectors, largest first
+    found = eigenvectors(weight, 4).numpy()
+    assert np.abs((found * vectors[:4]).sum(1)) == pytest.approx(np.ones(4), abs=1e-6)
+    assert (found[range(4), np.abs(found).argmax(1)] > 0).all()
+
+
+@pytest.mark.parametrize("network", ["subpixel", "dcgan", "resnet", "r3gan", "fastgan", "mlp"])
+def test_the_weights_are_those_of_the_first_layer(trained: Train, here: Path, network: str) -> None:
+    """Two latents differ in the layer's output by the weight times their difference."""
+    tiny = without(TINY_IMAGES, "architecture")
+    run = trained(f"architecture={network}", *tiny, "conditioning=concat", "steps=1", f"name={network}")
+    generator = load_generator(run)
+    assert run_command("direction", [str(run), "by=sefa", "n=5", "out=sefa.npz"]) == 0
+    arrays = np.load("sefa.npz")
+    directions = arrays["z_directions"]
+    assert arrays["names"].tolist() == [f"sefa_{number}" for number in range(5)]
+    dim = generator.latent.dim
+    deviation = 1 if generator.latent.distribution == "normal" else 3**-0.5
+    assert directions @ directions.T == pytest.approx(np.eye(5) * deviation**2, abs=1e-5)
+    first = next(layer for layer in generator.network.modules() if takes_latent(layer, dim))
+    weight = first.weight.detach()
+    assert isinstance(weight, torch.Tensor)
+    matrix = weight.transpose(0, 1) if isinstance(first, nn.ConvTranspose2d) else weight
+    matrix = matrix[:, :dim].movedim(1, -1).reshape(-1, dim).numpy()
+    gains = np.linalg.norm(matrix @ directions.T / deviation, axis=0)
+    assert gains == pytest.approx(np.linalg.svd(matrix, compute_uv=False)[:5], rel=1e-4)
+
+
+def takes_latent(layer: nn.Module, dim: int) -> bool:
+    """Whether it is a linear layer with at least as many inputs as latents have numbers: the first is their layer."""
+    inputs = getattr(layer, "in_features", getattr(layer, "in_channels", 0))
+    embeds = isinstance(layer, nn.Linear) and layer.bias is None and layer.in_features < dim  # a class
+    return isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d) and inputs >= dim and not embeds
+
+
+def test_directions_of_styles_are_those_of_all_layers(
+    train: Train, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_toy(train, here, monkeypatch)
+    assert run_command("direction", [str(run), "by=sefa", "n=3", "out=sefa.npz"]) == 0
+    network = load_generator(run).network
+    assert isinstance(network, ToyStyles)
+    weight = torch.cat([layer.weight for layer in network.layers]).detach().numpy()  # type: ignore[misc]
+    _, _, vectors = np.linalg.svd(weight)
+    directions = np.load("sefa.npz")["w_directions"]
+    assert directions.shape == (3, STYLE_SIZE)
+    units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    assert np.abs((units * vectors[:3]).sum(1)) == pytest.approx(np.ones(3), abs=1e-5)
+    assert run_command("sample", [str(run), "n=5000", "format=npz", "out=w.npz"]) == 0
+    styles = np.load("w.npz")["w"][:, 0]
+    assert np.linalg.norm(directions, axis=1) == pytest.approx((styles @ units.T).std(0), rel=0.01)
+    moved = [str(run), "direction=sefa.npz", "n=1", "strength=0:2:3", "format=npz", "out=m.npz"]
+    assert run_command("sample", moved) == 0
+    w = np.load("m.npz")["w"]
+    assert w.shape == (9, len(SIDES), STYLE_SIZE)
+    steps = np.broadcast_to(np.arange(3)[:, None, None] * directions[0], (3, len(SIDES), STYLE_SIZE))
+    assert w[:3] - styles[0] == pytest.approx(steps, abs=1e-5)
+
+
+def test_a_network_whose_first_layer_takes_something_else() -> None:
+    network = nn.Sequential(nn.Tanh(), nn.Linear(8, 3))
+    latent = torch.randn(1, 8)
+    with pytest.raises(UsageError, match="no linear layer of this generator takes the latent itself"):
+        input_weights(_WithCondition(network), latent, latent, None)
+
+
+class _WithCondition(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: torch.Tensor, condition: object = None) -> torch.Tensor:
+        return self.network(latent)
+
+
+class Brightness(nn.Module):
+    """Images whose brightness is a number of the latent, and whose upper half another."""
+
+    def __init__(self, sample_shape: tuple[int, ...], latent_dim: int) -> None:
+        super().__init__()
+        self.sample_shape, self.scale = sample_shape, nn.Parameter(torch.ones(()))
+
+    def forward(self, latent: torch.Tensor, condition: object = None) -> torch.Tensor:
+        images = latent[:, 2].view(-1, 1, 1, 1).expand(-1, *self.sample_shape).clone()
+        images[:, :, 8:] = latent[:, 5].view(-1, 1, 1, 1)
+        return torch.tanh(self.scale * images)
+
+
+class _Bright(nn.Module):
+    """Logits `[N, classes]`: the first class is that of images whose lower part is bright."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(images), self.classes)
+        logits[:, 0] = images[:, :, 20:].mean((1, 2, 3))
+        return logits
+
+
+def test_the_direction_of_a_class_is_found(
+    train: Train, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The class is a number of the latent, so the direction is that axis; nothing else changes along it."""
+    monkeypatch.setitem(GENERATOR_OPTIONS, "bright", GeneratorOptions)
+    monkeypatch.setitem(GENERATORS, "bright", Brightness)
+    write_text(here / "configs/architecture/generator/bright.yaml", "name: bright\nlatent_dim: 8\n")
+    tiny = without(TINY_IMAGES, "architecture.generator")
+    run = train("architecture/generator=bright", *tiny, "steps=1", "name=bright", "conditioning=none")
+
+    def load(data: label_direction.LabelledImages, *_: object) -> tuple[Classifier, str]:
+        return Classifier(nn.Sequential(_Bright(data.classes), nn.Identity()), 1.0), ""
+
+    monkeypatch.setattr(label_direction, "load_assessed_classifier", load)
+    capsys.readouterr()
+    arguments = [str(run), "by=label:filled circle", "samples=5000", "out=circle.npz"]
+    assert run_command("direction", arguments) == 0, capsys.readouterr().err
+    direction = np.load("circle.npz")["z_directions"]
+    assert direction.shape == (1, 8)
+    assert direction[0, 5] > 0.99
+    record = json.loads(Path("circle.json").read_text())
+    assert record["success"][-1]["changed"] > 0.95
+    assert record["success"][-1]["backward"] > 0.95
+    assert "strength 3:" in capsys.readouterr().out
+    along = [str(run), "direction=circle.npz", "n=2"]
+    assert run_command("sample", [*along, "strength=-3:3:3", "format=interpolate", "frames=2", "out=film.gif"]) == 0
+    assert json.loads(Path("film.json").read_text())["frames"] == 5
+    assert run_command("sample", [*along, "format=npz", "out=moved.npz"]) == 0
+    images = np.load("moved.npz")["images"].reshape(2, 7, 16, 16)
+    assert (np.diff(images[:, :, 15, 0].astype(int), axis=1) >= 0).all()
+    assert (images[:, -1, 15, 0] > images[:, 0, 15, 0]).all()
+    assert np.abs(images[:, -1, 0, 0].astype(int) - images[:, 0, 0, 0]).max() <= 12  # of 255: found from 5,000 samples
+
+
+def test_mean_difference() -> None:
+    latents = torch.randn(4000, 5, generator=torch.Generator().manual_seed(1))
+    axis = torch.tensor([0.6, 0.0, -0.8, 0.0, 0.0])
+    assert mean_difference(latents, latents @ axis > 1, "x") @ axis > 0.99
+    with pytest.raises(UsageError, match=r"by=label:x: 3 samples of 4,000 are x, too few; give more samples="):
+        mean_difference(latents, torch.arange(4000) < 3, "x")
+
+
+def test_strengths() -> None:
+    assert strengths_of(None) == [-3, -2, -1, 0, 1, 2, 3]
+    assert strengths_of("0:1:5") == [0, 0.25, 0.5, 0.75, 1]
+    with pytest.raises(UsageError, match="expected two ends and at least 2 steps"):
+        strengths_of("1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "by is missing: by=sefa, or by=label:NAME"),
+        (("by=sefa", "n=9"), "n=9: the latents have 8 numbers"),
+        (("by=pca",), "by=pca: expected sefa or label:NAME"),
+        (("by=label:circle", "n=2"), "n=2: is the number of directions of by=sefa"),
+        (("by=label:hexagon",), "by=label:hexagon: no class of the run's data, which has filled circle"),
+        (("by=sefa", "out=x.csv"), "gan-direction writes a file that ends in .npz, not .csv"),
+    ],
+)
+def test_wrong_options(run: Path, error_of: ErrorOf, arguments: tuple[str, ...], words: str) -> None:
+    assert words in error_of("direction", str(run), *arguments)
+    assert not (run / "directions").exists()
+
+
+def test_wrong_files(run: Path, error_of: ErrorOf) -> None:
+    np.savez("other.npz", z_directions=np.ones((2, 9)))
+    np.savez("styles.npz", w_directions=np.ones((2, 8)))
+    np.savez("none.npz", names=np.array(["a"]))
+    np.savez("fine.npz", z_directions=np.ones((2, 8)))
+    refused = {
+        "direction=other.npz": "is [2, 9], expected [K, 8]; is it of another generator?",
+        "direction=styles.npz": "is in the space of styles w, and this generator has none",
+        "direction=none.npz": "holds no directions, gan-direction writes such files",
+        "direction=nowhere.npz": "No such file",
+    }
+    for argument, words in refused.items():
+        assert words in error_of("sample", str(run), argument)
+    assert "expected the ends" in error_of("sample", str(run), "direction=fine.npz", "strength=3")
+    assert "tiles=2: " in error_of("sample", str(run), "direction=fine.npz", "tiles=2", "format=walk")
+    assert "at most 10,000; give fewer" in error_of("sample", str(run), "direction=fine.npz", "n=1000")
+
+
+def test_a_conditional_generator_needs_no_direction_of_a_class(train: Train, error_of: ErrorOf) -> None:
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "name=kinds")
+    assert "use gan-sample label=circle, or by=sefa" in error_of("direction", str(run), "by=label:circle")
