@@ -66,7 +66,7 @@ def evaluate_checkpoint(
     if a sample is not finite.
     """
     check_metrics_of_run(options.metrics or (), options.extractor, found.config)
-    dataset, real = _data_of(found, options.data, follow_links=options.follow_links)
+    dataset, real = data_of_checkpoint(found, options.data, follow_links=options.follow_links)
     log(f"data: {dataset.source}")
     reference = _reference(real, options, DEFAULT_SAMPLES, log, progress, found.config)
     names = options.metrics or available_metrics(reference)
@@ -95,7 +95,7 @@ def evaluate_checkpoint(
     return _Evaluation(reference, names, options.resamples, log, progress).evaluate(generated, about)
 
 
-def _data_of(found: Checkpoint, data: str | None, *, follow_links: bool = False) -> tuple[Dataset, RealData]:
+def data_of_checkpoint(found: Checkpoint, data: str | None, *, follow_links: bool = False) -> tuple[Dataset, RealData]:
     """Returns the training data set of the checkpoint, and the real data for the comparison.
 
     With `follow_links`, links out of a folder of images are followed even if the run did not follow them.

@@ -77,20 +77,25 @@ def check_metrics_of_data(metrics: Sequence[str], extractor: str, real: RealData
     check_metric_names(metrics, extractor, points=points, paired=True, has_classes=known, section=section)
 
 
-def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Extractor:
+def labelled_images(real: RealData) -> LabelledImages:
+    """Returns the images that a classifier of these data learns from. They must have labels."""
     whole = real.train_unlimited
     assert whole.labels is not None
     images, labels, attributes = whole.samples, whole.labels, attributes_of(whole.classes)
     if real.stacked:
         images, labels = unstack_digits(whole)
         attributes = [Attribute("", 0, DIGITS)]
+    return LabelledImages(images, labels, attributes, whole.fingerprint)
 
-    otherwise = "images are compared in random features"
-    found, summary = load(LabelledImages(images, labels, attributes, whole.fingerprint), log, otherwise)
+
+def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Extractor:
+    data = labelled_images(real)
+    found, summary = load(data, log, "images are compared in random features")
     if found is None:
-        extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
+        extractor = feature_extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
         return dataclasses.replace(extractor, why=summary)
-    return feature_extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
+    one_of = len(data.attributes) == 1
+    return feature_extractors.build_classifier_extractor(found, one_of=one_of, stacked=real.stacked)
 
 
 @dataclass

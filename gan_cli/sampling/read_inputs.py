@@ -58,6 +58,14 @@ class GivenImage:
         return self.make_condition()
 
 
+class InputImage(NamedTuple):
+    """An image, uint8 `[C, H, W]`, its name, and the sha256 of its file, if it has one."""
+
+    name: str
+    pixels: Tensor
+    sha256: str | None = None
+
+
 class ReadInputs(NamedTuple):
     """The inputs that a user gives, and lines that say how they were read."""
 
@@ -120,16 +128,36 @@ def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> Read
         decoded, changes = images.decode(found.files, sizes, channels, config, half=found.halves[0])
         if found.true_files:
             true, _ = images.decode(found.true_files, sizes, channels, config, half=found.halves[1])
-    others = sum(image.sides != size for image, size in zip(listed, sizes, strict=True))
-    resized = [f"{others:,} of {count_noun(len(listed), 'image')} resized to {height} x {width}"] if others else []
-    if text := "; ".join([*resized, *changes]):
-        lines.insert(0, f"input: {text}")
+    lines = [*_describe_reading(listed, sizes, changes), *lines]
     given = []
     for number, (image, pixels) in enumerate(zip(listed, decoded, strict=True)):
         make = partial(_condition_of, settings, pixels, painted, number)
         truth = true[number] if true else None
         given.append(GivenImage(Path(image.file.name).stem, make, truth, image.sha256))
     return ReadInputs(given, [found.line, *lines] if found.line else lines)
+
+
+def read_images(generator: LoadedGenerator, path: str) -> tuple[list[InputImage], list[str]]:
+    """Returns the images at `path`, a file or a folder, in the format of the generator's samples, and lines about them.
+
+    Raises UsageError if an image cannot be used.
+    """
+    channels, height, width = generator.sample_shape
+    with _open_images("input", path) as images:
+        sizes = [(height, width)] * len(images.listed)
+        decoded, changes = images.decode(images.found.files, sizes, channels, generator.config)
+        lines = _describe_reading(images.listed, sizes, changes)
+    named = zip(images.listed, decoded, strict=True)
+    return [InputImage(Path(image.file.name).stem, pixels, image.sha256) for image, pixels in named], lines
+
+
+def _describe_reading(listed: Sequence[_Image], sizes: Sequence[tuple[int, int]], changes: Sequence[str]) -> list[str]:
+    """Returns a line that says how many images were resized, and what else was changed; none if nothing was."""
+    others = sum(image.sides != size for image, size in zip(listed, sizes, strict=True))
+    height, width = sizes[0]
+    resized = [f"{others:,} of {count_noun(len(listed), 'image')} resized to {height} x {width}"] if others else []
+    text = "; ".join([*resized, *changes])
+    return [f"input: {text}"] if text else []
 
 
 def _condition_of(settings: Any, pixels: Tensor, mask: Tensor | None, number: int) -> Condition:

@@ -170,7 +170,7 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
     evaluate_checkpoint(
         found, parse_evaluation_options(ckpt="run", metrics=["kernel"], n=100, resamples=0), torch.device("cpu")
     )
-    dataset, _ = checkpoint_evaluation._data_of(found, None)
+    dataset, _ = checkpoint_evaluation.data_of_checkpoint(found, None)
     assert dataset.labels is not None
     frequent = dataset.labels.bincount(minlength=8) / len(dataset)
     assert conditions[0].sum(1).eq(1).all()

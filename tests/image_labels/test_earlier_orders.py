@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gan_cli.cli.main import run_command
-from gan_cli.evaluation.checkpoint_evaluation import _data_of
+from gan_cli.evaluation.checkpoint_evaluation import data_of_checkpoint
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.state import checkpoint
@@ -65,7 +65,7 @@ def test_an_old_run_keeps_its_classes(
     assert run_command("sample", [f"ckpt={old}", "label_index=2", "n=1", "format=images", "out=made"]) == 0
     assert [path.name for path in (here / "made").glob("*/*.png")] == ["seed_000000_10.png"]
     found, _ = checkpoint.load_newest(old / "checkpoints")
-    data, _ = _data_of(found, None)
+    data, _ = data_of_checkpoint(found, None)
     assert data.classes == OLD_ORDER
     assert "classes as when the run began (dataset.labels_version=1): 0, 1, 10, 2 and " in data.source
     train(*COMMAND, "steps=3", "name=old", "resume=auto")

@@ -64,15 +64,15 @@ class Classifier:
     network: nn.Sequential
     accuracy: float
 
+    @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Class logits `[N, K]` of uint8 images `[N, C, H, W]`."""
         return self._apply(self.network, images)
 
     def features(self, images: Tensor) -> Tensor:
-        """Inputs of the last layer, `[N, FEATURES]`, at least 0, for uint8 images `[N, C, H, W]`."""
+        """Inputs of the last layer, `[N, FEATURES]`, at least 0, for images `[N, C, H, W]`, uint8 or in [-1, 1]."""
         return self._apply(self.network[:-1], images)
 
-    @torch.no_grad()
     def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([layers(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
 

@@ -60,6 +60,7 @@ class SampleSubset:
 class Extractor:
     """Computes features. `extract_batch` takes uint8 images `[N, C, H, W]` or points `[N, D]`.
 
+    All but that of Inception take images in [-1, 1] too, and their features have gradients with respect to these.
     Extractors with the same `key` give the same features. `accuracy` is the accuracy of the classifier, or None for
     other extractors. If this extractor replaces the requested one, `why` gives the reason.
     """
