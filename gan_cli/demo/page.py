@@ -13,8 +13,8 @@ from gan_cli.sampling.style_mixing import PARTS
 
 MIN_SHOWN = 384  # pixels; smaller images are enlarged by whole factors
 # lowest and highest value of the slider, and what it means
-OF_STYLES = (0.05, 2.0, "distance from the mean style; 1 changes nothing")
-OF_LATENTS = (0.1, 4.0, "latents within this many standard deviations")
+OF_STYLES = ("0.05", "2", "distance from the mean style; 1 changes nothing")
+OF_LATENTS = ("0.1", "4", "latents within this many standard deviations")
 
 
 def page_of(generator: LoadedGenerator, directions: Directions | None) -> str:

@@ -1,7 +1,7 @@
 """The command `gan-demo`: serves a page on this computer alone that shows samples while their inputs are changed.
 
 The server is bound to 127.0.0.1, answers only requests to that name, and the page loads nothing from elsewhere. A
-library for such pages, gradio, was left out: it needs an older Pillow than the one that this project is tested with, and
+library for such pages, gradio, was left out: it needs an older Pillow than the one this project is tested with, and
 brings fonts, analytics and an upload of its own.
 """
 
@@ -20,7 +20,7 @@ from gan_cli.config.options.commands import DemoConfig
 from gan_cli.demo.page import page_of
 from gan_cli.demo.shown_image import parse_request, png_of
 from gan_cli.device import build_device, limit_threads
-from gan_cli.errors import GanCliError, UsageError, describe_reason, one_line
+from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.sampling.directions import Directions, read_directions
 from gan_cli.sampling.load_generator import LoadedGenerator, load_generator
 
@@ -63,16 +63,16 @@ def build_server(generator: LoadedGenerator, directions: Directions | None, port
     handler = partial(_Handler, draw, page_of(generator, directions).encode())
     try:
         return ThreadingHTTPServer((HOST, port), handler)
-    except (OSError, OverflowError) as error:
-        reason = describe_reason(error) if isinstance(error, OSError) else "no such port"
+    except OSError as error:
+        reason = one_line(error.strerror or error, 100)
         raise UsageError(f"port={port}: cannot be used ({reason}), choose another, or 0 for a free one") from error
 
 
 def _require_images_from_latents(generator: LoadedGenerator) -> None:
     if generator.has_image_input or not generator.latent.dim:
-        raise UsageError("gan-demo: this generator makes images from images, use gan-sample ckpt=RUN input=photo.png")
+        raise UsageError("this generator makes images from images, use gan-sample ckpt=RUN input=photo.png")
     if len(generator.sample_shape) != 3:
-        raise UsageError("gan-demo: this generator makes points, use gan-sample ckpt=RUN format=walk")
+        raise UsageError("this generator makes points, use gan-sample ckpt=RUN format=walk")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_for_this_computer(self) -> bool:
         """Whether the request names this server. A page of another site whose name leads here does not."""
-        port = self.server.server_address[1]
+        port = self.connection.getsockname()[1]
         return self.headers.get("Host", "") in (f"{HOST}:{port}", f"localhost:{port}")
 
     def _answer_image(self, query: str) -> None:
