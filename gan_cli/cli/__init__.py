@@ -22,7 +22,7 @@ def run_process(command: str | None = None) -> int:
 
 
 # The console scripts of pyproject.toml.
-train, sample, evaluate, export, project, direction, report, compare = (
+train, sample, evaluate, export, project, direction, demo, report, compare = (
     functools.partial(run_process, command)
-    for command in ("train", "sample", "eval", "export", "project", "direction", "report", "compare")
+    for command in ("train", "sample", "eval", "export", "project", "direction", "demo", "report", "compare")
 )

@@ -53,6 +53,10 @@ EXAMPLES = {
         ("gan-direction RUN by=label:Dress out=dress.npz", "from samples without the class to those with it"),
         ("gan-sample RUN direction=dress.npz strength=-3:3", "shows samples moved along it"),
     ),
+    "demo": (
+        ("gan-demo outputs/NAME/DATE", "a local page that shows samples while their inputs are changed"),
+        ("gan-demo RUN direction=dress.npz port=0", "with sliders for directions, at a free port"),
+    ),
     "report": (
         ("gan-report outputs/NAME/DATE", "one HTML file of a run"),
         ("gan-report outputs/NAME/sweep_DATE", "of a sweep and each of its runs"),

@@ -31,7 +31,7 @@ LARGE = {  # what makes a command need much memory
 CONFIG_FLAGS = ("--cfg", "-c")
 # The others change what these print.
 HYDRA_FLAGS = (*CONFIG_FLAGS, "--info", "-i", "--shell-completion", "-sc", "--hydra-help")
-COMMANDS = ("train", "sample", "eval", "export", "project", "direction", "report", "compare")
+COMMANDS = ("train", "sample", "eval", "export", "project", "direction", "demo", "report", "compare")
 FLAGS_WITH_VALUE = (*CONFIG_FLAGS, "--package", "-p", "--config-dir", "-cd")
 
 

@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from gan_cli.config.options import commands as keys
-from gan_cli.config.options.commands import Ckpt, Device, DirectionConfig, Ema, Overwrite, Plugins, ProjectConfig
+from gan_cli.config.options.commands import (
+    Ckpt,
+    DemoConfig,
+    Device,
+    DirectionConfig,
+    Ema,
+    Overwrite,
+    Plugins,
+    ProjectConfig,
+)
 from gan_cli.config.options.datasets import Fit
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, Several, Text, section
 from gan_cli.config.options.loop import Extractor, Metric, metrics_of_other_tools
@@ -219,11 +228,12 @@ SCHEMAS: dict[str, type] = {
     "export": ExportConfig,
     "project": ProjectConfig,
     "direction": DirectionConfig,
+    "demo": DemoConfig,
     "report": ReportConfig,
     "compare": CompareConfig,
 }
 # The groups of each command; `gan-train` has all groups.
-COMMAND_GROUPS = dict.fromkeys(("sample", "eval", "project", "direction"), ("device",))
+COMMAND_GROUPS = dict.fromkeys(("sample", "eval", "project", "direction", "demo"), ("device",))
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
@@ -234,7 +244,7 @@ def groups(command: str = "train") -> dict[str, list[str]]:
 
 LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 # The key that receives an argument without `=`.
-OF_A_CHECKPOINT = ("sample", "eval", "export", "project", "direction")
+OF_A_CHECKPOINT = ("sample", "eval", "export", "project", "direction", "demo")
 POSITIONAL_KEY = dict.fromkeys(OF_A_CHECKPOINT, "ckpt") | {"report": "paths", "compare": "paths"}
 # The function that runs each command. The function takes the config and returns the exit code.
 RUNNERS = {
@@ -243,6 +253,7 @@ RUNNERS = {
     "export": "gan_cli.export.export:export",
     "project": "gan_cli.latent_space.project:project",
     "direction": "gan_cli.latent_space.find_direction:find_direction",
+    "demo": "gan_cli.demo.serve:demo",
     "report": "gan_cli.reports.write_report:report",
     "compare": "gan_cli.sweeps.compare:compare",
 }

@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 NAME = "report.html"
+FOLDER = Path(__file__).parent  # of the templates, style.css and script.js
 GENERATOR = "gan-cli"
 LARGEST_PAGE = 15_000_000  # bytes
 BUDGETS = (11_000_000, 4_000_000, 0)  # bytes for images in base64; smaller ones if texts and curves need more room
 HEAD = 4096  # bytes at the start of a page that contain its generator tag
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    """Returns the Jinja environment with style, script and their hashes. Jinja is imported when a page is written."""
+@lru_cache
+def _environment(folder: Path) -> Environment:
+    """Returns the Jinja environment of the templates in a folder, with its style and script and their hashes.
+
+    Jinja is imported when a page is written.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -42,15 +46,15 @@ def _environment() -> Environment:
     environment.filters["format_number"] = safe_values.format_number
     environment.globals["generator"] = f"{GENERATOR} {__version__}"
     for name, file in (("style", "style.css"), ("script", "script.js")):
-        content = (Path(__file__).parent / file).read_text(encoding="utf-8")
+        content = (folder / file).read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
         environment.globals |= {name: Markup(content), f"{name}_hash": f"sha256-{digest}"}
     return environment
 
 
-def render(template: str, values: dict[str, Any]) -> str:
+def render(template: str, values: dict[str, Any], folder: Path = FOLDER) -> str:
     """Returns the HTML text of a page. Its security policy (CSP) allows only the page's own style and script."""
-    return _environment().get_template(template).render(values)
+    return _environment(folder).get_template(template).render(values)
 
 
 def fit_page_size(build: Callable[[int], str]) -> bytes:

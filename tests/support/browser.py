@@ -104,18 +104,21 @@ class Browser:
 
     # --- a page --------------------------------------------------------------------------------------------------
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True) -> None:
-        """Opens a file and waits until it is loaded."""
+    def open(
+        self, path: Path | str, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
+    ) -> None:
+        """Opens a file or an address and waits until it is loaded."""
+        address = path if isinstance(path, str) else path.absolute().as_uri()
         self.requests.clear()
         self.errors.clear()
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.send("Page.navigate", url=path.absolute().as_uri())
+        self.send("Page.navigate", url=address)
         deadline = time.monotonic() + TIMEOUT
-        address = path.absolute().as_uri()
-        while self.run(f"document.readyState === 'complete' && location.href === {json.dumps(address)}") is not True:
+        loaded = f"document.readyState === 'complete' && location.href.split('#')[0] === {json.dumps(address)}"
+        while self.run(loaded) is not True:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 

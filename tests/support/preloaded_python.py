@@ -176,12 +176,12 @@ def main() -> None:
     for name in PRELOADED:
         __import__(name)
     from gan_cli.config.compose import compose_command
-    from gan_cli.reports.html_page import _environment
+    from gan_cli.reports.html_page import FOLDER, _environment
 
     for command in ("train", "sample", "eval"):
         compose_command(command, [])  # finds Hydra's plugins
-    for template in _environment().list_templates(["jinja"]):
-        _environment().get_template(template)
+    for template in _environment(FOLDER).list_templates(["jinja"]):
+        _environment(FOLDER).get_template(template)
     arguments, folder, environment, program, safe = serve(sys.argv[1])
     os.setsid()
     os.chdir(folder)

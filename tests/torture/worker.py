@@ -90,12 +90,12 @@ def prepare() -> None:
 
     keep_compositions()
     from gan_cli.config.compose import compose_command
-    from gan_cli.reports.html_page import _environment
+    from gan_cli.reports.html_page import FOLDER, _environment
 
     for command in ("train", "sample", "eval", "export", "project", "direction", "report", "compare"):
         compose_command(command, [])
-    for template in _environment().list_templates(["jinja"]):
-        _environment().get_template(template)
+    for template in _environment(FOLDER).list_templates(["jinja"]):
+        _environment(FOLDER).get_template(template)
 
 
 @dataclass

@@ -119,3 +119,16 @@ class DirectionConfig:
     ema: Ema
     plugins: Plugins
     device: Device
+
+
+@section
+class DemoConfig:
+    """The config of `gan-demo`."""
+
+    ckpt: Ckpt
+    port: Integer = Field(ge=0, le=65535, description="of the page at http://127.0.0.1:PORT/; 0: a free one")
+    direction: Text | None = Field(description="a file of gan-direction, whose directions get a slider")
+    browser: Bool = Field(description="open the page in the browser")
+    ema: Ema
+    plugins: Plugins
+    device: Device

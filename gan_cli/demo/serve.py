@@ -1,0 +1,128 @@
+"""The command `gan-demo`: serves a page on this computer alone that shows samples while their inputs are changed.
+
+The server is bound to 127.0.0.1, answers only requests to that name, and the page loads nothing from elsewhere. A
+library for such pages, gradio, was left out: it needs an older Pillow than the one this project is tested with, and
+brings fonts, analytics and an upload of its own.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+import webbrowser
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+from gan_cli.config.options.commands import DemoConfig
+from gan_cli.demo.page import page_of
+from gan_cli.demo.shown_image import parse_request, png_of
+from gan_cli.device import build_device, limit_threads
+from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.sampling.directions import Directions, read_directions
+from gan_cli.sampling.load_generator import LoadedGenerator, load_generator
+
+HOST = "127.0.0.1"
+LONGEST_QUERY = 4096  # characters
+TIMEOUT = 30.0  # seconds that a silent connection is kept
+Draw = Callable[[dict[str, str]], bytes]
+
+
+def demo(config: DemoConfig) -> int:
+    """Serves the page until the command is stopped, then returns the exit code 0.
+
+    Raises UsageError if the port is in use, or if the generator makes no images from latents.
+    """
+    assert config.ckpt is not None  # `check_named_files` has seen to it
+    limit_threads()
+    generator = load_generator(config.ckpt, ema=config.ema, device=build_device(config.device))
+    _require_images_from_latents(generator)
+    directions = None if config.direction is None else read_directions(generator, config.direction)
+    with build_server(generator, directions, config.port) as server:
+        address = f"http://{HOST}:{server.server_port}/"
+        print(f"{address}  (Ctrl-C stops it)", flush=True)
+        if config.browser:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+def build_server(generator: LoadedGenerator, directions: Directions | None, port: int) -> ThreadingHTTPServer:
+    """Returns the server, bound to its port; 0 is any free one. Raises UsageError if the port cannot be had."""
+    lock = threading.Lock()
+
+    def draw(query: dict[str, str]) -> bytes:
+        with lock:  # one image at a time uses all threads
+            return png_of(generator, directions, parse_request(query))
+
+    handler = partial(_Handler, draw, page_of(generator, directions).encode())
+    try:
+        return ThreadingHTTPServer((HOST, port), handler)
+    except OSError as error:
+        reason = one_line(error.strerror or error, 100)
+        raise UsageError(f"port={port}: cannot be used ({reason}), choose another, or 0 for a free one") from error
+
+
+def _require_images_from_latents(generator: LoadedGenerator) -> None:
+    if generator.has_image_input or not generator.latent.dim:
+        raise UsageError("this generator makes images from images, use gan-sample ckpt=RUN input=photo.png")
+    if len(generator.sample_shape) != 3:
+        raise UsageError("this generator makes points, use gan-sample ckpt=RUN format=walk")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers `GET /` with the page and `GET /sample.png?seed=0` with an image, or one line on what is wrong."""
+
+    timeout = TIMEOUT
+    server_version, sys_version = "gan-demo", ""
+
+    def __init__(self, draw: Draw, page: bytes, *connection: object) -> None:
+        self.draw, self.page = draw, page
+        super().__init__(*connection)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        if not self._is_for_this_computer():
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"only requests to 127.0.0.1 are answered")
+            return
+        path, query = urlsplit(self.path)[2:4]
+        if path == "/":
+            self._answer(HTTPStatus.OK, "text/html", self.page)
+        elif path == "/sample.png":
+            self._answer_image(query)
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", f"nothing at {html.escape(path)}".encode())
+
+    def _is_for_this_computer(self) -> bool:
+        """Whether the request names this server. A page of another site whose name leads here does not."""
+        port = self.connection.getsockname()[1]
+        return self.headers.get("Host", "") in (f"{HOST}:{port}", f"localhost:{port}")
+
+    def _answer_image(self, query: str) -> None:
+        try:
+            if len(query) > LONGEST_QUERY:
+                raise UsageError(f"a query of {len(query):,} characters, at most {LONGEST_QUERY:,}")
+            image = self.draw(dict(parse_qsl(query, keep_blank_values=True)))
+        except GanCliError as error:
+            self._answer(HTTPStatus.BAD_REQUEST, "text/plain", one_line(error, 400).encode())
+        except (MemoryError, RuntimeError) as error:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", one_line(error, 400).encode())
+        else:
+            self._answer(HTTPStatus.OK, "image/png", image)
+
+    def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind if kind.startswith("image") else f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Prints nothing: the page shows what goes wrong."""

@@ -1,0 +1,209 @@
+"""The page of gan-demo: its images are those of gan-sample, wrong requests are one line, and it stays local."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_cli.demo.serve import build_server
+from gan_cli.demo.shown_image import ImageRequest, parse_request, png_of
+from gan_cli.errors import UsageError
+from gan_cli.models.generate import latents_from_seeds, run_generator
+from gan_cli.models.styles import StyleGenerator
+from gan_cli.sampling.directions import Directions
+from gan_cli.sampling.load_generator import LoadedGenerator, load_generator, sample
+from support.browser import Browser, find_chromium
+from support.commands import error_line
+from support.configs import TINY_IMAGES
+from support.styles import SIDES, STYLE_SIZE, train_toy
+
+CHROMIUM = find_chromium()
+
+
+@pytest.fixture
+def generator(trained: Callable[..., Path]) -> LoadedGenerator:
+    return load_generator(trained(*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds"))
+
+
+@pytest.fixture
+def address(generator: LoadedGenerator) -> Iterator[str]:
+    directions = Directions(torch.eye(8)[:2], ["first", "second"])
+    with build_server(generator, directions, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def image_of(generator: LoadedGenerator, directions: Directions | None = None, **fields: object) -> np.ndarray:
+    return pixels(png_of(generator, directions, ImageRequest(**fields)))  # type: ignore[arg-type]
+
+
+def refused(request: str | urllib.request.Request) -> tuple[int, str]:
+    """Returns the status and the text of an answer that is an error."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    with caught.value as answer:
+        return answer.code, answer.read().decode()
+
+
+def as_shown(samples: torch.Tensor) -> np.ndarray:
+    return ((samples[0, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+@pytest.mark.parametrize("truncation", [None, 0.5])
+def test_an_image_is_the_sample_of_its_seed_and_class(generator: LoadedGenerator, truncation: float | None) -> None:
+    name = generator.classes[1]
+    expected = as_shown(sample(generator, [7], name, truncation=truncation))
+    assert (image_of(generator, seed=7, label=name, truncation=truncation) == expected).all()
+    assert (image_of(generator, seed=3, second=7, mix=1.0, label=name, truncation=truncation) == expected).all()
+    assert (image_of(generator, seed=3, label=name) != expected).any()
+
+
+def test_a_direction_is_added_to_the_latent(generator: LoadedGenerator) -> None:
+    steps = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    latents = latents_from_seeds([4], generator.latent) - 2 * steps[1]
+    labels = torch.nn.functional.one_hot(torch.tensor([0]), len(generator.classes)).float()
+    expected = as_shown(run_generator(generator.network, latents, labels))
+    shown = image_of(generator, Directions(steps, ["a", "b"]), seed=4, direction=1, strength=-2.0)
+    assert (shown == expected).all()
+
+
+def test_styles_are_mixed_in_the_chosen_layers(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = load_generator(train_toy(train, here, monkeypatch))
+    network = toy.network
+    assert isinstance(network, StyleGenerator)
+    with torch.no_grad():
+        styles = network.map(latents_from_seeds([0, 1], toy.latent))
+        mixed = styles[:1].clone()
+        coarse = [layer for layer, side in enumerate(SIDES) if side == min(SIDES)]
+        mixed[:, coarse] = styles[1:, coarse]
+        expected = as_shown(network.synthesize(mixed))
+        mean = as_shown(network.synthesize(network.truncate(styles[:1], 0.5)))
+        step = torch.full((1, 1, STYLE_SIZE), 0.1)
+        moved = as_shown(network.synthesize(styles[:1] + 3 * step))
+    assert (image_of(toy, seed=0, second=1, mix=1.0, layers="coarse") == expected).all()
+    assert (image_of(toy, seed=0, truncation=0.5) == mean).all()
+    assert (image_of(toy, Directions(step, ["w"]), direction=0, strength=3.0) == moved).all()
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("seed=-3", "seed=-3: expected a whole number"),
+        ("seed=1.5", "seed=1.5: expected a whole number"),
+        ("mix=2", "mix=2: expected a number from 0 to 1"),
+        ("mix=nan", "mix=nan: expected a number from 0 to 1"),
+        ("truncation=-1", "truncation=-1: expected a number from 0 to 100"),
+        ("label=nothing", "label=nothing: no class of this checkpoint"),
+        ("direction=2", "direction=2: there are 2, numbered from 0"),
+        ("layers=coarse", "layers=coarse: this generator has no styles"),
+        ("layers=top", "layers=top: expected all, coarse, middle, fine"),
+        ("sede=1", "sede: unknown, expected seed"),
+        ("seed=" + "1" * 5000, "a query of 5,005 characters"),
+    ],
+)
+def test_a_wrong_request_is_one_line(address: str, query: str, line: str) -> None:
+    code, text = refused(f"{address}sample.png?{query}")
+    assert code == 400
+    assert text.startswith(line)
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1", "127.0.0.1:1", ""])
+def test_only_requests_to_this_computer_are_answered(address: str, host: str) -> None:
+    assert refused(urllib.request.Request(address, headers={"Host": host}))[0] == 403
+    assert refused(f"{address}elsewhere")[0] == 404
+
+
+def test_a_query_without_values_has_the_defaults() -> None:
+    assert parse_request({"seed": "", "truncation": "", "layers": ""}) == ImageRequest()
+    with pytest.raises(UsageError, match="unknown"):
+        parse_request({"n": "3"})
+
+
+def test_the_command_serves_until_it_is_stopped(generator: LoadedGenerator) -> None:
+    run = generator.path.parent.parent
+    command = [sys.executable, "-m", "gan_cli", "demo", str(run), "port=0", "device=cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        found = re.match(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert found is not None
+        with urllib.request.urlopen(f"{found[0]}sample.png?seed=7") as answer:
+            assert (pixels(answer.read()) == image_of(generator, seed=7)).all()
+        busy = subprocess.run([*command[:-2], f"port={found[1]}"], capture_output=True, text=True, check=False)
+        assert (busy.returncode, busy.stderr.count("\n")) == (2, 1)
+        assert busy.stderr.startswith(f"gan-demo: port={found[1]}: cannot be used (Address already in use)")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_generators_of_other_things_are_refused(
+    trained: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring = trained("dataset=ring", "architecture=mlp", "steps=2", "name=ring")
+    assert "makes points, use gan-sample ckpt=RUN format=walk" in error_line(capsys, "demo", str(ring), "port=0")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium, or set CHROMIUM")
+def test_in_a_browser_inputs_change_the_image_and_nothing_is_asked_from_elsewhere(
+    address: str, generator: LoadedGenerator
+) -> None:
+    assert CHROMIUM is not None
+    browser = Browser(CHROMIUM)
+    try:
+        browser.open(address, 390, 800)
+        assert browser.run("document.documentElement.scrollWidth") <= 390
+        for changes, fields in (
+            ({}, {}),
+            ({"seed": "5", "mix": "0.5"}, {"seed": 5, "mix": 0.5}),
+            ({"direction": "1", "strength": "2"}, {"seed": 5, "mix": 0.5, "direction": 1, "strength": 2.0}),
+            ({"seed": "-1"}, {"seed": 5, "mix": 0.5, "direction": 1, "strength": 2.0}),
+        ):
+            expected = image_of(generator, Directions(torch.eye(8)[:2], ["first", "second"]), **fields)
+            assert _shown(browser, changes) == expected.flatten().tolist()
+        assert "expected a whole number" in browser.run("document.getElementById('message').textContent")
+        assert all(asked.startswith((address, "data:", f"blob:{address}")) for asked in browser.requests)
+        assert [error for error in browser.errors if "400" not in error] == []
+    finally:
+        browser.close()
+
+
+def _shown(browser: Browser, changes: dict[str, str]) -> list[int]:
+    """Sets inputs of the page and returns the grey values of the image, once it is drawn."""
+    script = """(async () => {
+      const form = document.getElementById("inputs"), image = document.getElementById("image");
+      for (const [name, value] of Object.entries(CHANGES)) form.elements[name].value = value;
+      await draw();
+      while (drawing) await new Promise((resolve) => setTimeout(resolve, 20));
+      await image.decode();
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      const context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0);
+      return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, index) => index % 4 === 0);
+    })()"""
+    return browser.run(script.replace("CHANGES", json.dumps(changes)))
