@@ -29,7 +29,7 @@ def sample(here: Path, capsys: pytest.CaptureFixture[str]) -> Sample:
     def sampled(*overrides: str) -> Path:
         capsys.readouterr()
         assert run_command("sample", list(overrides)) == 0, capsys.readouterr().err
-        return Path(capsys.readouterr().out.strip())
+        return Path(capsys.readouterr().out.splitlines()[-1])
 
     return sampled
 
