@@ -109,8 +109,8 @@ def test_every_command_writes_the_file_that_is_named(run: Path, here: Path, caps
         assert run_command(command, [str(run), *arguments, "overwrite=true"]) == 0
         assert out.read_bytes() != b"old"
     assert sorted(path.name for path in here.iterdir() if path.is_file()) == [
-        "demo.html", "model.json", "model.safetensors", "scores.json", "sefa.json", "sefa.npz", "w.gif", "w.json", "x.json",
-        "x.npz",
+        "demo.html", "model.json", "model.safetensors", "scores.json", "sefa.json", "sefa.npz", "w.gif", "w.json",
+        "x.json", "x.npz",
     ]  # fmt: skip
     assert json.loads(Path("model.json").read_text())["parity"]["differences"]["1"] == 0
     assert load_generator("model.safetensors").step == 1
