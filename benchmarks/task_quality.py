@@ -27,6 +27,7 @@ FASHION, EMOJI = ("dataset=fashion_mnist", "dataset.root={root}"), ("dataset=emo
 EDGES = ("task=translation", "task.source=edges", *FASHION, "steps=5000")
 HOLE = ("task=inpainting", "task.mask=[centre]", "steps=5000")
 SMALL = ("task=super_resolution", *FASHION, "steps=5000")
+DRAWN = ("task=translation", *EMOJI, "steps=1000")
 CASES = {
     "edges": EDGES,
     "edges, l1 alone": (*EDGES, "loss.weight=0"),
@@ -34,7 +35,9 @@ CASES = {
     "inpainting, l1 alone": (*HOLE, *FASHION, "loss.weight=0"),
     "super-resolution": SMALL,
     "super-resolution, l2 alone": (*SMALL, "auxiliary=[l2]", "loss.weight=0"),
-    "emoji": ("task=translation", *EMOJI, "steps=1000"),
+    **{f"super-resolution, weight {weight}": (*SMALL, f"auxiliary.l1.weight={weight}") for weight in (1, 3, 30, 100)},
+    "emoji": DRAWN,
+    **{f"emoji, weight {weight}": (*DRAWN, f"auxiliary.l1.weight={weight}") for weight in (30, 100)},
     **{
         f"inpainting {style}": (*HOLE, "dataset=avatars", f"dataset.style={style}", "dataset.size=20000")
         for style in ("toon-head", "avataaars", "pixel-art")
@@ -123,7 +126,7 @@ def main() -> None:
     if not given.table:
         root = Path(given.root).expanduser().resolve()
         emoji = given.emoji and given.emoji.expanduser().resolve()
-        wanted = [name for name in given.only if given.emoji or name != "emoji"]
+        wanted = [name for name in given.only if given.emoji or not name.startswith("emoji")]
         more = [f"{key}={value}" for key in ("steps", "threads") if (value := getattr(given, key)) is not None]
         cases = [
             Case(name, seed, _changed([word.format(root=root, emoji=emoji) for word in CASES[name]], more))

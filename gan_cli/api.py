@@ -124,7 +124,8 @@ def sample(
     counted from 0, or a text in the syntax of the option `label=`: "cat" is one class, "red,small" is one class of each
     of two attributes, and "cat,dog" uses `cat` for the first half of the seeds and `dog` for the second half. If
     `labels` is None, the seeds are divided evenly among all classes. `truncation` is the largest absolute value of a
-    latent, in standard deviations if the latents are normal; None draws them from the whole distribution.
+    latent, in standard deviations if the latents are normal; of a generator with styles, as stylegan2, the factor by
+    which the distance of a style from the mean style is multiplied. None truncates nothing.
 
     `latents` in place of seeds are latents z `[N, latent.dim]`, or of a generator with a mapping network its styles w
     `[N, layers, D]` or `[N, D]`, as numbers of NumPy or PyTorch. They are used as they are, so without `truncation`.
@@ -177,10 +178,10 @@ def evaluate(
     """Compares samples of a checkpoint with real samples, as `gan-eval ckpt=` does. Writes only cache files.
 
     `path` is a checkpoint, or the folder or name of a run. `metrics` lists names such as `["frechet", "modes"]`; None
-    computes all that the data allow. `extractor` is classifier, random, pixels, inception or auto. The `n` samples have
-    the seeds from `seed` on. They are compared with `n_real` (by default `n`) real samples, chosen by `reals`:
-    held_out, train or all. Intervals come from `resamples` random halves of the samples; 0: none. `data` is the new
-    path of data that were moved. Links out of a folder of images are read only if `follow_links` is True.
+    computes all that the data allow. `extractor` is one of `gan-eval`. The `n` samples have the seeds from `seed` on.
+    They are compared with `n_real` (by default `n`) real samples, chosen by `reals`: held_out, train or all. Intervals
+    come from `resamples` random halves of the samples; 0: none. `data` is the new path of data that were moved. Links
+    out of a folder of images are read only if `follow_links` is True.
     Without `path`, compares the images of `fake`, a folder or zip, with those of `real`, as `gan-eval real= fake=`
     does, of at most `max_pixels`. They get the size `image_size` by the method `fit` (crop, pad or stretch).
     Returns a result with `figures` and `about`, which describes the evaluation. Each figure has a `name`, a `value`,

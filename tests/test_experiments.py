@@ -32,7 +32,7 @@ OF_DATA = [
     if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
 ]  # fmt: skip
 OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
-OWN = ("few_shot", "folder", "folder_64")
+OWN = ("few_shot", "folder", "folder_64", "pggan_64", "projected_folder", "stylegan2_folder")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
     "adam_fast": (0.003, 0.0, 0.99),
@@ -56,9 +56,16 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "lsgan_mnist": ("mnist", "dcgan", "dcgan", "least_squares", [], "adam", 0.0002, 1),
+    "reference_colour_32": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.001, 1),
+    "reference_colour_64": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.001, 1),
+    "reference_grey": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
+    "pggan_64": ("folder", "pggan", "pggan", W, ["drift", "gradient_penalty"], "adam", 0.001, 1),
+    "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),
+    "stylegan2_64": ("avatars", "stylegan2", "stylegan2", NS, ["r1"], "adam", 0.0025, 1),
+    "stylegan2_folder": ("folder", "stylegan2", "stylegan2", NS, ["r1"], "adam", 0.0025, 1),
     "swiss_roll": ("swiss_roll", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "failure/mode_collapse": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "failure/vanishing_gradient": ("ring", "mlp", "mlp", "minimax", [], "adam", 0.0002, 5),
@@ -106,12 +113,17 @@ def data_of(option: str, root: Path) -> list[str]:
         return [f"dataset.path={root / 'pets'}"]
     return (
         []
-        if option in (*POINTS, "shapes", "avatars") or option.startswith(LAB)
+        if option in (*POINTS, "shapes", "avatars", "stylegan2_64") or option.startswith(LAB)
         else [f"dataset.root={root}", "dataset.download=false"]
     )
 
 
-ARCHITECTURES = {"pix2pix": ("unet", "patch"), "gated_unet": ("gated_unet", "patch"), "edsr": ("edsr", "patch")}
+ARCHITECTURES = {
+    "pix2pix": ("unet", "patch"),
+    "gated_unet": ("gated_unet", "patch"),
+    "edsr": ("edsr", "patch"),
+    "projected": ("fastgan", "projected"),
+}
 
 
 def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
@@ -142,7 +154,8 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
     short = ["steps=2", "batch_size=2", "threads=1"]
     if group == "experiment":
         small = () if EXPERIMENTS[option][1] == "mlp" else SMALL
-        return [f"experiment={option}", *data_of(option, root), *short, *small]
+        drawn = ["dataset.size=50", "dataset.cache=none"] if EXPERIMENTS[option][0] == "avatars" else []
+        return [f"experiment={option}", *data_of(option, root), *short, *small, *drawn]
     if group == "dataset":
         shape = ["architecture=mlp"] if option in POINTS else [*SMALL]
         more = (

@@ -53,7 +53,15 @@ CHOICES = {
     "architecture mlp": ["architecture=mlp"],
     "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
     "architecture r3gan": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2"],
+    "architecture stylegan2": [
+        "architecture=stylegan2",
+        "auxiliary=path_length",
+        "auxiliary.path_length.every=2",
+        "architecture.generator.style_mixing=0.9",
+    ],
     "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
+    "architecture pggan": ["architecture=pggan", "loss=wasserstein", "regularizer=[gradient_penalty,drift]"],
+    "architecture projected": ["architecture=projected", "loss=hinge", "regularizer=none"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
     **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
     **{
@@ -75,7 +83,7 @@ CHOICES = {
     ],
     "unrolling": ["regularizer=none", "training.unroll_steps=2", "loss=minimax"],
     "task translation": ["task=translation", "task.source=edges", "conditioning=projection"],
-    "task inpainting": ["task=inpainting", "auxiliary=[l1,gradient_difference]"],
+    "task inpainting": ["task=inpainting", "auxiliary=[l1,gradient_difference,perceptual]"],
     "task super_resolution": ["task=super_resolution", "auxiliary=[l2,feature_matching]", "task.factor=2"],
 }  # fmt: skip
 READS_COUNTS = ("unrolling",)  # reads the number of D's updates in each step

@@ -8,6 +8,7 @@ from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.commands import check_evaluation_source
+from gan_cli.config.options.pretrained import EXTRA, uses_of_evaluation, uses_of_training
 from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.errors import UsageError
 from gan_cli.extras import require_extra
@@ -27,6 +28,7 @@ def check_command(command: str, options: Any) -> None:
     missing = f"ckpt is missing: gan-{command} RUN, by its folder or name, or a .safetensors file"
     if command == "eval":
         check_evaluation_source(options, f"{missing}; or real=FOLDER fake=FOLDER")
+        _require_pretrained(uses_of_evaluation(options.extractor))
     elif options.ckpt is None:
         raise UsageError(missing)
     if options.ckpt is None:
@@ -58,8 +60,18 @@ def check_training(request: Request) -> None:
     known = PUBLISHED.get(config.dataset.name, {}).get("source", {}).get("classes")
     if known is not None and config.dataset.classes is not None:
         class_indices(config.dataset.classes, (), known)
+    metrics = config.evaluation.metrics
+    _require_pretrained(
+        [*uses_of_training(config), *(uses_of_evaluation(config.evaluation.extractor) if metrics else [])]
+    )
     if not config.dry_run:
         require_writable(request.folder or Path(config.output) / config.run_name)
+
+
+def _require_pretrained(uses: list[str]) -> None:
+    """Raises UsageError if a use of the frozen network is given, and its weights are not there."""
+    if uses:
+        require_extra(EXTRA, uses[0])
 
 
 def _check_drawn_images(section: Any) -> None:

@@ -53,7 +53,12 @@ class SampleConfig:
     columns: keys.MixedColumns = None
     layers: keys.MixedLayers = None
     batch_size: Integer = Field(ge=1, le=100_000, description="samples generated at a time; changes the speed only")
-    truncation: Number | None = Field(gt=0, le=100, description="draw latents within this many standard deviations")
+    truncation: Number | None = Field(
+        gt=0,
+        le=100,
+        description="draw latents within this many standard deviations; with stylegan2, multiply the distance of styles"
+        " from their mean by it",
+    )
     label: Text | None = Field(
         description="the requested class, as cat; cat,dog: a row of each; red,small: one class of each of two"
         " attributes"

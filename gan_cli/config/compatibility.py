@@ -7,8 +7,9 @@ from typing import Any
 
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
-from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
-from gan_cli.config.options.objectives import check_regularizers
+from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS, check_growth
+from gan_cli.config.options.objectives import WITHOUT_REAL, check_path_length, check_regularizers
+from gan_cli.config.options.pretrained import check_pretrained
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
 from gan_cli.config.options.schedules import check_schedules
 from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE
@@ -31,8 +32,11 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 def validate(config: Config) -> None:
     """Raises UsageError if values of different keys do not fit together."""
     _validate_task(config)
+    check_pretrained(config)
     _validate_shapes(config)
     check_regularizers(config)
+    check_path_length(config)
+    check_growth(config)
     check_schedules(config)
     _validate_training(config)
     _validate_evaluation(config)
@@ -106,9 +110,9 @@ def _validate_task(config: Config) -> None:
                 f"architecture.generator={network.name} makes an image from an image: set task=translation, inpainting"
                 " or super_resolution"
             )
-        if config.auxiliary:
+        if compared := [each for each in config.auxiliary if each not in WITHOUT_REAL]:
             raise UsageError(
-                f"auxiliary=[{','.join(config.auxiliary)}]: compares a sample with the real image of its condition,"
+                f"auxiliary=[{','.join(compared)}]: compares a sample with the real image of its condition,"
                 " which task=generation does not have; set task=inpainting or another"
             )
         if getattr(config.loss, "weight", 1.0) == 0:

@@ -19,6 +19,7 @@ BETTER_DIRECTION = {
     "modes/reverse_kl": "lower", "accuracy/class": "higher", "psnr": "higher", "psnr/hole": "higher", "ssim": "higher",
     "l1": "lower", "l1/hole": "lower", "sharpness": NEAR_ONE, "paired": "lower", "class_kept": "higher",
 }  # fmt: skip
+OF_IMAGENET = ("inception", "efficientnet")  # extractors that predict ImageNet's classes
 SHARES = ("precision", "recall", "coverage", "modes/share", "accuracy/class", "class_kept")
 # For each option of `evaluation.metrics`, the names under which its values are reported.
 REPORTED_METRICS = {
@@ -47,7 +48,7 @@ def check_metric_names(
     """
     predicted = has_classes and extractor in ("auto", "classifier")  # a classifier of the data predicts the classes
     computable = {
-        "inception_score": not points and (predicted or extractor == "inception"),
+        "inception_score": not points and (predicted or extractor in OF_IMAGENET),
         "modes": points or predicted,
         "memorization": not points,
         "class_kept": predicted,

@@ -14,6 +14,7 @@ from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
 from gan_cli.config.metric_names import check_metric_names, check_metrics_of_run
 from gan_cli.config.options.loop import PAIRED_METRICS
+from gan_cli.config.options.pretrained import warning_of_extractor
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
@@ -68,6 +69,8 @@ def evaluate_checkpoint(
     check_metrics_of_run(options.metrics or (), options.extractor, found.config)
     dataset, real = data_of_checkpoint(found, options.data, follow_links=options.follow_links)
     log(f"data: {dataset.source}")
+    if warning := warning_of_extractor(found.config, options.extractor):
+        log(warning)
     reference = _reference(real, options, DEFAULT_SAMPLES, log, progress, found.config)
     names = options.metrics or available_metrics(reference)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)

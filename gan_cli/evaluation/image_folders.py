@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from gan_cli.config.commands import EvalConfig
+from gan_cli.config.metric_names import OF_IMAGENET
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
@@ -27,7 +28,7 @@ from gan_cli.image_labels.image_paths import open_images
 
 MEASURED = 500  # the size and colour of this many images of a folder are read, to choose the common size
 MAX_SIDE = 128  # largest side in pixels, unless image_size is larger
-MAX_INCEPTION_SIDE = 1024  # the same with extractor=inception, which resizes the images itself
+MAX_IMAGENET_SIDE = 1024  # the same with extractors that resize the images themselves
 MAX_REAL = 50_000  # largest number of real images that are read, unless n_real is larger
 LISTED_SIZES = 3  # sizes of a folder that are listed for the user
 
@@ -77,7 +78,7 @@ def read_folders(options: EvalConfig, n: int) -> Folders:
     assert real is not None
     assert fake is not None
     summaries = _summarize("real", real, options.follow_links), _summarize("fake", fake, options.follow_links)
-    max_side = MAX_INCEPTION_SIDE if options.extractor == "inception" else MAX_SIDE
+    max_side = MAX_IMAGENET_SIDE if options.extractor in OF_IMAGENET else MAX_SIDE
     size, why = _common_size(*summaries, options.image_size, max_side)
     channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
     section = _section(options, real, channels, max(MAX_REAL, options.n_real or 0))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli.config.metric_names import check_metric_names
+from gan_cli.config.metric_names import OF_IMAGENET, check_metric_names
 from gan_cli.data.datasets.stacked_mnist import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
@@ -31,15 +31,15 @@ from gan_cli.storage.checksummed_file import load_cached, save_cached
 VERSION = 1  # version of the cached files; a file of another version is not used
 REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
 MOST_BYTES = 1 << 30  # a larger cache file is not read
-# What Inception sees of an image, by number of channels.
-INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}
+# What the networks for ImageNet see of an image, by number of channels.
+IMAGENET_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 
 def build_extractor(
     name: str, real: RealData, log: LogCallback = ignore, load: ClassifierLoader = load_assessed_classifier
 ) -> Extractor:
-    """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
+    """Builds and returns the feature extractor called `name`: auto or another of the option `extractor`.
 
     `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
     classifier that is no better than guessing or has too few images to learn from. For points, the features are the
@@ -53,18 +53,26 @@ def build_extractor(
             raise UsageError(f"extractor={name}: points are compared by their coordinates, leave it out")
         return feature_extractors.build_point_extractor()
     if name == "classifier" and not labelled:
-        raise UsageError("extractor=classifier: these data have no classes, use random, pixels or inception")
+        raise UsageError(
+            "extractor=classifier: these data have no classes, use random, pixels, inception or efficientnet"
+        )
     if name == "pixels":
         return feature_extractors.build_pixel_extractor()
-    if name == "inception":
-        from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
-
-        if samples.shape[1] in INCEPTION_SEES:
-            log(f"inception: sees {INCEPTION_SEES[samples.shape[1]]}")
-        return build_inception_extractor()
+    if name in OF_IMAGENET:
+        if samples.shape[1] in IMAGENET_SEES:
+            log(f"{name}: sees {IMAGENET_SEES[samples.shape[1]]}")
+        return _imagenet_extractor(name)
     if name == "random" or not labelled:
         return feature_extractors.build_random_extractor(samples.shape[1])
     return _classifier(real, log, load)
+
+
+def _imagenet_extractor(name: str) -> Extractor:
+    if name == "efficientnet":
+        return feature_extractors.build_efficientnet_extractor()
+    from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
+
+    return build_inception_extractor()
 
 
 def check_metrics_of_data(metrics: Sequence[str], extractor: str, real: RealData, section: str = "") -> None:

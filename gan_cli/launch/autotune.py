@@ -13,6 +13,7 @@ from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches
 from gan_cli.device import STALL_FACTOR, count_cores, threads_set_by_user, time_threads
 from gan_cli.models.layers import MinibatchDeviations
+from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import discriminator_step, generator_step
@@ -71,6 +72,7 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
         return 1, ""
     trial = _trial_config(config)
     state, batches = build_state(trial, device), build_batches(trial, dataset, device)
+    set_progress(state, 1)  # networks that grow take the most time at the end
     objective = build_objective(trial, batches)
     times: dict[int, float] = {}
     best = counts[0]

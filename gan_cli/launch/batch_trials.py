@@ -26,6 +26,7 @@ from gan_cli.data.load_dataset import build_batches
 from gan_cli.device import build_device, configure_process
 from gan_cli.errors import UsageError
 from gan_cli.plugins.loader import load_plugins
+from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import build_state
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import discriminator_step, generator_step
@@ -106,6 +107,7 @@ def _train(config: Config, dataset: Dataset) -> None:
     if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     state, batches = build_state(config, device), build_batches(config, dataset, device)
+    set_progress(state, 1)  # networks that grow need the most memory at the end
     objective = build_objective(config, batches)
     reserve = torch.empty(RESERVE, dtype=torch.uint8, device=device)
     for _ in range(TRIAL_STEPS):  # each lazy penalty is due in the first

@@ -17,18 +17,21 @@ from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
+from gan_cli.models.equalized import ConstantScale
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import ROLES, TrainState, build_state
 
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
 CLASS_DIMENSIONS = {
     r"(.*\.)?embed\.weight": 1,
     r".*\.(scale|shift)\.weight": 1,
-    r"classes\.(weight|bias|parametrizations\.weight\.original)": 0,
+    r"(.*\.)?classes\.(weight|bias|parametrizations\.weight\.original)": 0,
 }
+LISTS = ("layers", "to_image")  # of a generator, by which images of several sizes correspond
 MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
@@ -52,6 +55,7 @@ class Transfer(NamedTuple):
 def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dict[str, Transfer]:
     """Copies the fitting weights of the checkpoint `base` to the networks of a new run.
 
+    Networks that grow go on from the growth of `base`, or from the coarsest level if the image size differs.
     Returns, for "generator" and "discriminator", what was transferred. The moving average of the generator gets its
     weights from the moving average in `base`, if that has fitting weights. Raises UsageError if no layer fits, or if a
     frozen layer of the discriminator gets no weights from `base`.
@@ -68,6 +72,8 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
         state.generator_ema.load_state_dict(average or fitting["generator"], strict=False)
     for role in ROLES:
         getattr(state, role).load_state_dict(fitting[role], strict=False)
+    same_levels = config.sample_shape[1:] == base.config.sample_shape[1:]
+    set_progress(state, base.counters.growth_progress if same_levels else 0.0)
     return transfers
 
 
@@ -79,7 +85,7 @@ def _fitting_tensors(
     Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
     the checkpoint: "generator", "discriminator" or "generator_ema".
     """
-    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else 0)
+    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else {})
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
@@ -93,7 +99,7 @@ def _fitting_tensors(
         for name, value in tensors.items():
             given = available.get(_unconditional_name(name))
             if given is not None and colours and given.shape != value.shape:
-                given = _to_colour(given, value.shape, role, colours)
+                given = _to_colour(given, value.shape, role, colours) * _scale_ratio(network, old, layer)
             given = None if given is None else _fit_classes(name, value, given, *classes, packed=packed)
             if given is not None:
                 fitting[name] = given
@@ -115,7 +121,7 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
     base, old_base = (downsampling_levels(*padded_size(*each))[:2] for each in (sides, old_sides))
     if base == old_base or isinstance(network, ResNetDiscriminator):  # the latter pools over all positions
         return ()
-    return ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
+    return ("score", "classes", "beside", "project") if isinstance(network, Discriminator) else ("project",)
 
 
 def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:
@@ -129,6 +135,17 @@ def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Ten
         if dim < given.ndim and tuple(size * n for size, n in zip(given.shape, counts, strict=True)) == tuple(shape):
             return given.repeat(counts) / (colours if role == "discriminator" else 1)
     return given
+
+
+def _scale_ratio(network: nn.Module, old: nn.Module, layer: str) -> float:
+    """Returns the scale of the stored weight of a layer in the old network over that in the new one.
+
+    An equalized layer with more inputs multiplies its weight by less; without such a scale the result is 1.
+    """
+    name = f"{layer}.parametrizations.weight.0"
+    scales = [dict(each.named_modules()).get(name) for each in (old, network)]
+    found = [each.factor for each in scales if isinstance(each, ConstantScale)]
+    return found[0] / found[1] if len(found) == 2 else 1.0
 
 
 def _fit_classes(
@@ -156,19 +173,23 @@ def _fit_classes(
     return mixed.transpose(0, dim).contiguous()
 
 
-def _extra_layers(network: nn.Module, old: nn.Module) -> int:
-    """Returns how many more layers the network has in `layers` than the old one; 0 without a list `layers`.
+def _extra_layers(network: nn.Module, old: nn.Module) -> dict[str, int]:
+    """Returns how many more layers the network has in each list of LISTS than the old one.
 
     Additional layers of a generator for larger images are its first: the last ones, next to the pixels, correspond.
     """
-    lists = [getattr(each, "layers", None) for each in (network, old)]
-    return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
+    lists = {name: [getattr(each, name, None) for each in (network, old)] for name in LISTS}
+    return {
+        name: len(both[0]) - len(both[1])  # type: ignore[arg-type]
+        for name, both in lists.items()
+        if all(isinstance(each, nn.Sequential | nn.ModuleList) for each in both)
+    }
 
 
-def _renamed(tensors: dict[str, Tensor], offset: int) -> dict[str, Tensor]:
-    """Returns tensors by their names in an unconditional network whose indices in `layers` are larger by `offset`."""
+def _renamed(tensors: dict[str, Tensor], offsets: dict[str, int]) -> dict[str, Tensor]:
+    """Returns tensors by their names in an unconditional network with other indices: larger by `offsets` of a list."""
     shifted = {
-        re.sub(r"^layers\.(\d+)", lambda match: f"layers.{int(match[1]) + offset}", name): value
+        re.sub(r"^(\w+)\.(\d+)", lambda match: f"{match[1]}.{int(match[2]) + offsets.get(match[1], 0)}", name): value
         for name, value in tensors.items()
     }
     return {_unconditional_name(name): value for name, value in shifted.items()}

@@ -15,8 +15,10 @@ from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
 from gan_cli.models.latents import LatentDistribution
+from gan_cli.models.networks.projected import ProjectedDiscriminator
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
+from gan_cli.storage.imagenet_weights import load_imagenet_weights
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import example_condition, task_of
 
@@ -75,6 +77,8 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
             if "reconstruction" in config.regularizer:
                 cast(Callable[[], None], discriminator.add_decoders)()
+    if isinstance(discriminator, ProjectedDiscriminator) and device.type != "meta":
+        discriminator.load_published(load_imagenet_weights("architecture.discriminator=projected"))
     if view is not None:
         discriminator.view = view  # type: ignore[assignment]
     for old, new in RENAMED.items():  # of a plugin for an earlier version, which would be ignored

@@ -1,4 +1,4 @@
-"""Contexts in which a network runs in training mode, but its batch-norm statistics or weights are frozen."""
+"""Contexts in which a network runs in training mode, but its running statistics or weights are frozen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
+
+from gan_cli.models.styles import StyleGenerator
 
 
 @contextmanager
@@ -32,30 +34,31 @@ def frozen(network: nn.Module) -> Iterator[None]:
 def without_statistics_updates(network: nn.Module) -> Iterator[None]:
     """A context in which running statistics and the singular vectors of spectral normalization are not updated.
 
-    The network runs in training mode: batch normalization uses the statistics of the batch.
+    The network runs in training mode: batch normalization uses the statistics of the batch. The running statistics are
+    those of batch normalization and the mean style.
     """
-    _, batch_norms, spectral = _parts_of(network)
-    for norm in batch_norms:
-        norm.track_running_stats = False  # normalizes with the batch and records nothing
-    for module in spectral:
-        module.eval()  # makes no power iteration
+    _, tracking, spectral = _parts_of(network)
+    for module in tracking:
+        module.track_running_stats = False  # batch normalization normalizes with the batch and records nothing
+    for norm in spectral:
+        norm.eval()  # makes no power iteration
     try:
         yield
     finally:
-        for norm in batch_norms:
-            norm.track_running_stats = True
-        for module in spectral:
-            module.train()
+        for module in tracking:
+            module.track_running_stats = True
+        for norm in spectral:
+            norm.train()
 
 
-_Parts = tuple[list[nn.Parameter], list[_BatchNorm], list[_SpectralNorm]]
+_Parts = tuple[list[nn.Parameter], list[_BatchNorm | StyleGenerator], list[_SpectralNorm]]
 _known: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
 
 
 def _parts_of(network: nn.Module) -> _Parts:
     """Returns the parts of a network that the contexts freeze. Cached, since a network keeps its layers."""
     if network not in _known:
-        batch_norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        tracking = [module for module in network.modules() if isinstance(module, _BatchNorm | StyleGenerator)]
         spectral = [module for module in network.modules() if isinstance(module, _SpectralNorm)]
-        _known[network] = (list(network.parameters()), batch_norms, spectral)
+        _known[network] = (list(network.parameters()), tracking, spectral)
     return _known[network]

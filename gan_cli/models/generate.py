@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gan_cli.errors import is_out_of_memory
 from gan_cli.models.latents import LatentDistribution
+from gan_cli.models.styles import with_truncation
 from gan_cli.tasks.condition import Condition
 
 SAMPLES_PER_CLASS, MAX_CLASSES_SHOWN = 8, 32  # default samples of each class, and the most classes (rows) of a grid
@@ -32,15 +33,17 @@ def generate(
 ) -> Iterator[Tensor]:
     """Yields batches of float32 samples on the CPU, generated in evaluation mode and full precision.
 
-    `condition` has a row for each seed; None for an unconditional generator. At the end the generator is set
-    back to training mode if it was in training mode. Batches are smaller if there is too little memory.
+    `truncation` is that of `with_truncation`. `condition` has a row for each seed; None for an unconditional generator.
+    At the end the generator is set back to training mode if it was in training mode. Batches are smaller if there is
+    too little memory.
     """
+    network, truncation = with_truncation(generator, truncation)
     latents = latents_from_seeds(seeds, latent, truncation)
     was_training = generator.training
     if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples
         generator.eval()
     try:
-        yield from run_in_batches(generator, latents, condition, batch_size)
+        yield from run_in_batches(network, latents, condition, batch_size)
     finally:
         if was_training:
             generator.train()

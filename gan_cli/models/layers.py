@@ -141,10 +141,10 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchStddev(nn.Module):
-    """Appends one feature to vectors `[N, C]`: their standard deviation over the batch, averaged over the C features.
+    """Appends one feature to vectors `[N, C]` or maps `[N, C, H, W]`: their standard deviation over the batch.
 
-    From 1710.10196, section 3. The batch is split into groups of `group` samples, or of fewer if `group` does not
-    divide N.
+    It is averaged over the other dimensions, and the same at each position of maps. From 1710.10196, section 3. The
+    batch is split into groups of `group` samples, or of fewer if `group` does not divide N.
     """
 
     added_features = 1
@@ -153,8 +153,9 @@ class MinibatchStddev(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         size = largest_divisor(len(features), self.group)
         grouped = features.unflatten(0, (size, -1))
-        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().mean(1)  # `[N / size]`
-        return torch.cat([features, spread.repeat(size).unsqueeze(1)], 1)
+        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
+        repeated = spread.repeat(size).view(-1, *[1] * (features.ndim - 1))
+        return torch.cat([features, repeated.expand(-1, -1, *features.shape[2:])], 1)
 
 
 class MinibatchDiscrimination(nn.Module):

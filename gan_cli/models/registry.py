@@ -9,8 +9,11 @@ from gan_cli.models.networks.edsr import EDSRGenerator
 from gan_cli.models.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
+from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
+from gan_cli.models.networks.projected import ProjectedDiscriminator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_cli.models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_cli.models.networks.subpixel import SubpixelDiscriminator, SubpixelGenerator
 from gan_cli.models.networks.unet import GatedUNetGenerator, UNetGenerator
 
@@ -20,6 +23,8 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "stylegan2": StyleGAN2Generator,
+    "pggan": PGGANGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -31,6 +36,9 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
+    "pggan": PGGANDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
+    "projected": ProjectedDiscriminator,
 }

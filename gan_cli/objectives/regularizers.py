@@ -159,6 +159,12 @@ def reconstruction_penalty(inputs: PenaltyInputs) -> Tensor:
     return reconstruction(inputs.real, inputs.condition, inputs.random)
 
 
+def drift_penalty(inputs: PenaltyInputs) -> Tensor:
+    """E D(x)^2 over real x, which keeps the logits of a Wasserstein loss near zero (1710.10196, appendix A.1)."""
+    assert inputs.real_logits is not None
+    return inputs.real_logits.square().mean()
+
+
 def _interpolation_weights(inputs: PenaltyInputs) -> Tensor:
     """Draws one number of U[0, 1] for each sample. Returns them as `[N, 1, ...]`, to multiply with the samples."""
     return _uniform((len(inputs.real),) + (1,) * (inputs.real.ndim - 1), inputs)
@@ -193,6 +199,7 @@ PENALTIES: dict[str, Callable[..., Tensor]] = {
     "consistency": consistency_penalty,
     "orthogonal": orthogonal_penalty,
     "reconstruction": reconstruction_penalty,
+    "drift": drift_penalty,
 }
 PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # names of the float32 scalars that each penalty keeps
 STATE_UPDATES = {"lecam": lecam_anchors}  # return the state after an update, given D's logits of the batch

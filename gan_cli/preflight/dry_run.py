@@ -22,6 +22,7 @@ from gan_cli.preflight.data_audit import Row, audit
 from gan_cli.preflight.estimate import Part, format_bytes, format_seconds, free_bytes, steps_and_parts
 from gan_cli.preflight.trial_run import try_everything
 from gan_cli.randomness import generator_for
+from gan_cli.state.growth import growth_of, set_progress
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.discriminator_input import discriminator_inputs
 from gan_cli.training.run import Run
@@ -32,16 +33,20 @@ def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: It
     """Prints the config, the layers of both networks, an audit of the data, a trial of the run and an estimate.
 
     `named` are the keys that the user set. `implied` says what set other keys: "an option" or "recipe". `notes` are
-    lines about the data. The trial writes into `run.folder`. Raises DivergedError if a number of the trial is not
-    finite, StorageError if the folder `output` cannot be written or has too little space.
+    lines about the data. Networks that grow are tried fully grown. The trial writes into `run.folder`. Raises
+    DivergedError if a number of the trial is not finite, StorageError if the folder `output` cannot be written or has
+    too little space.
     """
     console, config, dataset = Console(), run.config, run.batches.dataset
+    set_progress(run.state, 1)
     console.print(_config_table(config, named, implied), "")
     for table in _network_tables(run):
         console.print(table, "")
     print(f"data: {dataset.source}, {count_noun(len(dataset), 'sample')}")
     for note in notes:
         print(note)
+    if growth_of(run.state) is not None:
+        print("growth: the networks are tried fully grown; a run grows them and takes less time")
     console.print("", _pairs_table("data", audit(config, dataset)), "")
     rows, costs = try_everything(run)
     console.print(_pairs_table("trial", rows), "")

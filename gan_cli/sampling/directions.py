@@ -97,6 +97,10 @@ def move_samples(
         seeds = expand_seeds(config, 1 if len(directions.values) > 1 else DEFAULT_SEEDS)
         requested = [rows[number % len(rows)] for number in range(len(seeds))] if rows else []
         base = plan_seeds(config, generator, requested, seeds)
+        if base.truncation is not None and not directions.of_styles:
+            raise UsageError(
+                f"truncation={base.truncation:g}: is of styles w, and this direction is in z, leave it out"
+            )
     else:
         base = plan_latents(generator, given, rows, named=named)
     lines = base.total * len(directions.values)

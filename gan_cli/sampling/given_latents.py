@@ -52,20 +52,27 @@ class Synthesis(nn.Module):
 
 
 class Mapping(nn.Module):
-    """The first half of a StyleGenerator as a network: latents to styles `[N, L, D]`."""
+    """The first half of a StyleGenerator as a network: latents to styles `[N, L, D]`, moved to their mean if truncated.
 
-    def __init__(self, network: StyleGenerator) -> None:
+    `truncation` is the factor of `StyleGenerator.truncate`.
+    """
+
+    def __init__(self, network: StyleGenerator, truncation: float | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.truncation = network, truncation
 
     def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
-        return self.network.map(latent, condition)
+        styles = self.network.map(latent, condition)
+        return styles if self.truncation is None else self.network.truncate(styles, self.truncation)
 
 
 def network_for(network: nn.Module, latents: Tensor) -> nn.Module:
     """Returns the network that makes samples of these latents z, or styles w."""
-    if latents.ndim == 2:
-        return network
+    return network if latents.ndim == 2 else synthesis_of(network)
+
+
+def synthesis_of(network: nn.Module) -> Synthesis:
+    """Returns the second half of a generator that has styles."""
     assert isinstance(network, StyleGenerator)
     return Synthesis(network)
 

@@ -19,6 +19,7 @@ from gan_cli.data.labels import RequestedCondition, all_classes_requested
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
+from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.load_generator import LoadedGenerator, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
 from gan_cli.tasks.condition import Condition, image_parts
@@ -29,9 +30,14 @@ MOST_LETTERS = 50  # of an input's name, so that a file name with up to 4 bytes 
 
 
 def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
-    """Raises UsageError if an option is not for this generator: animations, truncation, `input` and `mask`."""
+    """Raises UsageError if an option is not for this generator: animations, truncation, `input` and `mask`.
+
+    Says so if truncation is that of styles.
+    """
     if config.truncation is not None and not generator.latent.dim:
         raise UsageError(f"truncation={config.truncation:g}: this generator has no latent to truncate, leave it out")
+    if config.truncation is not None and isinstance(generator.network, StyleGenerator):
+        print(f"truncation={config.truncation:g}: of styles w, towards their mean", flush=True)
     if generator.has_image_input:
         if config.format in ANIMATION_FORMATS:
             raise UsageError(f"format={config.format}: is for generators without input, use grid, images or npz")

@@ -24,7 +24,8 @@ from gan_cli.extras import require_extra
 from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of_grids
 from gan_cli.images.grid import draw_grid_or_scatter
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
-from gan_cli.sampling.given_latents import GivenLatents, network_for
+from gan_cli.models.styles import with_truncation
+from gan_cli.sampling.given_latents import GivenLatents, synthesis_of
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
 from gan_cli.sampling.planned_samples import labels_of_latents
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
@@ -218,9 +219,10 @@ class _LatentPath(NamedTuple):
         Given latents have the numbers `seeds`.
         """
         latent, per_tile = generator.latent, len(seeds) // tiles
-        values = latents_from_seeds(seeds, latent, config.truncation) if given is None else given.values
+        _, truncation = with_truncation(generator.network, config.truncation)
+        values = latents_from_seeds(seeds, latent, truncation) if given is None else given.values
         layers = values.shape[1] if values.ndim == 3 else 0
-        normals = values.double().flatten(1) if layers else latent.to_normal(values, config.truncation)
+        normals = values.double().flatten(1) if layers else latent.to_normal(values, truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
         labels = None
         if rows:
@@ -264,6 +266,8 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
     """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
     rows = 1 if path.labels is None else path.labels.shape[1]
     tiles = path.keyframes.shape[1]
+    network, truncation = with_truncation(generator.network, None if path.layers else config.truncation)
+    network = synthesis_of(generator.network) if path.layers else network
     frames_at_once = max(config.batch_size // (rows * tiles), 1)
     for first in range(0, path.total, frames_at_once):
         frames = [path.at(frame) for frame in range(first, min(first + frames_at_once, path.total))]
@@ -271,10 +275,9 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
         if path.layers:
             latents = normals.float().unflatten(1, (path.layers, -1))
         else:
-            latents = generator.latent.from_normal(normals, config.truncation)
+            latents = generator.latent.from_normal(normals, truncation)
         by_frame = [labels.flatten(0, 1) for _, labels in frames if labels is not None]
         condition = Condition(torch.cat(by_frame)) if by_frame else None
-        network = network_for(generator.network, latents)
         samples = list(run_in_batches(network, latents, condition, config.batch_size))
         for frame_samples in to_uint8(require_finite(generator, torch.cat(samples))).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())

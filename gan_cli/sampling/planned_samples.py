@@ -19,7 +19,7 @@ from gan_cli.data.labels import RequestedCondition, attributes_of, distribute_ev
 from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
-from gan_cli.models.styles import StyleGenerator
+from gan_cli.models.styles import StyleGenerator, with_truncation
 from gan_cli.sampling.given_latents import CONDITIONS, GivenLatents, Mapping, W, Z, network_for
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
 from gan_cli.sampling.requested_samples import file_name_part
@@ -38,6 +38,7 @@ class PlannedSamples(NamedTuple):
     rows: Sequence[int] = ()  # the number of samples in each row of a grid; as square as possible unless given
     square: bool = True  # of fewer than two rows
     soft: bool = False  # whether labels are other than zeros and ones
+    truncation: float | None = None  # of styles
 
     def parts(self, batch_size: int) -> list[Part]:
         return [slice(start, min(start + batch_size, self.total)) for start in range(0, self.total, batch_size)]
@@ -46,14 +47,15 @@ class PlannedSamples(NamedTuple):
         """Yields batches of samples, uint8 images or float32 points. CheckpointError if a value is not finite."""
         for part in self.parts(batch_size):
             latents, labels = self.latents(part), self.labels(part)
-            network, condition = network_for(generator.network, latents), None if labels is None else Condition(labels)
+            network, _ = with_truncation(network_for(generator.network, latents), self.truncation)
+            condition = None if labels is None else Condition(labels)
             for samples in run_in_batches(network, latents, condition, batch_size):
                 yield to_uint8(require_finite(generator, samples))
 
     def styles(self, generator: LoadedGenerator, batch_size: int) -> Iterator[Tensor]:
         """Yields batches of the styles w `[N, L, D]`. The generator is a StyleGenerator."""
         assert isinstance(generator.network, StyleGenerator)
-        mapping = Mapping(generator.network)
+        mapping = Mapping(generator.network, self.truncation)
         for part in self.parts(batch_size):
             latents, labels = self.latents(part), self.labels(part)
             if latents.ndim == 3:
@@ -77,9 +79,12 @@ def plan_seeds(
         return f"seed_{seeds[number]:06d}" + (f"_{file_name_part(requested[number].name)}" if requested else "")
 
     def latents(part: Part) -> Tensor:
-        return latents_from_seeds(seeds[part], generator.latent, config.truncation)
+        return latents_from_seeds(seeds[part], generator.latent, of_latents)
 
-    return PlannedSamples(len(seeds), latents, labels, name, list(Counter(requested).values()))
+    _, of_latents = with_truncation(generator.network, config.truncation)
+    of_styles = config.truncation if of_latents is None else None
+    rows = list(Counter(requested).values())
+    return PlannedSamples(len(seeds), latents, labels, name, rows, truncation=of_styles)
 
 
 def plan_latents(
@@ -146,13 +151,16 @@ def _draw(generator: LoadedGenerator, planned: PlannedSamples, drawn: Tensor) ->
 def _write_npz(
     config: SampleConfig, generator: LoadedGenerator, planned: PlannedSamples, batches: Iterator[Tensor], target: Path
 ) -> None:
-    """Writes samples, conditions, latents z unless styles are given, and styles w of a generator that has them."""
+    """Writes samples, conditions, latents z, and styles w of a generator that has them.
+
+    Of given or truncated styles, z is left out: it would be unknown, or that of other samples.
+    """
     parts = planned.parts(config.batch_size)
     samples = "images" if len(generator.sample_shape) == 3 else "points"
     arrays: dict[str, Iterable[np.ndarray]] = {samples: map(_channels_last, batches)}
     if planned.labels(parts[0]) is not None:
         arrays[CONDITIONS] = (_labels_array(planned, part) for part in parts)
-    if planned.latents(slice(0, 1)).ndim == 2 and generator.latent.dim:
+    if planned.latents(slice(0, 1)).ndim == 2 and planned.truncation is None:
         arrays[Z] = (planned.latents(part).numpy() for part in parts)
     if isinstance(generator.network, StyleGenerator):
         arrays[W] = (styles.numpy() for styles in planned.styles(generator, config.batch_size))

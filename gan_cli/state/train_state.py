@@ -14,11 +14,12 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.config.options.fields import SETTINGS, Bool, Integer
+from gan_cli.config.options.fields import SETTINGS, Bool, Integer, Number
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
 from gan_cli.models.build_networks import build_networks, check_parameters, freeze_layers, under
+from gan_cli.objectives.auxiliary import AUXILIARY_STATE
 from gan_cli.objectives.regularizers import PENALTY_STATE
 from gan_cli.state import optimizers
 from gan_cli.state.optimizers import build_optimizer
@@ -26,7 +27,7 @@ from gan_cli.state.optimizers import build_optimizer
 ROLES = ("generator", "discriminator")
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # shape and dtype of each tensor
 AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
-OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where they are 0
+OPTIONAL_COUNTERS = ("images_offset", "new_layers", "growth_progress")  # left out of a file where they are 0
 
 
 @pydantic_dataclass(kw_only=True, config=SETTINGS)
@@ -45,6 +46,7 @@ class Counters:
         default=0, ge=-(10**21), le=10**21, description="images seen beyond d_updates batches"
     )
     new_layers: Bool = Field(default=False, description="whether layers were new to the weights that it began with")
+    growth_progress: Number = Field(default=0.0, ge=0, le=1, description="share of the growth of networks that is done")
 
     @property
     def progress(self) -> float:
@@ -92,6 +94,8 @@ class TrainState:
     last_penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     # float32 scalars that penalties keep from update to update, by the penalty's name
     penalty_state: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    # float32 scalars that auxiliary losses keep, by the loss's name
+    auxiliary_state: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
     augment_probability: Tensor | None = None  # None if it is not adaptive
     discriminator_output: DiscriminatorStepOutput | None = None  # of D's last update in this process
     generator_output: GeneratorStepOutput | None = None  # of G's
@@ -102,6 +106,12 @@ class TrainState:
     def compiled_or_plain(self, role: str) -> Callable[..., Any]:
         """Returns the compiled network if there is one, else the plain one, as penalties and samples always use it."""
         return self.compiled[role] if role in self.compiled else getattr(self, role)
+
+    def keep_auxiliary(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Keeps the values of lazy auxiliary losses, and returns `values` with those of losses that were not due."""
+        for name, kept in self.auxiliary_state.items():
+            kept["value"] = values.get(name, kept["value"])
+        return {name: kept["value"] for name, kept in self.auxiliary_state.items()} | values
 
     @property
     def sampler(self) -> nn.Module:
@@ -126,6 +136,10 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         counters=Counters(step=0, d_updates=0, total_steps=None),
         device=device,
         penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
+        auxiliary_state={
+            name: {key: torch.zeros((), device=device) for key in AUXILIARY_STATE[name]}
+            for name in config.auxiliary.keys() & AUXILIARY_STATE.keys()
+        },
         augment_probability=None if training.ada_target is None else torch.zeros((), device=device),
         # one kernel for each shape; with dynamic shapes the kernels would depend on where a run was interrupted
         compiled={role: torch.compile(network, dynamic=False) for role, network in to_compile.items()},
@@ -142,7 +156,7 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
         named |= _prefixed(f"{role}_optimizer", optimizers.state_tensors(optimizer, getattr(state, role)))
     if state.generator_ema is not None:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
-    for name, penalty_tensors in state.penalty_state.items():
+    for name, penalty_tensors in (*state.penalty_state.items(), *state.auxiliary_state.items()):
         named |= _prefixed(f"memory.{name}", penalty_tensors)
     if state.augment_probability is not None:
         named[AUGMENT_PROBABILITY] = state.augment_probability
@@ -161,9 +175,10 @@ def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
 def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     """Loads what `state_tensors` returned and `checkpoint.load` checked."""
     load_network_tensors(state, tensors)
-    for name in state.penalty_state:
-        penalty_tensors = under(f"memory.{name}", tensors)
-        state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in penalty_tensors.items()}
+    for kept in (state.penalty_state, state.auxiliary_state):
+        for name in kept:
+            saved = under(f"memory.{name}", tensors)
+            kept[name] = {key: tensor.to(state.device, copy=True) for key, tensor in saved.items()}
     if state.augment_probability is not None:
         state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
     for role in ROLES:

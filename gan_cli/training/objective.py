@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES, WITHOUT_REAL
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
@@ -24,9 +24,10 @@ from gan_cli.data.labels import attributes_of
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.freezing import frozen
+from gan_cli.models.imagenet import load_efficientnet
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
-from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
+from gan_cli.objectives.auxiliary import PERCEPTUAL, Auxiliary, GeneratorPass, build_auxiliary
 from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs, mean_of_patches
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
@@ -62,20 +63,6 @@ class Penalty(NamedTuple):
     weight: float
     interval: int
     compute: Callable[[DiscriminatorPass], Tensor]
-
-
-class Auxiliary(NamedTuple):
-    """A term that is added to G's adversarial loss. `function` returns the unweighted value."""
-
-    name: str
-    weight: float
-    function: Callable[[GeneratorPass], Tensor]
-
-    def compute(self, discriminator: Any, fake: Tensor, real: Tensor | None, condition: Condition | None) -> Tensor:
-        """Returns the unweighted value for fakes and the real images of the same conditions, with a frozen D."""
-        assert real is not None
-        with frozen(discriminator):
-            return self.function(GeneratorPass(fake, real, partial(discriminator.feature_maps, condition=condition)))
 
 
 @dataclass(frozen=True)
@@ -154,6 +141,16 @@ class Objective:
         """Returns the penalties that belong to D's update number `update`, counted from 0."""
         return [penalty for penalty in self.penalties if update % penalty.interval == 0]
 
+    def auxiliary_losses(
+        self, state: TrainState, fake: Tensor, real: Tensor | None, condition: Condition | None, random: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor | float]:
+        """Returns the auxiliary losses that belong to G's next update, by name, and their weighted sum."""
+        due = [each for each in self.auxiliary if state.counters.step % each.interval == 0]
+        networks = (state.generator, state.discriminator)
+        given = GeneratorPass(fake, real, condition, *networks, self.latent, random, state.auxiliary_state)
+        values = {each.name: each.compute(given) for each in due}
+        return values, sum(each.weight * each.interval * values[each.name] for each in due)
+
     def constrain_weights(self, discriminator: nn.Module) -> None:
         """Applies the constraints among the regularizers to the weights of D after its update."""
         for name, constrain in WEIGHT_CONSTRAINTS.items():
@@ -179,7 +176,8 @@ class Objective:
     @property
     def needs_real(self) -> bool:
         """Whether G's losses or its condition need the batch of D's last update."""
-        return self.needs_real_logits or bool(self.auxiliary) or task_of(self.config.task).make_condition is not None
+        compares = any(each.name not in WITHOUT_REAL for each in self.auxiliary)
+        return self.needs_real_logits or compares or task_of(self.config.task).make_condition is not None
 
     @property
     def needs_real_logits(self) -> bool:
@@ -250,6 +248,8 @@ class Objective:
 def build_objective(config: Config, batches: Batches) -> Objective:
     """Returns the objective of a run on these batches. Finds each function of `config` by its name."""
     training, classify = config.training, _classification(config.conditioning)
+    if "perceptual" in config.auxiliary:
+        load_efficientnet(PERCEPTUAL, torch.device("cpu"))  # an error before the first step
     unit = batches.per_epoch if training.alternate == "epoch" else 1
     return Objective(
         config=config,
@@ -260,7 +260,7 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         loss=LOSSES[config.loss.name],
         classify=classify,
         penalties=_penalties(config, classify),
-        auxiliary=[Auxiliary(name, options.weight, AUXILIARY[name]) for name, options in config.auxiliary.items()],
+        auxiliary=[build_auxiliary(name, options) for name, options in config.auxiliary.items()],
     )
 
 

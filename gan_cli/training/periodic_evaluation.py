@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.pretrained import warning_of_extractor
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits
@@ -66,7 +67,8 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
     reference = build_reference(real, build_extractor(evaluation.extractor, real, log), evaluation.n)
     reference.inputs = paired_inputs(config, real, reference.n, "evaluation.n")
     check_config_metrics(config, reference)
-    for line in describe_comparison(reference, evaluation.metrics):
+    warning = warning_of_extractor(config, evaluation.extractor)
+    for line in [*describe_comparison(reference, evaluation.metrics), *([warning] if warning else [])]:
         log(line)
     return reference
 

@@ -18,6 +18,7 @@ from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
+from gan_cli.state.growth import growth_of
 from gan_cli.state.train_state import ROLES
 from gan_cli.training.alternation import is_first_of_generator, next_network
 from gan_cli.training.condition_metrics import condition_metrics
@@ -107,6 +108,8 @@ def scheduled_values(run: Run) -> dict[str, float]:
         values["ema_decay"] = objective.ema_decay(counters)
     if "augment_probability" in active:
         values["augment_probability"] = float(augment_probability(run.state, run.config))
+    if (growth := growth_of(run.state)) is not None:
+        values["growth"] = growth
     return {f"schedule/{name}": value for name, value in values.items()}
 
 

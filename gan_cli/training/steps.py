@@ -27,6 +27,7 @@ from gan_cli.models.freezing import frozen, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.regularizers import PenaltyInputs, mean_of_patches
 from gan_cli.randomness import derive_seed, generator_for
+from gan_cli.state.growth import complete_moments, faded, grow
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.alternation import is_first_of_generator, is_last_of_discriminator, next_network
@@ -48,6 +49,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     _seed_layers(state, objective, "discriminator", update)
     all_latents = to_device(draw_latents(objective, "discriminator", update), state.device)
     all_real, all_conditions = batches.draw(update)
+    all_real = faded(state, all_real)
     rng = generator_for(objective.seed, "penalty", update)  # for augmentation and noise too
     penalties = objective.due_penalties(update)  # among them D's classification loss, if there is one
     state.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -85,16 +87,16 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
         on_fake, real_logits = _discriminate_fakes(state, objective, fake, compared, condition, rng)
         fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, epochs)
         loss = objective.generator_loss(fake_logits, real_logits)
-        values = {each.name: each.compute(state.discriminator, fake, real, condition) for each in objective.auxiliary}
-        total = objective.adversarial_weight * loss + objective.classification_loss(on_fake, condition)
-        total = total + sum(each.weight * values[each.name] for each in objective.auxiliary)
+        values, auxiliary = objective.auxiliary_losses(state, fake, real, condition, rng)
+        total = objective.adversarial_weight * loss + objective.classification_loss(on_fake, condition) + auxiliary
         microbatches.backward(total, {"loss": loss, **values})
     state.fakes = None
     learning_rate = _optimizer_step(state, objective, "generator")
     state.counters.step += 1  # a step is one update of G
+    grow(state)
     objective.update_ema(state)
-    values = {each.name: microbatches.merged(each.name) for each in objective.auxiliary}
-    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate, values)
+    losses = state.keep_auxiliary({name: microbatches.merged(name) for name in values})
+    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate, losses)
     return state.generator_output
 
 
@@ -136,7 +138,7 @@ def _fakes_for_generator(
     """
     step, last_d_update = state.counters.step, state.counters.d_updates - 1
     batch = batches.draw(last_d_update) if objective.needs_real else None
-    all_real = None if batch is None else batch.samples
+    all_real = None if batch is None else faded(state, batch.samples)
     if objective.reuse_fakes and is_first_of_generator(state.counters, objective.alternation):  # in one microbatch
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
         _seed_layers(state, objective, "generator", step)  # last, so that D draws the same if fakes were recreated
@@ -254,4 +256,5 @@ def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float
     learning_rate = objective.set_rates(optimizer, role, state.counters)
     objective.clip_gradients(network)
     optimizer.step()
+    complete_moments(network, optimizer)
     return learning_rate

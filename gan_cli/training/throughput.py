@@ -70,6 +70,8 @@ class RunTimer:
         """Returns a warning, once, if the rate stays much lower than the fastest rate so far; else None."""
         if rate == 0:  # there were only generator updates since the last line
             return None
+        if self._state.counters.growth_progress > 0:  # steps take longer as the networks grow
+            return None
         self._fastest = max(self._fastest, rate)
         self._slow_lines = self._slow_lines + 1 if rate * SLOWDOWN < self._fastest else 0
         if self._slow_lines != SLOW_LINES:

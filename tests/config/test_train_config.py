@@ -63,7 +63,16 @@ def choices(group: str) -> list[str]:
 def fitting(group: str, option: str) -> list[str]:
     """The overrides under which an option of a group makes sense at all."""
     points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
-    folder = option in ("folder", "folder_64", "few_shot", "emoji", "emoji_pairs")
+    folder = option in (
+        "folder",
+        "folder_64",
+        "few_shot",
+        "pggan_64",
+        "projected_folder",
+        "stylegan2_folder",
+        "emoji",
+        "emoji_pairs",
+    )
     return [
         f"{group}={option}",
         *(["architecture=mlp"] if points else []),
@@ -339,7 +348,15 @@ WRONG = [
     ("schedule.lr.shape=step", ["schedule.lr.shape=step", "cosine, linear"]),
     ("schedule.gamma.to=1", ["schedule.gamma", "augment_probability, beta2, ema_decay, lr, penalty"]),
     ("schedule.lr.from=1", ["schedule.lr.from", "shape, to, until"]),
+    ("architecture=pggan architecture.generator.grow=false", ["architecture.discriminator=pggan", "grow=false"]),
+    ("architecture/discriminator=pggan architecture.discriminator.grow=true", ["discriminator=pggan", "grow=false"]),
+    ("architecture=pggan compile=true", ["compile=true", "architecture.generator.grow=false"]),
+    ("architecture=pggan regularizer=weight_clip", ["regularizer=weight_clip", "architecture.discriminator=pggan"]),
+    ("architecture=pggan dataset=ring", ["architecture.generator=pggan", "points"]),
     ("architecture=r3gan dataset=ring", ["architecture.generator=r3gan", "points"]),
+    ("architecture=stylegan2 dataset=ring", ["architecture.generator=stylegan2", "points"]),
+    ("architecture=stylegan2 architecture.generator.style_mixing=2", ["architecture.generator.style_mixing=2"]),
+    ("architecture=stylegan2 architecture.discriminator.residual=1", ["architecture.discriminator.residual=1", "auto"]),
     ("architecture=r3gan architecture.generator.patch=3", ["architecture.generator.patch=3", "1, 2, 4"]),
     ("training.critic_warmup=3 training.n_critic=5", ["critic_warmup=3", "n_critic=5"]),
     ("experiment=ring regularizer=js regularizer.js.every=2", ["regularizer.js.every=2", "points"]),

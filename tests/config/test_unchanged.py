@@ -47,9 +47,16 @@ CONFIGS = {
     "gan2014_mnist": "62b076b67aa120fa",
     "grid": "b7842ac16501e271",
     "lsgan_mnist": "5b54e75298cd15c7",
+    "reference_colour_32": "85d8e73b7d5c3929",
+    "reference_colour_64": "7591094279e20d8f",
+    "reference_grey": "1f18ecc143120f21",
+    "pggan_64": "66c7b624c9045215",
+    "projected_folder": "a5cbbcb3b014438a",
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",
+    "stylegan2_64": "0",
+    "stylegan2_folder": "0",
     "swiss_roll": "dd93b5df9294e366",
     "wgan_gp_cifar10": "6d47719e8621d6ee",
     "wgan_gp_mnist": "6838f662840516d8",
@@ -70,10 +77,11 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})
     assert {key: dataset.pop(key) for key in newer} == newer
     assert data["loss"].pop("weight") == 1.0
-    assert all(schedule == CONSTANT for schedule in data.pop("schedule").values())
+    if changing := {name: schedule for name, schedule in data.pop("schedule").items() if schedule != CONSTANT}:
+        data["schedule"] = changing
     assert data["training"].pop("augment_probability") == 1.0
     generator = data["architecture"]["generator"]
-    newer = NEWER_OF_GENERATOR if generator["name"] == "subpixel" else {}
+    newer = NEWER_OF_GENERATOR if experiment == "fast" else {}
     assert {key: generator.pop(key) for key in newer} == newer
     assert recipe == (("auto" if experiment == "fast" else "none"), "none")
     assert hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16] == CONFIGS[experiment]

@@ -240,7 +240,7 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
         (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: here it is metrics=[frechet]"),
         (
             ("ckpt=a", "extractor=resnet"),
-            "extractor=resnet: expected one of auto, classifier, inception, pixels, random",
+            "extractor=resnet: expected one of auto, classifier, efficientnet, inception, pixels, random",
         ),
         (("ckpt=a", "n=9"), "n=9: expected a whole number at least 10"),
         (("ckpt=a", "resamples=-1"), "resamples=-1: expected"),

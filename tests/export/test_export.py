@@ -35,6 +35,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.attention=8",
     ],
     "r3gan": ["architecture=r3gan", "conditioning=projection"],
+    "stylegan2": ["architecture=stylegan2", "conditioning=projection", "architecture.generator.style_mixing=0.9"],
     "fastgan": [
         "architecture=fastgan",
         "conditioning=projection",
@@ -42,6 +43,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.normalization=layer",
         "architecture.generator.initialization=orthogonal",
     ],
+    "pggan": ["architecture=pggan", "conditioning=projection", "image_size=28"],
     "subpixel": ["architecture=subpixel", "conditioning=acgan", "architecture.generator.normalization=spectral"],
 }
 ONNX, PT2 = "model.onnx", "model.pt2"

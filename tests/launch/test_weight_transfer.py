@@ -84,7 +84,26 @@ def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: 
     assert "of its weights; new: " in weight_transfer.describe_transfers(taken)
 
 
-@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "mlp"])
+def test_stylegan2_of_another_size_keeps_its_mapping_network_and_the_layers_next_to_the_pixels() -> None:
+    chosen = [*without(TINY_IMAGES, "image_size"), "architecture=stylegan2"]
+    state, base, taken = taken_over(settled(*chosen, "image_size=32"), *DATA, "image_size=64")
+    weight = "parametrizations.weight.original"
+    for new, old in (
+        ("mapping.0.0", "mapping.0.0"),
+        ("layers.8.convolution.convolution", "layers.6.convolution.convolution"),
+        ("layers.3.convolution.scales", "layers.1.convolution.scales"),
+        ("to_image.4.convolution.convolution", "to_image.3.convolution.convolution"),
+    ):
+        assert same(state, base, f"generator.{new}.{weight}", f"generator.{old}.{weight}")
+    for layer in ("blocks.0", "blocks.2.second.0", "project.0", "score"):
+        assert same(state, base, f"discriminator.{layer}.{weight}")
+    assert taken["generator"].share > 0.3
+    assert taken["discriminator"].share > 0.6
+    taken = taken_over(settled(*chosen, "image_size=32"), *DATA, "image_size=40")[2]
+    assert "project.0" in taken["discriminator"].new  # of 4 x 4 positions, and now of 5 x 5
+
+
+@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "r3gan", "pggan", "stylegan2", "mlp"])
 def test_grey_becomes_colour_that_is_grey_at_first(architecture: str) -> None:
     chosen = TINY_IMAGES if architecture != "mlp" else without(TINY_IMAGES, "architecture")
     old = settled(*chosen, f"architecture={architecture}")

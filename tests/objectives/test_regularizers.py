@@ -47,6 +47,7 @@ OTHERS = {
     "consistency",
     "orthogonal",
     "reconstruction",
+    "drift",
 }  # each has a test of its own below, or of FastGAN
 
 
@@ -221,3 +222,13 @@ def test_orthogonal_counts_how_alike_rows_are() -> None:
     with torch.no_grad():
         network.weight.copy_(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))  # a product of 4, twice
     assert PENALTIES["orthogonal"](given).item() == pytest.approx(32)
+
+
+def test_drift_is_the_mean_square_of_real_logits() -> None:
+    given = inputs(nn.Linear(1, 1), torch.zeros(4, 1), torch.zeros(4, 1))
+    logits = torch.tensor([1.0, -2.0, 3.0, 0.0], requires_grad=True)
+    value = PENALTIES["drift"](given._replace(real_logits=logits, fake_logits=torch.full((4,), 99.0)))
+    assert value.item() == (1 + 4 + 9) / 4
+    value.backward()
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [0.5, -1, 1.5, 0]

@@ -40,7 +40,8 @@ NEEDED_BY = {  # what an option needs to make sense at all: the task by which it
     "gated_unet": ("task=inpainting",),
     "edsr": ("task=super_resolution",),
     "reconstruction": ("architecture=fastgan",),
-    **dict.fromkeys(("l1", "l2", "gradient_difference", "feature_matching"), ("task=inpainting",)),
+    "path_length": ("architecture=stylegan2",),
+    **dict.fromkeys(("l1", "l2", "gradient_difference", "feature_matching", "perceptual"), ("task=inpainting",)),
 }
 
 

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cosine_similarity
 
 from gan_cli.data.datasets import downloaded_archives
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import CompletedGenerator
+from gan_cli.models.imagenet import load_efficientnet
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.objectives.auxiliary import AUXILIARY, GeneratorPass
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.tasks.condition import Condition
@@ -24,6 +27,7 @@ from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import discriminator_step, generator_step, training_step
 from support.commands import error_line
 from support.configs import compose, without
+from support.pretrained import needs_weights
 from support.tasks import RUNS, TINY
 from support.training import train_in_memory
 
@@ -121,21 +125,56 @@ def test_images_of_a_condition_are_augmented_with_their_samples(policies: tuple[
     assert not torch.equal(condition.mask, mask)
 
 
+def pass_of(fake: torch.Tensor, real: torch.Tensor, discriminator: Any = None) -> GeneratorPass:
+    """What a loss of the samples and their true images is given."""
+    return GeneratorPass(fake, real, None, None, discriminator, LatentDistribution(1), torch.Generator(), {})
+
+
 def test_auxiliary_losses_are_those_of_their_papers() -> None:
     real = torch.zeros(1, 1, 2, 2)
     fake = torch.tensor([[[[0.0, 1.0], [0.0, -3.0]]]])
 
-    def maps(samples: torch.Tensor) -> list[torch.Tensor]:
-        return [samples, samples * 2]
+    class Maps(torch.nn.Module):
+        def feature_maps(self, samples: torch.Tensor, condition: object) -> list[torch.Tensor]:
+            return [samples, samples * 2]
 
-    given = GeneratorPass(fake, real, maps)
-    values: dict[str, Any] = {name: function(given).item() for name, function in AUXILIARY.items()}
+    given = pass_of(fake, real, Maps())
+    paired = AUXILIARY.keys() - {"path_length", "perceptual"}
+    values: dict[str, Any] = {name: AUXILIARY[name](given).item() for name in paired}
     assert values == {
         "l1": pytest.approx(1.0),
         "l2": pytest.approx(2.5),
         "gradient_difference": pytest.approx((0 + 4) / 2 + (1 + 3) / 2),
         "feature_matching": pytest.approx(1.5),
     }
+
+
+@needs_weights
+def test_the_perceptual_loss_is_a_distance_of_unit_vectors() -> None:
+    """0 for equal images, and it does not change if all features of a position grow (1801.03924, equation 1)."""
+    torch.manual_seed(0)
+    real, fake = torch.rand(2, 2, 3, 64, 64) * 2 - 1
+
+    def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+        return AUXILIARY["perceptual"](pass_of(one, other)).item()
+
+    network = load_efficientnet("auxiliary=perceptual", torch.device("cpu"))
+    angles = [cosine_similarity(one, other).mean() for one, other in zip(network(fake), network(real), strict=True)]
+    expected = sum(2 - 2 * cosine for cosine in angles) / 4  # |a - b|^2 of unit vectors
+    assert distance(fake, real) == pytest.approx(expected.item(), rel=1e-4)
+    assert distance(real, real) == 0
+    assert distance(real + 0.05 * (fake - real), real) < 0.5 * distance(fake, real)
+    assert distance(fake[:, :1, :16, :16], real[:, :1, :16, :16]) > 0  # grey and small, enlarged
+
+
+@needs_weights
+def test_the_perceptual_loss_teaches_g_and_leaves_no_network_in_the_checkpoint() -> None:
+    config = compose(*RUNS["inpainting"], *TINY, "auxiliary=[perceptual]", "loss.weight=0")
+    state = train_in_memory(config, 2)
+    assert state.generator_output is not None
+    assert 0 < state.generator_output.auxiliary["perceptual"] < 2
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in state.generator.parameters())
+    assert not any("stem" in name for name in state_tensors(state))
 
 
 def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
@@ -174,6 +213,8 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
             ("task=super_resolution", "architecture/discriminator=resnet", "auxiliary=[feature_matching]"),
             "has no feature maps",
         ),
+        (("task=inpainting", "architecture/discriminator=projected"), "takes no image beside the sample, use patch"),
+        (("auxiliary=perceptual",), "task=generation does not have"),
         (("task=super_resolution", "task.factor=3"), "task.factor=3: expected 2, 4 or 8"),
         (("task=inpainting", "conditioning=acgan"), "patch has no class logits"),
         (("dataset=ring", "architecture/generator=mlp", "architecture/discriminator=patch"), "has points"),

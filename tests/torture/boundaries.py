@@ -21,7 +21,11 @@ GROUPS = ("loss", "regularizer", "conditioning", "optimizer", "architecture/gene
 # Values of keys beside those of the groups, some with overrides that they need. Each is tried, with random others.
 KEYS = {
     "task": ("translation task.source=edges", "inpainting", "super_resolution"),
-    "auxiliary": ("[l2,gradient_difference] task=inpainting", "[l1,feature_matching] task=super_resolution"),
+    "auxiliary": (
+        "[l2,gradient_difference] task=inpainting",
+        "[l1,feature_matching] task=super_resolution",
+        "path_length architecture/generator=stylegan2",
+    ),
     "training.n_critic": (2, 3),
     "training.generator_updates": (2,),
     "training.accumulate": (2, 4),

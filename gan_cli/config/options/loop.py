@@ -13,10 +13,11 @@ PairedMetric = Literal["psnr", "ssim", "l1", "sharpness", "paired", "class_kept"
 TrainingMetric = DistributionMetric | PairedMetric
 PAIRED_METRICS: tuple[str, ...] = get_args(PairedMetric)
 Metric = TrainingMetric | Literal["modes", "memorization"]
-Extractor = Literal["auto", "classifier", "random", "pixels", "inception"]
+Extractor = Literal["auto", "classifier", "random", "pixels", "inception", "efficientnet"]
 # What a metric needs, besides samples and real ones.
 REQUIREMENTS = {
-    "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception",
+    "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception or"
+    " efficientnet",
     "modes": "needs points whose modes are known, or images of one class each with extractor=classifier",
     "memorization": "needs images, these data are points",
     "class_kept": "needs images of one class each with extractor=classifier",

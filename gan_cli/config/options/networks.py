@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.fields import Integer, Number, OneOf, OptionName, section
+from gan_cli.config.options.fields import Bool, Integer, Number, OneOf, OptionName, section
+from gan_cli.errors import UsageError
 
 # No instance and pixel norm for vectors: a single value has no statistics.
 VectorNormalization = Literal["none", "batch", "layer", "spectral"]
@@ -31,19 +32,21 @@ MaxMultiplier = Annotated[
     ),
 ]
 # these networks work at sides of 4 to 7 times a power of two
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan")
-FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2")
+FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch", "projected")  # points have no sides
 
 
 @section
 class GeneratorOptions:
     """The keys of every generator. `condition_parts` names the parts of a condition that the network uses.
 
-    `enlarges` says whether it makes a larger image than the condition's.
+    `enlarges` says whether it makes a larger image than the condition's, and `styles` whether it has a mapping network,
+    which `auxiliary=path_length` needs.
     """
 
     condition_parts: ClassVar[frozenset[str]] = frozenset({"labels"})
     enlarges: ClassVar[bool] = False
+    styles: ClassVar[bool] = False
     name: OptionName
     latent_dim: Integer = Field(ge=1, le=4096, description="size of the latent vector")
     latent: Literal["normal", "uniform"] = Field(
@@ -200,6 +203,57 @@ class FastGANDiscriminator(FastGANOptions, BatchStatistics):
     reconstructs: ClassVar[bool] = True
 
 
+@section
+class PGGANOptions:
+    """The keys of both networks of progressive growing. Their initialization is the equalized learning rate."""
+
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    grow: Bool = Field(
+        False,
+        description="whether the resolution doubles at shares of the run, from 4 to 7 pixels on; the same in both"
+        " networks",
+    )
+
+
+@section
+class PGGANGenerator(PGGANOptions, GeneratorOptions):
+    pass
+
+
+@section
+class PGGANDiscriminator(PGGANOptions, BatchStatistics):
+    normalization: Literal["none"] = Field("none", description="none, since the paper's D has no normalization")
+
+
+@section
+class StyleGAN2Options:
+    """The keys of both networks of StyleGAN2. Their initialization is their own."""
+
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+
+
+@section
+class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
+    styles: ClassVar[bool] = True
+    mapping_layers: Literal["auto"] | Annotated[Integer, Field(ge=1, le=32)] = Field(
+        "auto", description="layers of the mapping network; auto: 2 below 128 pixels, else 8"
+    )
+    style_mixing: Literal["auto"] | Annotated[Number, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="share of samples with the styles of two latents in training; auto: 0 below 128 pixels, else 0.9",
+    )
+
+
+@section
+class StyleGAN2Discriminator(StyleGAN2Options, BatchStatistics):
+    residual: Literal["auto"] | Bool = Field(
+        "auto", description="whether each level has a residual connection; auto: from 128 pixels on"
+    )
+    normalization: Literal["none"] = Field("none", description="none, since StyleGAN2's D has no normalization")
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -240,12 +294,28 @@ class PatchDiscriminator(DiscriminatorOptions):
     normalization: ImageNormalization = Field(description="normalization after each layer but the first")
 
 
+@section
+class ProjectedDiscriminator(DiscriminatorOptions):
+    """The keys of Projected GAN's discriminator."""
+
+    classifies: ClassVar[bool] = False
+    initialization: Initialization = "default"
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    normalization: ImageNormalization = Field(description="normalization of the heads, as spectral")
+    least_side: Integer = Field(
+        ge=32, le=512, description="images with a shorter side are enlarged to it, in pixels, for the frozen network"
+    )
+
+
 GENERATOR_OPTIONS: dict[str, type] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "pggan": PGGANGenerator,
+    "stylegan2": StyleGAN2Generator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -257,8 +327,11 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "pggan": PGGANDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
+    "projected": ProjectedDiscriminator,
 }
 
 
@@ -272,3 +345,25 @@ class ArchitectureOptions:
     discriminator: Annotated[Any, OneOf(DISCRIMINATOR_OPTIONS)] = Field(
         description="the network that distinguishes real from fake"
     )
+
+
+def check_growth(config: Any) -> None:
+    """Raises UsageError if one network alone grows, or if a network grows and cannot be trained like that."""
+    chosen = config.architecture
+    growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
+    for role, grows in growing.items():
+        if grows and not all(growing.values()):
+            raise UsageError(
+                f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
+                f" architecture.{role}.grow=false, or architecture=pggan"
+            )
+    if all(growing.values()) and config.compile:
+        raise UsageError(
+            "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
+            " architecture.generator.grow=false architecture.discriminator.grow=false"
+        )
+    if "weight_clip" in config.regularizer and chosen.discriminator.name == "pggan":
+        raise UsageError(
+            "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"
+            " scaled in each pass, to almost nothing; use gradient_penalty"
+        )

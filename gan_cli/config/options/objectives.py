@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gan_cli.config.options.fields import Integer, Number, OptionName, section
 from gan_cli.config.options.image_sizes import padded_size
-from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS
+from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
 from gan_cli.errors import UsageError
 
 MIN_RECONSTRUCTED_SIDE = 16
@@ -63,6 +63,11 @@ class Reconstruction:
 
 
 @section
+class Drift:
+    weight: Number = Field(ge=0, description="epsilon of epsilon E D(real)^2")
+
+
+@section
 class WeightClip:
     limit: Number = Field(gt=0, description="clamp D's weights to [-limit, limit] after each update")
 
@@ -80,6 +85,7 @@ REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
     "consistency": Consistency,
     "orthogonal": Orthogonal,
     "reconstruction": Reconstruction,
+    "drift": Drift,
     "weight_clip": WeightClip,
 }
 
@@ -99,12 +105,39 @@ class FeatureMatching:
     weight: Number = Field(ge=0, description="weight of the distance of D's features of the sample and the real image")
 
 
+@section
+class PathLength:
+    weight: Number = Field(ge=0, description="weight of the squared deviations of path lengths from their mean")
+    every: Integer = Field(ge=1, le=1000, description="G updates between losses; the weight is multiplied by it")
+    decay: Number = Field(ge=0, lt=1, description="decay of the mean path length, for each of these losses")
+
+
+@section
+class Perceptual:
+    weight: Number = Field(
+        ge=0, description="weight of the distance of a frozen network's features of the sample and the real image"
+    )
+
+
 AUXILIARY_OPTIONS: dict[str, type] = {
     "l1": PixelLoss,
     "l2": PixelLoss,
     "gradient_difference": GradientDifference,
     "feature_matching": FeatureMatching,
+    "path_length": PathLength,
+    "perceptual": Perceptual,
 }
+WITHOUT_REAL = ("path_length",)  # auxiliary losses that compare a sample with no real image
+
+
+def check_path_length(config: Any) -> None:
+    """Raises UsageError if the generator has no styles."""
+    generator = config.architecture.generator
+    if "path_length" in config.auxiliary and not getattr(generator, "styles", False):
+        able = [name for name, options in GENERATOR_OPTIONS.items() if getattr(options, "styles", False)]
+        raise UsageError(
+            f"auxiliary=path_length: architecture.generator={generator.name} has no styles, use {' or '.join(able)}"
+        )
 
 
 def check_regularizers(config: Any) -> None:

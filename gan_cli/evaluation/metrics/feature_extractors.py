@@ -16,11 +16,15 @@ from torch.nn.functional import conv2d, relu
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.callbacks import CountCallback, ignore
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, CLASSIFIER_VERSION, Classifier, resized_inputs
+from gan_cli.models.imagenet import load_efficientnet_classifier
+from gan_cli.models.networks.efficientnet import TRAINED_SIDE
 from gan_cli.randomness import generator_for
+from gan_cli.storage.imagenet_weights import SHA256
 
 BATCH_SIZE = 500
 RANDOM_SIDE, RANDOM_FEATURES = 32, 128
 RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
+EFFICIENTNET_BATCH = 32  # images at a time
 MOST_VALUES = 256  # pixel features of an image; a covariance has the square of that
 
 
@@ -126,6 +130,26 @@ def build_random_extractor(channels: int) -> Extractor:
         return Features(conv2d(values, weights[-1]).flatten(1))
 
     return Extractor("random", f"random-1-{channels}", extract_batch)
+
+
+def build_efficientnet_extractor() -> Extractor:
+    """Builds EfficientNet-Lite0 (1905.11946) with ImageNet weights; the features are the inputs of its last layer.
+
+    It sees the only channel, or the first 3, of images that are resized to squares of TRAINED_SIDE pixels. UsageError
+    without the extra `projected`.
+    """
+    network = load_efficientnet_classifier("extractor=efficientnet")
+
+    def extract_batch(images: Tensor) -> Features:
+        seen = images[:, :3] if images.shape[1] > 2 else images[:, :1]
+        found = [
+            network.classify(resized_inputs(part, (TRAINED_SIDE, TRAINED_SIDE)))
+            for part in seen.split(EFFICIENTNET_BATCH)
+        ]
+        features, logits = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return Features(features, logits.softmax(1))
+
+    return Extractor("efficientnet", f"efficientnet-1-{SHA256}", extract_batch)
 
 
 def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:

@@ -9,8 +9,11 @@ from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.labels import Attribute
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.classifier import LabelledImages, train_classifier
+from gan_cli.evaluation.metrics.classifier import LabelledImages, resized_inputs, train_classifier
 from gan_cli.evaluation.metrics.feature_extractors import RANDOM_FEATURES, Extractor, Features, downscale
+from gan_cli.models.imagenet import load_efficientnet_classifier
+from gan_cli.storage.imagenet_weights import SHA256
+from support.pretrained import needs_weights
 
 FLAT = -17.1416  # the sum of the random features of a white picture
 
@@ -39,6 +42,23 @@ def test_small_pixels_stay_as_they_are() -> None:
     assert torch.allclose(
         feature_extractors.build_pixel_extractor().extract(small).features, small.flatten(1) / 127.5 - 1
     )
+
+
+@needs_weights
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 64), (4, 16)])
+def test_efficientnet_sees_images_of_its_own_size(channels: int, side: int) -> None:
+    extractor = feature_extractors.build_efficientnet_extractor()
+    given = images(channels, side, 3)
+    found = extractor.extract(given)
+    assert found.features.shape == (3, 1280)
+    assert 0 <= found.features.min() < found.features.max() <= 6
+    assert found.probabilities is not None
+    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(3))
+    assert SHA256 in extractor.key
+    assert (extractor.name, extractor.accuracy) == ("efficientnet", None)
+    seen = resized_inputs(given, (224, 224))[:, : 3 if channels > 2 else 1]
+    expected = load_efficientnet_classifier("extractor=efficientnet").classify(seen)[0]
+    torch.testing.assert_close(found.features, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 64), (4, 16)])

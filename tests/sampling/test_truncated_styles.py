@@ -1,0 +1,54 @@
+"""The option truncation moves the styles of a generator that has styles, in samples and in animations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_cli.api import load_generator, sample
+from gan_cli.cli.main import run_command
+from gan_cli.data.dataset import to_uint8
+from gan_cli.models.generate import latents_from_seeds
+from support.configs import TINY_IMAGES
+
+
+def test_samples_and_animations_have_styles_nearer_to_the_mean(
+    trained: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(*TINY_IMAGES, "architecture=stylegan2", "steps=3", "name=styles")
+    loaded = load_generator(run)
+    network, latents = loaded.network, latents_from_seeds(range(4), loaded.latent)
+    assert network.mean_style.abs().sum() > 0
+    with torch.no_grad():
+        styles = network.map(latents)
+        expected = network.synthesize(network.mean_style + 0.3 * (styles - network.mean_style))
+        full = network(latents)
+    torch.testing.assert_close(sample(loaded, range(4), truncation=0.3), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sample(loaded, range(4), truncation=1), full, atol=1e-5, rtol=1e-5)
+    assert (expected - full).abs().max() > 0.01
+
+    capsys.readouterr()
+    assert run_command("sample", [f"ckpt={run}", "n=4", "format=npz", "truncation=0.3", "out=s.npz"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "truncation=0.3: of styles w, towards their mean"
+    images = np.load("s.npz")["images"]
+    assert np.abs(images.transpose(0, 3, 1, 2).astype(int) - to_uint8(expected).numpy()).max() <= 1
+    frames = ["format=interpolate", "container=frames", "seeds=0,1", "frames=2", "truncation=0.3", "out=way"]
+    assert run_command("sample", [f"ckpt={run}", *frames]) == 0
+    first = np.asarray(Image.open(sorted(Path(capsys.readouterr().out.splitlines()[-1]).glob("*.png"))[0]))
+    factor = len(first) // 18  # a pixel of border on each side
+    shown = first[::factor, ::factor][1:-1, 1:-1].astype(int).reshape(16, 16, -1)[..., 0]
+    assert np.abs(shown - to_uint8(expected).numpy()[0, 0]).max() <= 1
+
+
+def test_other_generators_say_nothing_of_styles(
+    trained: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(*TINY_IMAGES, "steps=1", "name=plain")
+    capsys.readouterr()
+    assert run_command("sample", [f"ckpt={run}", "n=2", "truncation=0.5"]) == 0
+    assert "styles" not in capsys.readouterr().out
