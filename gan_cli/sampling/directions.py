@@ -97,6 +97,10 @@ def move_samples(
         seeds = expand_seeds(config, 1 if len(directions.values) > 1 else DEFAULT_SEEDS)
         requested = [rows[number % len(rows)] for number in range(len(seeds))] if rows else []
         base = plan_seeds(config, generator, requested, seeds)
+        if base.truncation is not None and not directions.of_styles:
+            raise UsageError(
+                f"truncation={base.truncation:g}: is of styles w, and this direction is in z, leave it out"
+            )
     else:
         base = plan_latents(generator, given, rows, named=named)
     lines = base.total * len(directions.values)
@@ -118,7 +122,7 @@ def move_samples(
         return f"{base.name(sample)}_{which:03d}_{named_direction}_strength_{step:03d}_{strengths[step]:+.2f}"
 
     planned = plan_latents(generator, latents, (), named=False)
-    planned = planned._replace(name=name, rows=[len(strengths)] * lines, square=False, truncation=base.truncation)
+    planned = planned._replace(name=name, rows=[len(strengths)] * lines, square=False)
     fields = {"direction": config.direction, "direction_sha256": directions.sha256, "strengths": strengths}
     fields |= {"directions": list(directions.names)} | ({} if given is None else given.describe())
     return MovedSamples(planned, latents, seeds, fields)
