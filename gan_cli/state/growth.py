@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.models.growth import GrowingNetwork
+from gan_cli.models.growing import GrowingNetwork
 from gan_cli.state.train_state import Counters, TrainState
 
 

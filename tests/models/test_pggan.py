@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu
 
 from gan_cli.models.conditioning import ConditioningSpec
-from gan_cli.models.growth import GrowingNetwork
+from gan_cli.models.growing import GrowingNetwork
 from gan_cli.models.layers import MinibatchStddev, PixelNorm
 from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
 from gan_cli.tasks.condition import Condition

@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from gan_cli.config.options.fields import Bool, Integer, Number, OneOf, OptionName, section
-from gan_cli.errors import UsageError
 
 # No instance and pixel norm for vectors: a single value has no statistics.
 VectorNormalization = Literal["none", "batch", "layer", "spectral"]
@@ -345,25 +344,3 @@ class ArchitectureOptions:
     discriminator: Annotated[Any, OneOf(DISCRIMINATOR_OPTIONS)] = Field(
         description="the network that distinguishes real from fake"
     )
-
-
-def check_growth(config: Any) -> None:
-    """Raises UsageError if one network alone grows, or if a network grows and cannot be trained like that."""
-    chosen = config.architecture
-    growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
-    for role, grows in growing.items():
-        if grows and not all(growing.values()):
-            raise UsageError(
-                f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
-                f" architecture.{role}.grow=false, or architecture=pggan"
-            )
-    if all(growing.values()) and config.compile:
-        raise UsageError(
-            "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
-            " architecture.generator.grow=false architecture.discriminator.grow=false"
-        )
-    if "weight_clip" in config.regularizer and chosen.discriminator.name == "pggan":
-        raise UsageError(
-            "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"
-            " scaled in each pass, to almost nothing; use gradient_penalty"
-        )

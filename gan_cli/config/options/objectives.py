@@ -159,6 +159,11 @@ def check_regularizers(config: Any) -> None:
         _check_reconstruction(config)
     if "weight_clip" in chosen and "gradient_penalty" in chosen:
         raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
+    if "weight_clip" in chosen and config.architecture.discriminator.name == "pggan":
+        raise UsageError(
+            "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"
+            " scaled in each pass, to almost nothing; use gradient_penalty"
+        )
     if "weight_clip" in chosen and normalization == "spectral":
         raise UsageError(
             "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"

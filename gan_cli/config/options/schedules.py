@@ -100,3 +100,20 @@ def _conflicts(config: Any) -> Iterator[tuple[str, str]]:
         yield given["augment_probability"], "needs training.augment=[color,translation,cutout]"
     if "augment_probability" in given and training.ada_target is not None:
         yield given["augment_probability"], "training.ada_target adapts the probability, set it to null"
+
+
+def check_growth(config: Any) -> None:
+    """Raises UsageError if one network alone grows, or if a network grows and cannot be trained like that."""
+    chosen = config.architecture
+    growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
+    for role, grows in growing.items():
+        if grows and not all(growing.values()):
+            raise UsageError(
+                f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
+                f" architecture.{role}.grow=false, or architecture=pggan"
+            )
+    if all(growing.values()) and config.compile:
+        raise UsageError(
+            "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
+            " architecture.generator.grow=false architecture.discriminator.grow=false"
+        )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
-from gan_cli.models.growth import GrowingNetwork, repeat_pixels
+from gan_cli.models.growing import GrowingNetwork, repeat_pixels
 from gan_cli.models.layers import (
     Discriminator,
     MinibatchStddev,
