@@ -47,7 +47,7 @@ CONFIGS = {
     "gan2014_mnist": "62b076b67aa120fa",
     "grid": "b7842ac16501e271",
     "lsgan_mnist": "5b54e75298cd15c7",
-    "projected_folder": "a5cbbcb3b014438a",
+    "projected_folder": "91a9302e3c0d9d34",
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",
