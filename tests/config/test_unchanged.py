@@ -51,7 +51,7 @@ CONFIGS = {
     "reference_colour_64": "7591094279e20d8f",
     "reference_grey": "1f18ecc143120f21",
     "pggan_64": "66c7b624c9045215",
-    "projected_folder": "a5cbbcb3b014438a",
+    "projected_folder": "91a9302e3c0d9d34",
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",

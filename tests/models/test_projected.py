@@ -19,7 +19,7 @@ from gan_cli.models.freezing import frozen
 from gan_cli.models.networks.projected import ProjectedDiscriminator, RandomMixing
 from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.tasks.condition import Condition
-from support.configs import TINY_IMAGES, compose
+from support.configs import TINY_IMAGES, compose, without
 from support.pretrained import needs_weights, random_published_weights
 from support.runs import last_checkpoint
 from support.training import train_in_memory
@@ -64,7 +64,7 @@ def test_maps_are_mixed_across_channels_and_from_coarse_to_fine() -> None:
 
 def test_heads_halve_their_maps_to_those_of_the_logits() -> None:
     """At 256 pixels, as in the paper: 64, 32, 16 and 8 become 4. Counted from kernels and biases."""
-    network = discriminator(256, base_channels=64, max_multiplier=8)
+    network = discriminator(256, base_channels=64, max_multiplier=8, normalization="none")
     assert [sum(isinstance(layer, nn.Conv2d) for layer in head.modules()) for head in network.heads] == [5, 4, 3, 2]
     steps = [(64, 128), (128, 256), (256, 512), (512, 512)]
     halvings = sum(16 * one * other + other for level in range(4) for one, other in steps[level:])
@@ -72,7 +72,7 @@ def test_heads_halve_their_maps_to_those_of_the_logits() -> None:
 
 
 def test_the_heads_alone_learn_and_the_rest_is_fixed() -> None:
-    network = discriminator(normalization="spectral")
+    network = discriminator(normalization="batch")
     network.load_published(random_published_weights())
     before = {name: tensor.clone() for name, tensor in network.named_buffers()}
     optimizer = torch.optim.Adam(network.parameters())
@@ -104,7 +104,7 @@ def test_a_checkpoint_has_the_mixing_and_the_digest_but_not_the_frozen_network()
 
 
 def test_the_update_of_g_goes_through_all_of_it_without_a_trace() -> None:
-    network, sample = discriminator(normalization="spectral"), torch.randn(2, 3, 64, 64, requires_grad=True)
+    network, sample = discriminator(normalization="batch"), torch.randn(2, 3, 64, 64, requires_grad=True)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with frozen(network):
         network(sample, None).mean().backward()
@@ -114,15 +114,26 @@ def test_the_update_of_g_goes_through_all_of_it_without_a_trace() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_every_convolution_of_a_head_has_a_spectral_norm_of_one(normalization: str) -> None:
+    network = discriminator(normalization=normalization)
+    for _ in range(60):
+        network(torch.zeros(2, 3, 64, 64), None)
+    layers = [layer for layer in network.heads.modules() if isinstance(layer, nn.Conv2d)]
+    assert len(layers) == 3 + 2 + 1 + 4
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item() == pytest.approx(1, abs=0.02)
+
+
 def test_freezing_counts_the_layers_of_the_heads_alone() -> None:
     network = discriminator(normalization="none")
     freeze_layers(network, 2)
-    trained = {name.rpartition(".")[0]: parameter.requires_grad for name, parameter in network.named_parameters()}
-    assert [name for name, learns in trained.items() if not learns] == ["heads.0.layers.0", "heads.0.layers.3"]
+    stopped = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert {".".join(name.split(".")[:4]) for name in stopped} == {"heads.0.layers.0", "heads.0.layers.3"}
 
 
 def test_a_sample_is_judged_alone_unless_the_batch_normalizes() -> None:
-    network, sample = discriminator(normalization="spectral"), torch.randn(4, 3, 64, 64)
+    network, sample = discriminator(normalization="none"), torch.randn(4, 3, 64, 64)
     network.eval()
     torch.testing.assert_close(network(sample, None)[:1], network(sample[:1], None), rtol=1e-4, atol=1e-5)
     assert network.can_concatenate_real_and_fake(4)
@@ -140,7 +151,7 @@ def test_bf16_and_channels_last_change_little() -> None:
 
 
 def test_projection_adds_the_product_of_features_and_class_at_each_position() -> None:
-    network = discriminator(normalization="none", conditions=ConditioningSpec("projection", 3))
+    network = discriminator(normalization="none", conditions=ConditioningSpec("projection", 3)).eval()
     sample, labels = torch.randn(3, 3, 64, 64), torch.eye(3)
     maps = network.features(sample, None)
     by_hand = []
@@ -212,6 +223,7 @@ def test_an_evaluation_in_the_features_that_d_was_given_warns(
     ("overrides", "message"),
     [
         (("training.pack=2",), "training.pack=2: architecture.discriminator=projected takes one image"),
+        (("regularizer=weight_clip",), "is spectrally normalized, which undoes it"),
         (("conditioning=concat",), "takes classes by conditioning=projection alone"),
         (("conditioning=acgan",), "takes classes by conditioning=projection alone"),
         (("task=inpainting", "architecture/generator=gated_unet"), "takes no image beside the sample, use patch"),
@@ -220,5 +232,6 @@ def test_an_evaluation_in_the_features_that_d_was_given_warns(
 )
 def test_what_it_cannot_take_is_refused(overrides: tuple[str, ...], message: str) -> None:
     small = [] if any(override.startswith("dataset") for override in overrides) else TINY_IMAGES[:3]
+    chosen = without(PROJECTED, "regularizer") if overrides == ("regularizer=weight_clip",) else PROJECTED
     with pytest.raises(UsageError, match=message):
-        compose(*small, *PROJECTED, *overrides)
+        compose(*small, *chosen, *overrides)

@@ -301,7 +301,9 @@ class ProjectedDiscriminator(DiscriminatorOptions):
     initialization: Initialization = "default"
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
-    normalization: ImageNormalization = Field(description="normalization of the heads, as spectral")
+    normalization: ImageNormalization = Field(
+        description="normalization of the heads' maps; their convolutions are always spectrally normalized"
+    )
     least_side: Integer = Field(
         ge=32, le=512, description="images with a shorter side are enlarged to it, in pixels, for the frozen network"
     )

@@ -40,6 +40,11 @@ def check_pretrained(config: Any) -> None:
             f"conditioning={config.conditioning.name}: architecture.discriminator=projected takes classes by"
             " conditioning=projection alone"
         )
+    if "weight_clip" in config.regularizer:
+        raise UsageError(
+            "regularizer=weight_clip: architecture.discriminator=projected is spectrally normalized, which undoes it;"
+            " use regularizer=none"
+        )
     if config.training.pack > 1:
         raise UsageError(
             f"training.pack={config.training.pack}: architecture.discriminator=projected takes one image, use 1"

@@ -44,7 +44,7 @@ class RandomMixing(nn.Module):
 
     Maps `[N, C_l, h_l, w_l]` become `[N, channels[l], h_l, w_l]`. The weights are buffers that a checkpoint contains.
     The maps are first divided by their standard deviation over ImageNet, so that logits begin at the scale of the hinge
-    loss's margin. (The authors' code normalizes by the batch in the heads instead.)
+    loss's margin.
     """
 
     def __init__(self, channels: list[int]) -> None:
@@ -68,18 +68,23 @@ class RandomMixing(nn.Module):
 
 
 class ProjectedHead(nn.Module):
-    """Maps feature maps to logits `[N, h w]`: `halvings` convolutions that halve the sides, then one to the logits.
+    """Maps feature maps to logits `[N, h w]`: convolutions that halve the sides, then one to the logits.
 
-    In the mode `projection` each position adds the product of its features with the class (1802.05637).
+    `widths` are the channels of its maps. All convolutions are spectrally normalized. `normalization` is that of the
+    maps: batch normalization in the authors' code; the paper names none. In the mode `projection` each position adds
+    the product of its features with the class (1802.05637).
     """
 
-    def __init__(self, widths: list[int], conditions: ConditioningSpec, **settings: Any) -> None:
+    def __init__(
+        self, widths: list[int], conditions: ConditioningSpec, normalization: str, initialization: str
+    ) -> None:
         super().__init__()
+        settings: Any = {"initialization": initialization, "normalization": "spectral"}
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             layers += [
                 init_layer(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), **settings),
-                build_normalization(settings["normalization"], outputs, image=True),
+                build_normalization(normalization, outputs, image=True),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         self.layers = nn.Sequential(*layers)
@@ -112,7 +117,7 @@ class ProjectedDiscriminator(Discriminator):
         base_channels: int,
         max_multiplier: int,
         least_side: int,
-        normalization: str = "spectral",
+        normalization: str = "batch",
         initialization: str = "default",
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
@@ -123,13 +128,13 @@ class ProjectedDiscriminator(Discriminator):
         self.register_buffer("frozen_sha256", torch.zeros(32, dtype=torch.uint8))
         widths = channels_per_level(base_channels, len(CHANNELS), max_multiplier)
         self.mixing = RandomMixing(widths)
-        settings: Any = {"initialization": initialization, "normalization": normalization}
         coarsest = min(self.input_sides) // STRIDE
         more = 0  # halvings of the coarsest maps
         while coarsest >> more > LOGITS_SIDE:
             more += 1
         self.heads = nn.ModuleList(
-            ProjectedHead(widths[level:] + more * widths[-1:], conditions, **settings) for level in range(len(widths))
+            ProjectedHead(widths[level:] + more * widths[-1:], conditions, normalization, initialization)
+            for level in range(len(widths))
         )
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
