@@ -54,8 +54,9 @@ CHOICES = {
     "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
     "architecture r3gan": ["architecture=r3gan", "loss=relativistic", "regularizer=r1_r2"],
     "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
+    "architecture srresnet": ["architecture=srresnet", "conditioning=tags", "regularizer=dragan"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
-    **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
+    **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection", "tags")},
     **{
         f"minibatch {name}": [f"architecture.discriminator.minibatch={name}"]
         for name in ("stddev", "deviations", "discrimination")

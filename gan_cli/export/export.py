@@ -120,7 +120,7 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> dict[str
         inputs["latent"] = latents_from_seeds(seeds, generator.latent)
     if classes := all_classes_requested(generator.classes):
         requested = [classes[seed % len(classes)] for seed in seeds]
-        inputs["condition"] = encode_requested(generator.classes, requested, seeds)
+        inputs["condition"] = encode_requested(generator.classes, requested, seeds, generator.card.frequencies)
     if generator.has_image_input:
         samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in seeds])
         condition = condition_of_samples(generator.card.task, samples)

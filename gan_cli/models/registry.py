@@ -11,6 +11,7 @@ from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_cli.models.networks.srresnet import SRResNetDiscriminator, SRResNetGenerator
 from gan_cli.models.networks.subpixel import SubpixelDiscriminator, SubpixelGenerator
 from gan_cli.models.networks.unet import GatedUNetGenerator, UNetGenerator
 
@@ -20,6 +21,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "srresnet": SRResNetGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -31,6 +33,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "srresnet": SRResNetDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }

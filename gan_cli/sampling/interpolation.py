@@ -196,7 +196,8 @@ class _LatentPath(NamedTuple):
         if rows:
             class_sequence = distribute_evenly(rows, per_tile) * tiles
             requested = [class_sequence] if config.through_labels else [[row] * len(seeds) for row in rows]
-            by_row = torch.stack([encode_requested(generator.classes, classes, seeds) for classes in requested])
+            encoded = [encode_requested(generator.classes, row, seeds, generator.card.frequencies) for row in requested]
+            by_row = torch.stack(encoded)
             labels = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
         frames = config.frames or DEFAULT_FRAMES
         total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1

@@ -200,7 +200,10 @@ def _write(
             "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
         }
         if requested:
-            encoded = (encode_requested(generator.classes, requested[part], seeds[part]) for part in parts)
+            encoded = (
+                encode_requested(generator.classes, requested[part], seeds[part], generator.card.frequencies)
+                for part in parts
+            )
             arrays["conditions"] = (part.to(torch.uint8).numpy() for part in encoded)
         _write_arrays(arrays, len(seeds), target)
     else:

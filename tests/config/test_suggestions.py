@@ -82,7 +82,7 @@ from support.modules import FILES, syntax_tree
         (
             "train",
             ["architecture=vgg"],
-            "expected one of dcgan, edsr, fastgan, gated_unet, mlp, pix2pix, r3gan, resnet, subpixel\n",
+            "expected one of dcgan, edsr, fastgan, gated_unet, mlp, pix2pix, r3gan, resnet, srresnet, subpixel\n",
         ),
         ("train", ["explain=wgan"], "neither an option nor a key; here it is loss=wasserstein; "),
         ("train", ["explain=epochs"], "here it is steps=..."),

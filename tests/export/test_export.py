@@ -42,6 +42,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.normalization=layer",
         "architecture.generator.initialization=orthogonal",
     ],
+    "srresnet": ["architecture=srresnet", "conditioning=tags", "image_size=[18,12]"],
     "subpixel": ["architecture=subpixel", "conditioning=acgan", "architecture.generator.normalization=spectral"],
 }
 ONNX, PT2 = "model.onnx", "model.pt2"

@@ -72,6 +72,7 @@ RECIPES = {
         "training.augment=[ada,noise]",
         "training.ada_target=0.6",
     ],
+    "srresnet with tags": ["architecture=srresnet", "conditioning=tags", "regularizer=dragan"],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

@@ -31,7 +31,7 @@ MaxMultiplier = Annotated[
     ),
 ]
 # these networks work at sides of 4 to 7 times a power of two
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan")
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "srresnet")
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch")  # points have no sides
 
 
@@ -200,6 +200,25 @@ class FastGANDiscriminator(FastGANOptions, BatchStatistics):
     reconstructs: ClassVar[bool] = True
 
 
+@section
+class SRResNetGenerator(GeneratorOptions):
+    initialization: Initialization = "default"
+    base_channels: Annotated[Channels, Field(description="channels of all feature maps")]
+    blocks: Integer = Field(ge=1, le=64, description="number of residual blocks; 16 in the paper")
+    normalization: ImageNormalization = Field(description="normalization after each convolution but the last")
+
+
+@section
+class SRResNetDiscriminator(BatchStatistics):
+    initialization: Initialization = "default"
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    blocks: Integer = Field(
+        ge=0, le=16, description="residual blocks between two halvings of the sides; 2 in the paper"
+    )
+    normalization: Literal["none", "spectral"] = Field("none", description="none, or spectral normalization of weights")
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -246,6 +265,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetGenerator,
     "r3gan": R3GANGenerator,
     "fastgan": FastGANGenerator,
+    "srresnet": SRResNetGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -257,6 +277,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "resnet": ResNetDiscriminator,
     "r3gan": R3GANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "srresnet": SRResNetDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
 }
