@@ -140,7 +140,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     assert run.reference is not None
     names, dataset = run.config.evaluation.metrics, run.batches.dataset
     source = SampleSource(generator, run.config, dataset, FIRST_EVALUATION_SEED, AT_ONCE)
-    samples, repeats = generate_evaluated(run.reference, source, n, names)
+    samples, repeats, _ = generate_evaluated(run.reference, source, n, names)
     found, _ = evaluate_samples(run.reference, samples, names, resamples=0, repeats=repeats)
     return {metric.name: metric.value for metric in found}
 
