@@ -1,7 +1,8 @@
 """The share of samples that show what was requested of them, by a classifier, for each attribute and on average.
 
-The papers on conditional generators call it precision. The classifier learned from real images and never saw a sample.
-Its accuracy on real images that it did not learn from is the floor: what a perfect generator would reach.
+Jin et al. (1708.05509) call it precision; theirs was found by looking at samples. The classifier learned from real
+images and never saw a sample. Its accuracy on real images that it did not learn from is the floor: what a perfect
+generator would reach.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gan_cli.data.labels import Attribute, attributes_of, encode_labels
 from gan_cli.errors import one_line
@@ -21,7 +23,7 @@ from gan_cli.evaluation.reference import Reference
 from gan_cli.storage.evaluation_file import MetricResult
 
 NAME = "class_accuracy"
-GUESS = "most frequent value"  # the best answer without a network
+GUESS = "one value for all"  # the best answer without a network, right for one of the requested values
 MOST_ATTRIBUTES = 40  # that get a value of their own
 MOST_REALS = 5000  # real images on which the classifier is tested
 
@@ -40,7 +42,7 @@ def class_accuracy_results(
     values = shares_correct(classify(features), labels, attributes, half_masks(len(labels), resamples))
     reals, of_reals = _real_images(reference)
     floors = shares_correct(classify(reals), of_reals, attributes, half_masks(len(of_reals), 0))[0]
-    guesses = torch.stack([_most_frequent_share(labels[:, each.columns]) for each in attributes])
+    guesses = torch.stack([1 / labels[:, each.columns].any(0).sum().double() for each in attributes])
     known = [index for index in range(len(attributes)) if values[0, index].isfinite()]
     rows = [(NAME, values[:, known].mean(1), floors[known].mean(), guesses[known].mean())]
     if len(attributes) > 1:
@@ -67,23 +69,17 @@ def class_accuracy_results(
 
 
 def shares_correct(logits: Tensor, labels: Tensor, attributes: Sequence[Attribute], masks: Tensor) -> Tensor:
-    """Returns the share of known labels with the largest logit of their attribute, `[R, attributes]`.
+    """Returns, for each value of an attribute, the share of the samples with this label that have its largest logit.
 
-    `logits` and `labels` are `[N, K]`; each row of `masks` `[R, N]` selects samples. A share of no samples is NaN.
+    Averaged over the values, `[R, attributes]`, so that rare values count as much as frequent ones. `logits` and
+    `labels` are `[N, K]`; each row of `masks` `[R, N]` selects samples. An attribute without known labels gives NaN.
     """
-    correct, known = [], []
+    found, rows = [], masks.double()
     for attribute in attributes:
-        target = labels[:, attribute.columns]
-        predicted = logits[:, attribute.columns].argmax(1, keepdim=True)
-        correct.append(target.gather(1, predicted).squeeze(1))
-        known.append(target.sum(1))
-    rows = masks.double()
-    return (rows @ torch.stack(correct, 1).double()) / (rows @ torch.stack(known, 1).double())
-
-
-def _most_frequent_share(labels: Tensor) -> Tensor:
-    """Returns the share of the samples with a known label that have its most frequent value."""
-    return (labels.sum(0).max() / labels.sum()).double()
+        target = labels[:, attribute.columns].double()
+        predicted = one_hot(logits[:, attribute.columns].argmax(1), attribute.size)
+        found.append(((rows @ (target * predicted)) / (rows @ target)).nanmean(1))
+    return torch.stack(found, 1)
 
 
 def _real_images(reference: Reference) -> tuple[Tensor, Tensor]:

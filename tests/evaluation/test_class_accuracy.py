@@ -50,32 +50,49 @@ def reference() -> Reference:
 
 
 def test_each_attribute_has_its_share_and_the_mean_is_theirs(reference: Reference) -> None:
-    """Of 8 samples 6 have the requested glasses, and of the 4 whose hair was requested 1 has it."""
+    """Of 8 samples 6 have the requested glasses; of the 4 whose hair was requested only the one with blonde hair."""
     samples = torch.stack([image_of(index < 6, 1) for index in range(8)])
     labels = torch.zeros(8, 5)
     labels[:, 1] = 1
     labels[torch.arange(4), [3, 2, 2, 4]] = 1
     found = class_accuracy_results(reference, known_answers(samples).features, labels, 0)
     assert {metric.name: metric.value for metric in found} == {
-        "class_accuracy-classifier": (6 / 8 + 1 / 4) / 2,
+        "class_accuracy-classifier": pytest.approx((6 / 8 + 1 / 3) / 2),
         "class_accuracy/glasses-classifier": 6 / 8,
-        "class_accuracy/hair-classifier": 1 / 4,
+        "class_accuracy/hair-classifier": pytest.approx((0 + 1 + 0) / 3),
     }
+    labels_of_reals = reference.data.train.labels[split_of_classifier(100)[0], 1].tolist()
+    right = [0, 0, *[1] * 8]  # see the fixture
+    of_hair = sum(
+        sum(known for known, other in zip(right, labels_of_reals, strict=True) if other == label)
+        / labels_of_reals.count(label)
+        for label in {*labels_of_reals}
+    ) / len({*labels_of_reals})
     assert {metric.name: metric.floor for metric in found} == {
-        "class_accuracy-classifier": pytest.approx(0.9),
+        "class_accuracy-classifier": pytest.approx((1 + of_hair) / 2),
         "class_accuracy/glasses-classifier": 1.0,
-        "class_accuracy/hair-classifier": pytest.approx(0.8),
+        "class_accuracy/hair-classifier": pytest.approx(of_hair),
     }
-    assert [metric.without_network for metric in found] == [(1 + 2 / 4) / 2, 1.0, 2 / 4]
+    assert [metric.without_network for metric in found] == [pytest.approx((1 + 1 / 3) / 2), 1.0, pytest.approx(1 / 3)]
     assert {(metric.better, metric.n, metric.reals) for metric in found} == {("higher", 8, 10)}
-    assert "does not beat most frequent value" in describe_not_beaten(found[2])
+    assert "does not beat one value for all" in describe_not_beaten(found[2])
     assert describe_not_beaten(dataclasses.replace(found[2], value=0.9)) == ""
+
+
+def test_rare_values_count_as_much_as_frequent_ones() -> None:
+    """90 of 100 samples are to have no glasses, and none of them has: half of the two values is right."""
+    labels = torch.zeros(100, 5)
+    labels[:90, 0] = labels[90:, 1] = 1
+    nothing = torch.tensor([[1.0, 0, 0, 0, 0]]).expand(100, -1)
+    masks = torch.ones(2, 100, dtype=torch.bool)
+    masks[1, 90:] = False  # a half without a rare value
+    assert shares_correct(nothing, labels, ATTRIBUTES[:1], masks).squeeze(1).tolist() == [0.5, 1.0]
 
 
 def test_an_attribute_that_is_never_known_is_left_out() -> None:
     labels = torch.tensor([[1.0, 0, 0, 0, 0]] * 3)
     shares = shares_correct(torch.eye(5)[:3], labels, ATTRIBUTES, torch.ones(1, 3, dtype=torch.bool))[0].tolist()
-    assert shares[0] == pytest.approx(2 / 3)  # without a larger logit the first value is taken
+    assert shares[0] == pytest.approx(2 / 3)  # of equal logits the first is taken
     assert math.isnan(shares[1])
 
 
