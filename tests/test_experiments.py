@@ -48,6 +48,7 @@ PENALTIES = {
 }  # of the presets
 NS, W = "non_saturating", "wasserstein"
 EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
+    "anime": ("avatars", "srresnet", "srresnet", NS, ["dragan"], "adam", 0.0002, 1),
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
     "dragan_mnist": ("mnist", "dcgan", "dcgan", NS, ["dragan"], "adam", 0.0001, 1),
     "fast": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
@@ -113,7 +114,7 @@ def data_of(option: str, root: Path) -> list[str]:
         return [f"dataset.path={root / 'pets'}"]
     return (
         []
-        if option in (*POINTS, "shapes", "avatars", "stylegan2_64") or option.startswith(LAB)
+        if option in (*POINTS, "shapes", "avatars", "stylegan2_64", "anime") or option.startswith(LAB)
         else [f"dataset.root={root}", "dataset.download=false"]
     )
 

@@ -62,8 +62,9 @@ CHOICES = {
     "architecture fastgan": ["architecture=fastgan", "regularizer=reconstruction"],
     "architecture pggan": ["architecture=pggan", "loss=wasserstein", "regularizer=[gradient_penalty,drift]"],
     "architecture projected": ["architecture=projected", "loss=hinge", "regularizer=none"],
+    "architecture srresnet": ["architecture=srresnet", "conditioning=tags", "regularizer=dragan"],
     "architecture subpixel": ["architecture.generator.output=blurred"],
-    **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
+    **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection", "tags")},
     **{
         f"minibatch {name}": [f"architecture.discriminator.minibatch={name}"]
         for name in ("stddev", "deviations", "discrimination")

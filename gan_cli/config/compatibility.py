@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
+from gan_cli.config.options.conditioning import CLASSIFYING
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import WITHOUT_REAL, check_path_length, check_regularizers
@@ -60,11 +61,12 @@ def _validate_shapes(config: Config) -> None:
             _validate_sides(config, role, network, *shape[1:])
         elif hasattr(network, "levels"):
             _validate_levels(config, role, network, min(shape[1:]))
-    if config.conditioning.name == "acgan" and not getattr(config.architecture.discriminator, "classifies", True):
+    conditioning = config.conditioning.name
+    if conditioning in CLASSIFYING and not getattr(config.architecture.discriminator, "classifies", True):
         name = config.architecture.discriminator.name
         raise UsageError(
-            f"conditioning=acgan: architecture.discriminator={name} has no class logits, use projection or concat, or"
-            " another discriminator"
+            f"conditioning={conditioning}: architecture.discriminator={name} has no class logits, use projection or"
+            " concat, or another discriminator"
         )
 
 
@@ -174,8 +176,9 @@ def _validate_training_techniques(config: Config) -> None:
     if points and (training.augment or "consistency" in config.regularizer):
         key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
         raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
-    if training.unroll_steps and config.conditioning.name == "acgan":
-        reason = "unrolls D's adversarial loss only, use conditioning=projection or concat, not acgan"
+    if training.unroll_steps and config.conditioning.name in CLASSIFYING:
+        use = f"use conditioning=projection or concat, not {config.conditioning.name}"
+        reason = f"unrolls D's adversarial loss only, {use}"
         raise wrong_value(config, "training.unroll_steps", reason)
     if training.ada_target is not None and not training.augment:
         reason = "sets how often to augment, which needs training.augment=[color,translation,cutout]"
@@ -195,7 +198,7 @@ def _validate_training(config: Config) -> None:
         expected = f"expected at least n_critic={training.n_critic} updates, and training.alternate=step"
         raise wrong_value(config, "training.critic_warmup", expected)
     _validate_training_techniques(config)
-    if config.compile and config.conditioning.name == "acgan":
+    if config.compile and config.conditioning.name in CLASSIFYING:
         raise UsageError("compile=true: D's classification is not compiled, use conditioning=projection or concat")
     if training.alternate == "epoch" and config.budget is not None:
         raise UsageError("training.alternate=epoch: its speed is unknown before a whole turn, give steps, no budget")

@@ -38,13 +38,14 @@ def check_metric_names(
     paired: bool,
     has_latent: bool = True,
     has_classes: bool = True,
+    requested: bool = True,
     section: str = "",
 ) -> None:
     """Raises UsageError if a metric cannot be computed, whatever else the data are.
 
     `points` says whether the samples are points. `paired` says whether the run has true images to compare with.
-    `has_classes` says whether each image has one class; it is true if that is not known yet. `section` is that of the
-    key, as `evaluation.`.
+    `has_classes` says whether each image has one class; it is true if that is not known yet. `requested` says whether
+    samples are made for requested classes. `section` is that of the key, as `evaluation.`.
     """
     predicted = has_classes and extractor in ("auto", "classifier")  # a classifier of the data predicts the classes
     computable = {
@@ -52,6 +53,7 @@ def check_metric_names(
         "modes": points or predicted,
         "memorization": not points,
         "class_kept": predicted,
+        "class_accuracy": requested and not points and extractor in ("auto", "classifier"),
         "diversity": has_latent,
     }
     for name in metrics:
@@ -65,7 +67,8 @@ def check_metrics_of_run(metrics: Sequence[str], extractor: str, config: Any, se
     """Raises UsageError if a metric cannot be computed for a run with this config, whatever its data are."""
     points, paired = len(config.sample_shape) == 1, config.task.name in WITH_IMAGE
     has_latent = config.architecture.generator.latent_dim > 0
-    check_metric_names(metrics, extractor, points=points, paired=paired, has_latent=has_latent, section=section)
+    given: dict[str, bool] = {"has_latent": has_latent, "requested": config.conditioning.name != "none"}
+    check_metric_names(metrics, extractor, points=points, paired=paired, **given, section=section)
 
 
 def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:

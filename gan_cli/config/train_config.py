@@ -138,6 +138,11 @@ class Config:
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
+    def frequencies(self) -> tuple[float, ...] | None:
+        """The shares of the classes in the data, with which values that are not requested are drawn; None: evenly."""
+        return getattr(self.conditioning, "frequencies", None)
+
+    @property
     def selection_metric(self) -> str | None:
         """The name of the metric that selects a run's best checkpoint; None if there is no such metric."""
         return selection_metric(self.evaluation.metrics, self.evaluation.best)
@@ -211,9 +216,9 @@ RUN_CONTROL = (
     "dry_run", "plugins", "logger", "data", "on_changed_data", "resume_strict",
 )  # fmt: skip
 
-RECORDED_KEY = "conditioning.classes"  # determined by the data
+RECORDED_KEYS = ("conditioning.classes", "conditioning.frequencies")  # determined by the data
 # Keys that are not compared, because they say where files are kept or are determined by other keys and the data.
-NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED_KEY, "recipe_used")
+NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", *RECORDED_KEYS, "recipe_used")
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # compared as resolved paths
 AUTO_KEYS = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
 

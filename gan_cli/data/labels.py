@@ -18,6 +18,8 @@ from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
+MOST_NAMED = 20  # classes or attributes in a message
+ROUNDING = 1e-3  # the most by which rounded frequencies of one attribute differ from a sum of 1
 
 
 class Attribute(NamedTuple):
@@ -60,16 +62,44 @@ def encode_labels(labels: Tensor, size: int) -> Tensor:
     return condition[:, :size]
 
 
-def encode_requested(classes: Sequence[str], rows: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
-    """Returns the labels of `rows`, float32 `[N, K]`. The seed of a row draws what it does not request."""
+def class_frequencies(labels: Tensor, size: int) -> tuple[float, ...]:
+    """Returns the share of the samples that have each of `size` classes. `labels` are as for `encode_labels`."""
+    counts = labels[labels >= 0].bincount(minlength=size)
+    return tuple(round(count / len(labels), 6) for count in counts.tolist())
+
+
+def encode_requested(
+    classes: Sequence[str],
+    rows: Sequence[RequestedCondition],
+    seeds: Sequence[int],
+    frequencies: Sequence[float] | None = None,
+) -> Tensor:
+    """Returns the labels of `rows`, float32 `[N, K]`. The seed of a row draws what it does not request.
+
+    Values of an attribute are equally likely, or have these frequencies, one for each class. If those of an attribute
+    do not add up to 1, the rest is the probability that none of its values is set.
+    """
     attributes = attributes_of(classes)
     labels = torch.empty(len(rows), len(attributes), dtype=torch.int64)
     for index, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
         for position, attribute in enumerate(attributes):
             random = generator_for(seed, f"attribute/{attribute.name}")
-            drawn = attribute.first + int(torch.randint(attribute.size, (), generator=random))
+            drawn = _drawn_column(attribute, random, frequencies)
             labels[index, position] = next(filter(attribute.has, row.columns), drawn)
     return encode_labels(labels, len(classes))
+
+
+def _drawn_column(attribute: Attribute, random: torch.Generator, frequencies: Sequence[float] | None) -> int:
+    """Returns the column of a random value of the attribute, or -1 for none."""
+    if frequencies is None:
+        return attribute.first + int(torch.randint(attribute.size, (), generator=random))
+    shares = torch.tensor(frequencies[attribute.columns], dtype=torch.float64)
+    total = shares.sum().item()
+    bounds = shares.cumsum(0) / (total if total > 1 - ROUNDING else 1)
+    value = int(torch.searchsorted(bounds, torch.rand((), generator=random, dtype=torch.float64), right=True))
+    if value < attribute.size:
+        return attribute.first + value
+    return attribute.first + int(shares.argmax()) if total > 1 - ROUNDING else -1
 
 
 def all_classes_requested(classes: Sequence[str], most: int | None = None) -> list[RequestedCondition]:
@@ -82,10 +112,18 @@ def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[Re
     return [rows[index * len(rows) // count] for index in range(count)] if rows else []
 
 
-def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
-    """Returns labels float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any."""
+def evenly(
+    classes: Sequence[str],
+    seeds: Sequence[int],
+    most: int | None = None,
+    frequencies: Sequence[float] | None = None,
+) -> Tensor | None:
+    """Returns labels float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any.
+
+    Other attributes are drawn as in `encode_requested`.
+    """
     rows = all_classes_requested(classes, most)
-    return encode_requested(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
+    return encode_requested(classes, distribute_evenly(rows, len(seeds)), seeds, frequencies) if rows else None
 
 
 def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]:
@@ -152,7 +190,9 @@ def _column(classes: Sequence[str], name: str) -> int:
         possible = " or ".join(classes[index] for index in values)
         raise UsageError(f"label={name}: could be {possible}, write the full name")
     similar = _nearest(name, classes)
-    raise UsageError(f"label={one_line(name, 60)}: no class of this checkpoint, {_some(classes)}{similar}")
+    of_attribute = [known for known in classes if "=" in known and known.rpartition("=")[0] == name.rpartition("=")[0]]
+    known = f"expected one of {first_few(of_attribute, MOST_NAMED)}" if of_attribute else _some(classes)
+    raise UsageError(f"label={one_line(name, 60)}: no class of this checkpoint, {known}{similar}")
 
 
 def _nearest(name: str, classes: Sequence[str]) -> str:
@@ -178,4 +218,7 @@ def _number(text: str) -> float:
 
 
 def _some(classes: Sequence[str]) -> str:
-    return f"which has {first_few(classes, 20)}"
+    attributes = [attribute.name for attribute in attributes_of(classes)]
+    if len(attributes) > 1 and len(classes) > MOST_NAMED:
+        return f"which has the attributes {first_few(attributes, MOST_NAMED)}, as {classes[0]}"
+    return f"which has {first_few(classes, MOST_NAMED)}"

@@ -28,6 +28,7 @@ from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.torchvision_reader import load_torchvision_set
 from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.folder import build_folder
+from gan_cli.data.labels import class_frequencies
 from gan_cli.data.pairs import explain_missing_pairs, with_use_of_pairs
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_fit
@@ -136,7 +137,12 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         given, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
         why = "are recorded from the data, not to be set"
         raise UsageError(f"conditioning.classes={given} {why}: the data have {have}")
-    return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
+    recorded: dict[str, Any] = {"classes": dataset.classes}
+    if hasattr(config.conditioning, "frequencies"):
+        if config.frequencies is not None and not config.classes:
+            raise UsageError("conditioning.frequencies: are recorded from the data, leave them out")
+        recorded["frequencies"] = class_frequencies(dataset.labels, len(dataset.classes))
+    return replace(config, conditioning=replace(config.conditioning, **recorded))
 
 
 def check_sources(config: Config) -> None:

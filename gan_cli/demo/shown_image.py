@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import encode_requested, parse_labels
+from gan_cli.data.labels import parse_labels
 from gan_cli.errors import UsageError, one_line
 from gan_cli.images.grid import draw_image
 from gan_cli.models.generate import latents_from_seeds, run_generator
@@ -150,4 +150,4 @@ def _condition_of(generator: LoadedGenerator, request: ImageRequest) -> Conditio
     requested = parse_labels(generator.classes, request.label or generator.classes[0])
     if len(requested) > 1:
         raise UsageError(f"label={one_line(request.label, 40)}: names {len(requested)} classes, give one")
-    return Condition(encode_requested(generator.classes, requested, [request.seed]))
+    return Condition(generator.encode(requested, [request.seed]))

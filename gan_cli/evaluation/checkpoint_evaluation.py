@@ -159,6 +159,7 @@ def _reference(
     n = n or (min(default_n, real.max_inputs) if with_inputs else default_n)
     reference = build_reference(real, extractor, n, progress, protocol)
     reference.inputs = None if config is None else paired_inputs(config, real, reference.n)
+    reference.requested = config is not None and bool(config.classes)
     if reference.inputs is not None:
         log(f"inputs: {reference.inputs.source}")
     check_metrics(reference, options.metrics or ())
@@ -176,7 +177,7 @@ def evaluate_folders(
     n, fake = options.n, options.fake
     if paired := [name for name in options.metrics or () if name in PAIRED_METRICS]:
         raise UsageError(f"metrics=[{paired[0]}]: compares pairs, which folders are not; give a run of a task as ckpt=")
-    check_metric_names(options.metrics or (), options.extractor, points=False, paired=False)
+    check_metric_names(options.metrics or (), options.extractor, points=False, paired=False, requested=False)
     data, fakes, lines, fake_files = read_folders(options, n or DEFAULT_SAMPLES)
     for line in lines:
         log(line)
@@ -217,8 +218,9 @@ class _Evaluation(NamedTuple):
         self, generated: EvaluatedSamples, about: dict[str, Any]
     ) -> tuple[EvaluationResult, Image.Image | None]:
         """Returns the metrics of samples, and an image if memorization is one of them. `about` is of the samples."""
-        reference, (samples, repeats) = self.reference, generated
-        how: dict[str, Any] = {"resamples": self.resamples, "progress": self.progress, "repeats": repeats}
+        reference, (samples, repeats, labels) = self.reference, generated
+        how: dict[str, Any] = {"resamples": self.resamples, "progress": self.progress}
+        how |= {"repeats": repeats, "labels": labels}
         metrics, copies = evaluate_samples(reference, samples, self.names, **how)
         metrics = compare_without_network(metrics, reference, self.log)
         about |= {"n": len(samples), **_describe_reference(reference)}

@@ -22,6 +22,7 @@ from gan_cli.config.metric_names import better_direction, metric_limits, metric_
 from gan_cli.config.options.loop import PAIRED_METRICS, REQUIREMENTS
 from gan_cli.config.options.tasks import NEEDS_TRUE_IMAGE
 from gan_cli.errors import UsageError
+from gan_cli.evaluation import class_accuracy
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
 from gan_cli.evaluation.metrics.feature_extractors import Features
@@ -107,6 +108,8 @@ def available_metrics(reference: Reference) -> tuple[str, ...]:
         names.append("inception_score")
     if (modes is not None and len(modes.centres)) or (has_probabilities and reference.extractor.name == "classifier"):
         names.append("modes")
+    if reference.requested and reference.extractor.class_logits is not None:
+        names.append(class_accuracy.NAME)
     if reference.data.train_unlimited.samples.ndim > 2:
         names.append("memorization")
     return (*available_paired_metrics(reference), *names)
@@ -129,21 +132,22 @@ def evaluate_samples(
     resamples: int = 200,
     progress: ProgressCallback = ignore,
     repeats: Tensor | None = None,
+    labels: Tensor | None = None,
 ) -> tuple[list[MetricResult], Memorization | None]:
     """Returns the metrics in `names` of uint8 images `[N, C, H, W]` or points `[N, 2]`, and which images are copies.
 
     The second is None without the metric memorization. For a task, the samples are those of the first N inputs of the
-    reference, and `repeats` are as in `paired_results`. The results have the order of METRIC_FAMILIES after those of
-    pairs; memorization, which always uses pixels, is last. The name of a result ends with that of the extractor, as
-    `frechet-classifier`; the modes of points and metrics of pixels need none. Intervals come from `resamples` random
-    halves of the samples, at least 2. Floors use at most `reference.n` samples, so N should be `reference.n`. Raises
-    UsageError for a name that these data do not allow.
+    reference, and `repeats` are as in `paired_results`. `labels` `[N, K]` are the requested ones. The results have the
+    order of METRIC_FAMILIES after those of pairs; memorization, which always uses pixels, is last. The name of a result
+    ends with that of the extractor, as `frechet-classifier`; the modes of points and metrics of pixels need none.
+    Intervals come from `resamples` random halves of the samples, at least 2. Floors use at most `reference.n` samples,
+    so N should be `reference.n`. Raises UsageError for a name that these data do not allow.
     """
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.options) & set(names)]
     results: list[MetricResult] = []
     fake = None
-    if families or {"paired", "class_kept"} & {*names}:
+    if families or {"paired", "class_kept", class_accuracy.NAME} & {*names}:
         fake = reference.extractor.extract(samples, partial(progress, "features"))
     if {*PAIRED_METRICS} & {*names}:
         results += paired_results(reference, samples, fake, repeats, names, resamples)
@@ -151,6 +155,9 @@ def evaluate_samples(
         progress("metrics", number, len(families))
         assert fake is not None
         results += _compute_family(family, reference, fake, names, resamples)
+    if class_accuracy.NAME in names and labels is not None:
+        assert fake is not None
+        results += class_accuracy.class_accuracy_results(reference, fake.features, labels, resamples)
     if "memorization" not in names:
         return results, None
     started = time.perf_counter()

@@ -72,11 +72,12 @@ class SampleSource(NamedTuple):
 class EvaluatedSamples(NamedTuple):
     """Samples, uint8 `[N, C, H, W]` or points, and those of the first M inputs of a task, `[DIVERSITY_SEEDS, M, ...]`.
 
-    The latter are None unless the metric diversity is requested.
+    The latter are None unless the metric diversity is requested. `labels` are the requested ones, float32 `[N, K]`.
     """
 
     samples: Tensor
     repeats: Tensor | None = None
+    labels: Tensor | None = None
 
 
 def generate_evaluated(
@@ -89,14 +90,16 @@ def generate_evaluated(
     generator, config, dataset, first_seed, batch_size = source
     if reference.inputs is None:
         seeds = range(first_seed, first_seed + n)
-        return EvaluatedSamples(generate_samples(generator, config, dataset, seeds, batch_size, progress))
+        condition = _condition(config, dataset, seeds)
+        samples = _generate(generator, config, condition, seeds, batch_size, progress)
+        return EvaluatedSamples(samples, labels=None if condition is None else condition.labels)
     inputs = reference.inputs.first(n)
     (samples,) = generate_for_inputs(generator, config, inputs, [first_seed], batch_size, progress)
     if "diversity" not in names:
-        return EvaluatedSamples(samples)
+        return EvaluatedSamples(samples, labels=inputs.condition.labels)
     few, others = inputs.first(DIVERSITY_INPUTS), range(first_seed + 1, first_seed + DIVERSITY_SEEDS)
     more = generate_for_inputs(generator, config, few, others, batch_size, progress)
-    return EvaluatedSamples(samples, torch.cat([samples[None, : len(few)], more]))
+    return EvaluatedSamples(samples, torch.cat([samples[None, : len(few)], more]), inputs.condition.labels)
 
 
 def _generate(

@@ -114,7 +114,8 @@ class Reference:
     are left. The metrics of `other` compared with `real` are called floors: they show the values that a perfect
     generator would get. `floors` holds the floors that were computed so far, by metric name. `n` is the number of fakes
     to compare; with the default protocol, `real` and `other` have `n` samples too. `key` is the name of the cache file,
-    empty if nothing is cached. `inputs` are those of a task, `n` images from each of which a fake is made.
+    empty if nothing is cached. `inputs` are those of a task, `n` images from each of which a fake is made. `requested`
+    says whether the fakes are made for requested classes.
     """
 
     extractor: Extractor
@@ -126,6 +127,7 @@ class Reference:
     other: Features | None
     floors: dict[str, float]
     inputs: PairedInputs | None = None
+    requested: bool = False
 
     @cached_property
     def truth_features(self) -> Features:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gan_cli.config.commands import ExportConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import all_classes_requested, distribute_evenly, encode_requested
+from gan_cli.data.labels import all_classes_requested, distribute_evenly
 from gan_cli.device import limit_threads
 from gan_cli.errors import StorageError, UsageError, format_number
 from gan_cli.export.format_writers import EXPORTERS, NamedInputs, write_and_run
@@ -120,7 +120,7 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> dict[str
         inputs["latent"] = latents_from_seeds(seeds, generator.latent)
     if classes := all_classes_requested(generator.classes):
         requested = [classes[seed % len(classes)] for seed in seeds]
-        inputs["condition"] = encode_requested(generator.classes, requested, seeds)
+        inputs["condition"] = generator.encode(requested, seeds)
     if generator.has_image_input:
         samples = torch.stack([_random_image(generator.sample_shape, seed) for seed in seeds])
         condition = condition_of_samples(generator.card.task, samples)

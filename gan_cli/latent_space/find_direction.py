@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.commands import DirectionConfig
-from gan_cli.data.labels import all_classes_requested, distribute_evenly, encode_requested
+from gan_cli.data.labels import all_classes_requested, distribute_evenly
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.latent_space.label_direction import TESTED, find_class, mean_difference, measure_success
@@ -111,7 +111,7 @@ def _by_label(config: DirectionConfig, space: LatentSpace, name: str) -> _Found:
 def _labels(config: DirectionConfig, generator: LoadedGenerator, seeds: range) -> Tensor | None:
     """Returns labels of all classes, evenly, for a conditional generator."""
     rows = distribute_evenly(all_classes_requested(generator.classes), len(seeds))
-    return encode_requested(generator.classes, rows, seeds) if rows else None
+    return generator.encode(rows, seeds) if rows else None
 
 
 def _latents(config: DirectionConfig, space: LatentSpace, labels: Tensor | None) -> Tensor:

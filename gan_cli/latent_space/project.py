@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gan_cli.config.commands import ProjectConfig
-from gan_cli.data.labels import all_classes_requested, distribute_evenly, encode_requested, parse_labels
+from gan_cli.data.labels import all_classes_requested, distribute_evenly, parse_labels
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError, count_noun, one_line
 from gan_cli.evaluation.checkpoint_evaluation import data_of_checkpoint
@@ -137,7 +137,7 @@ def _labels_of_candidates(config: ProjectConfig, generator: LoadedGenerator) -> 
     named = config.label
     rows = all_classes_requested(generator.classes) if named is None else parse_labels(generator.classes, named)
     seeds = range(config.seed, config.seed + config.candidates)
-    return encode_requested(generator.classes, distribute_evenly(rows, config.candidates), seeds)
+    return generator.encode(distribute_evenly(rows, config.candidates), seeds)
 
 
 def _search(config: ProjectConfig, task: _Task) -> Projections:

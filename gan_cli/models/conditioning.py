@@ -1,6 +1,6 @@
-"""Layers that feed the labels of a condition to a network, and the classification loss of AC-GAN.
+"""Layers that feed the labels of a condition to a network, and the losses of a D that also predicts them.
 
-The modes are `concat` (cGAN, 1411.1784), `projection` (1802.05637) and `acgan` (1610.09585).
+The modes are `concat` (cGAN, 1411.1784), `projection` (1802.05637), `acgan` (1610.09585) and `tags` (1708.05509).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from gan_cli.data.labels import Attribute
 from gan_cli.tasks.condition import Condition, labels_of
@@ -19,12 +19,14 @@ from gan_cli.tasks.condition import Condition, labels_of
 class ConditioningSpec(NamedTuple):
     """How a network is conditioned."""
 
-    mode: str = "none"  # or concat, projection, acgan
+    mode: str = "none"  # or concat, projection, acgan, tags
     size: int = 0  # K, the columns of a condition
     embedding_dim: int = 0  # of a concatenated condition
 
 
 UNCONDITIONAL = ConditioningSpec()
+CONCATENATED = ("concat", "acgan", "tags")  # the modes in which G's latent gets the condition
+PREDICTED = ("acgan", "tags")  # the modes in which D has an output for each class
 
 
 class ConcatCondition(nn.Module):
@@ -46,6 +48,17 @@ class ConcatCondition(nn.Module):
         return torch.cat([values, planes.expand(-1, -1, *values.shape[2:]).to(values.dtype)], 1)
 
 
+class ConcatLabels(nn.Module):
+    """Concatenates the condition `[N, K]`, zeros and ones, to vectors `[N, L]`."""
+
+    def __init__(self, conditions: ConditioningSpec) -> None:
+        super().__init__()
+        self.added_features = conditions.size
+
+    def forward(self, values: Tensor, condition: Condition) -> Tensor:
+        return torch.cat([values, labels_of(condition).to(values.dtype)], 1)
+
+
 class IgnoreCondition(nn.Identity):
     """Returns the input unchanged."""
 
@@ -55,9 +68,13 @@ class IgnoreCondition(nn.Identity):
         return values
 
 
-def concat_condition(conditions: ConditioningSpec, modes: Sequence[str]) -> ConcatCondition | IgnoreCondition:
+def concat_condition(
+    conditions: ConditioningSpec, modes: Sequence[str]
+) -> ConcatCondition | ConcatLabels | IgnoreCondition:
     """Returns a layer that concatenates the condition to a network's input if the mode is one of `modes`."""
-    return ConcatCondition(conditions) if conditions.mode in modes else IgnoreCondition()
+    if conditions.mode not in modes:
+        return IgnoreCondition()
+    return ConcatLabels(conditions) if conditions.mode == "tags" else ConcatCondition(conditions)
 
 
 class ConditionalLayer(nn.Module):
@@ -105,6 +122,17 @@ def classification_loss(class_logits: Tensor, labels: Tensor, attributes: Sequen
         for attribute in attributes
     ]
     return torch.stack(losses).sum()
+
+
+def tag_loss(tag_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]) -> Tensor:
+    """Returns the binary cross-entropy of logits `[N, K]`, mean over samples and over the K tags (1708.05509, 3.3).
+
+    Each column is a tag, also the values of an attribute of which a sample has one. So a sample may have no value of an
+    attribute, or several, and D's outputs are independent. Unknown labels add 0.
+    """
+    known = torch.cat([labels[:, each.columns].sum(1, keepdim=True).expand(-1, each.size) for each in attributes], 1)
+    losses = binary_cross_entropy_with_logits(tag_logits, labels, reduction="none")
+    return (losses * (known > 0)).mean()
 
 
 def classification_accuracy(class_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]) -> float:

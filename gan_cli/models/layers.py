@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, conditional_norm
+from gan_cli.models.conditioning import PREDICTED, UNCONDITIONAL, ConditioningSpec, conditional_norm
 from gan_cli.models.equalized import equalize
 from gan_cli.tasks.condition import Condition, labels_of
 
@@ -215,7 +215,7 @@ class DiscriminatorOutput(NamedTuple):
     """The outputs of the discriminator."""
 
     logits: Tensor  # `[N]`, or `[N, h, w]` with one for each patch of an image; high for real samples
-    class_logits: Tensor | None = None  # `[N, K]` in the mode `acgan`
+    class_logits: Tensor | None = None  # `[N, K]` in the modes `acgan` and `tags`
 
 
 class Discriminator(nn.Module, ABC):
@@ -237,7 +237,7 @@ class Discriminator(nn.Module, ABC):
     ) -> None:
         """Adds the last layers: statistics of the batch as features, then the real/fake logit.
 
-        In the modes `projection` and `acgan`, one more layer has an output for each class.
+        In the modes `projection`, `acgan` and `tags`, one more layer has an output for each class.
         """
         batch_statistics = MINIBATCH_LAYERS[minibatch](features)
         self.add_module(BATCH_STATISTICS, batch_statistics)
@@ -245,8 +245,8 @@ class Discriminator(nn.Module, ABC):
         settings: Any = {"initialization": initialization, "normalization": normalization}
         self.score = init_layer(nn.Linear(features, 1), **settings)
         self.conditioning_mode = conditions.mode
-        if self.conditioning_mode in ("projection", "acgan"):
-            bias = self.conditioning_mode == "acgan"
+        if self.conditioning_mode in ("projection", *PREDICTED):
+            bias = self.conditioning_mode in PREDICTED
             self.classes = init_layer(nn.Linear(features, conditions.size, bias=bias), **settings)
 
     def can_concatenate_real_and_fake(self, count: int) -> bool:
@@ -269,12 +269,12 @@ class Discriminator(nn.Module, ABC):
         """Returns the features `[N, F]` from which the logits are computed."""
 
     def discriminate(self, sample: Tensor, condition: Condition | None = None) -> DiscriminatorOutput:
-        """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
+        """Returns the real/fake logits and, in the modes `acgan` and `tags`, the class logits."""
         features = self.get_submodule(BATCH_STATISTICS)(self.features(self.view(sample, condition), condition))
         logits = torch.squeeze(self.score(features), 1)
         if self.conditioning_mode == "projection":
             return DiscriminatorOutput(logits + (self.classes(features) * labels_of(condition)).sum(1))
-        return DiscriminatorOutput(logits, self.classes(features) if self.conditioning_mode == "acgan" else None)
+        return DiscriminatorOutput(logits, self.classes(features) if self.conditioning_mode in PREDICTED else None)
 
     def feature_maps(self, sample: Tensor, condition: Condition | None) -> list[Tensor]:
         """Returns the outputs of all activation layers for samples, in the order of the layers."""

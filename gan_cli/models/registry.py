@@ -13,6 +13,7 @@ from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
 from gan_cli.models.networks.projected import ProjectedDiscriminator
 from gan_cli.models.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_cli.models.networks.srresnet import SRResNetDiscriminator, SRResNetGenerator
 from gan_cli.models.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_cli.models.networks.subpixel import SubpixelDiscriminator, SubpixelGenerator
 from gan_cli.models.networks.unet import GatedUNetGenerator, UNetGenerator
@@ -25,6 +26,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "fastgan": FastGANGenerator,
     "stylegan2": StyleGAN2Generator,
     "pggan": PGGANGenerator,
+    "srresnet": SRResNetGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": GatedUNetGenerator,
@@ -38,6 +40,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "fastgan": FastGANDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
     "pggan": PGGANDiscriminator,
+    "srresnet": SRResNetDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
     "projected": ProjectedDiscriminator,

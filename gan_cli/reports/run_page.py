@@ -199,7 +199,10 @@ def _changed(record: RunRecord) -> list[Row]:
         if key in NOT_SHOWN or follows or (key in before and before[key] == value):
             continue
         is_new = key not in before and f"{key}=" not in record.command  # a key of the given option alone
-        is_automatic = key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY) and before.get(key) in ("auto", None)
+        is_automatic = key in (*train_config.AUTO_KEYS, *train_config.RECORDED_KEYS) and before.get(key) in (
+            "auto",
+            None,
+        )
         if key in of_task and of_task[key] == record.implied.get(key):
             note = by_task
         else:

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from gan_cli.data.labels import encode_requested
 from gan_cli.errors import UsageError, one_line
 from gan_cli.models.generate import run_in_batches
 from gan_cli.models.styles import StyleGenerator, with_truncation
@@ -110,7 +109,7 @@ def sample_latents(
         raise UsageError("labels: styles w have their class in them, leave labels out")
     if values.ndim == 2 and generator.classes:
         rows = requested_classes(generator.classes, labels, len(values))
-        condition = Condition(encode_requested(generator.classes, rows, range(len(values))))
+        condition = Condition(generator.encode(rows, range(len(values))))
     elif labels is not None:
         requested_classes(generator.classes, labels, len(values))  # raises UsageError
     batches = run_in_batches(network_for(generator.network, values), values, condition, batch_size)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, CONTAINERS, FRAMES_FOLDER, SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, distribute_evenly, encode_requested
+from gan_cli.data.labels import RequestedCondition, distribute_evenly
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.extras import require_extra
 from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of_grids
@@ -228,7 +228,8 @@ class _LatentPath(NamedTuple):
         if rows:
             class_sequence = distribute_evenly(rows, per_tile) * tiles
             requested = [class_sequence] if config.through_labels else [[row] * len(seeds) for row in rows]
-            by_row = torch.stack([encode_requested(generator.classes, classes, seeds) for classes in requested])
+            encoded = [generator.encode(row, seeds) for row in requested]
+            by_row = torch.stack(encoded)
             labels = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
         frames = config.frames or DEFAULT_FRAMES
         total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1

@@ -79,6 +79,10 @@ class Card:
     def classes(self) -> tuple[str, ...]:
         return getattr(self.conditioning, "classes", None) or ()
 
+    @property
+    def frequencies(self) -> tuple[float, ...] | None:
+        return getattr(self.conditioning, "frequencies", None)
+
 
 def read_card(path: Path) -> Card:
     """Reads `config.json` of an export and returns its description. Ignores unknown keys.
@@ -120,6 +124,10 @@ class LoadedGenerator:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.card.classes
+
+    def encode(self, requested: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
+        """Returns the labels `[N, K]` of requested classes; a seed draws the attributes that its request leaves out."""
+        return encode_requested(self.classes, requested, seeds, self.card.frequencies)
 
     @property
     def has_image_input(self) -> bool:
@@ -294,7 +302,7 @@ def sample_in_batches(
 
     `given` has the images of the condition. Raises CheckpointError if a value is NaN or infinite.
     """
-    labels = encode_requested(generator.classes, requested, seeds) if requested else None
+    labels = generator.encode(requested, seeds) if requested else None
     condition = given if labels is None else (given or Condition())._replace(labels=labels)
     for samples in generate(generator.network, generator.latent, seeds, batch_size, truncation, condition):
         yield require_finite(generator, samples)

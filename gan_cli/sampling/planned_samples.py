@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan_cli.config.commands import SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, attributes_of, distribute_evenly, encode_requested
+from gan_cli.data.labels import RequestedCondition, attributes_of, distribute_evenly
 from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
@@ -73,7 +73,7 @@ def plan_seeds(
     """Plans a sample of each seed. `requested` has one class for each, or is empty."""
 
     def labels(part: Part) -> Tensor | None:
-        return encode_requested(generator.classes, requested[part], seeds[part]) if requested else None
+        return generator.encode(requested[part], seeds[part]) if requested else None
 
     def name(number: int) -> str:
         return f"seed_{seeds[number]:06d}" + (f"_{file_name_part(requested[number].name)}" if requested else "")
@@ -118,7 +118,7 @@ def labels_of_latents(
     if not rows or (given.labels is not None and not named):
         return given.labels
     count = len(given.values)
-    return encode_requested(generator.classes, distribute_evenly(rows, count), range(count))
+    return generator.encode(distribute_evenly(rows, count), range(count))
 
 
 def _runs(labels: Tensor) -> list[int]:

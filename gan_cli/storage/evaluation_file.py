@@ -22,8 +22,8 @@ class MetricResult:
     or "" if neither direction is better. `interval` is the 95 % interval over other samples of the same generator.
     `floor` is the value that `n` real samples reach when they are compared with other real samples. `reals` is the
     number of real samples in the comparison; 0 for a metric that needs no real samples. `seconds` is the time that the
-    computation took. `without_network` is the best value that a simple method reaches on the same inputs of a task, and
-    `method` the name of that method.
+    computation took. `without_network` is the best value that a simple method reaches on the same inputs of a task or
+    for the same requested classes, and `method` the name of that method.
     """
 
     name: Annotated[str, line(80)]

@@ -22,7 +22,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.labels import attributes_of
 from gan_cli.models.build_networks import latent_of
-from gan_cli.models.conditioning import classification_loss
+from gan_cli.models.conditioning import PREDICTED, classification_loss, tag_loss
 from gan_cli.models.freezing import frozen
 from gan_cli.models.imagenet import load_efficientnet
 from gan_cli.models.latents import LatentDistribution
@@ -39,7 +39,7 @@ from gan_cli.tasks.tasks import task_of
 from gan_cli.training.alternation import Alternation
 
 LAZY_INTERVAL = 8  # updates of D, on images; lazy penalties fail on points (arXiv:2501.05441, appendix E)
-CLASSIFICATION = "classification"  # the name of AC-GAN's classification loss among D's penalties
+CLASSIFICATION = "classification"  # the name of the classification loss among D's penalties
 TOP_K_DECAY = 0.99  # per epoch
 
 
@@ -234,7 +234,7 @@ class Objective:
         return self.loss.generator(fake_logits=fake_logits, **real)
 
     def classification_loss(self, on_fake: DiscriminatorOutput, condition: Condition | None) -> Tensor | float:
-        """Returns G's part of AC-GAN's classification loss, weighted; 0 with other conditioning."""
+        """Returns G's part of the classification loss, weighted; 0 if D does not classify."""
         return 0.0 if self.classify is None else self.config.conditioning.weight * self.classify(on_fake, condition)
 
     def update_ema(self, state: TrainState) -> None:
@@ -265,24 +265,25 @@ def build_objective(config: Config, batches: Batches) -> Objective:
 
 
 def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Condition | None], Tensor] | None:
-    """Returns AC-GAN's classification loss (arXiv:1610.09585, equation 3), None without AC-GAN conditioning.
+    """Returns the classification loss of AC-GAN (arXiv:1610.09585, equation 3) or of tags, None if D does not classify.
 
     D's output for a pack of samples has class logits for each sample; the loss is the mean over all samples.
     """
-    if conditioning.name != "acgan":
+    if conditioning.name not in PREDICTED:
         return None
+    loss = tag_loss if conditioning.name == "tags" else classification_loss
     count, attributes = len(conditioning.classes or ()), attributes_of(conditioning.classes or ())
 
     def classify(output: DiscriminatorOutput, condition: Condition | None) -> Tensor:
         assert output.class_logits is not None
         labels = labels_of(condition).view(-1, count)
-        return classification_loss(output.class_logits.view(-1, count), labels, attributes)
+        return loss(output.class_logits.view(-1, count), labels, attributes)
 
     return classify
 
 
 def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[Penalty]:
-    """Returns the penalties among the regularizers, and AC-GAN's: the sum of `classify` of real and fake samples.
+    """Returns the penalties among the regularizers, and the sum of `classify` of real and fake samples, if it is given.
 
     `every=auto` is LAZY_INTERVAL on images, 1 on points.
     """

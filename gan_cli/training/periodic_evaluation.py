@@ -142,7 +142,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     assert run.reference is not None
     names, dataset = run.config.evaluation.metrics, run.batches.dataset
     source = SampleSource(generator, run.config, dataset, FIRST_EVALUATION_SEED, AT_ONCE)
-    samples, repeats = generate_evaluated(run.reference, source, n, names)
+    samples, repeats, _ = generate_evaluated(run.reference, source, n, names)
     found, _ = evaluate_samples(run.reference, samples, names, resamples=0, repeats=repeats)
     return {metric.name: metric.value for metric in found}
 
@@ -167,7 +167,8 @@ def _classes_to_find(run: Run) -> _Classification | None:
     """
     if not run.config.classes or run.inputs is not None:
         return None
-    attributes, labels = attributes_of(run.config.classes), evenly(run.config.classes, CLASS_SEEDS)
+    attributes = attributes_of(run.config.classes)
+    labels = evenly(run.config.classes, CLASS_SEEDS, frequencies=run.config.frequencies)
     assert labels is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
@@ -191,9 +192,9 @@ def _stacks_to_find(run: Run) -> _Classification | None:
     dataset = run.batches.dataset
     if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
         return None
-    digits, labels = unstack_digits(dataset)
+    digits, digit_labels = unstack_digits(dataset)
     stacked = dataset.samples.shape[1]
-    classifier = _classifier(run, digits, labels, [Attribute("", 0, DIGITS)])
+    classifier = _classifier(run, digits, digit_labels, [Attribute("", 0, DIGITS)])
     if classifier is None:
         return None
     seeds = STACK_SEEDS[: 26 * DIGITS**stacked]
@@ -206,7 +207,8 @@ def _stacks_to_find(run: Run) -> _Classification | None:
         reverse_kl = round(counted.reverse_kl, 6)
         return {"modes/covered": counted.covered, "modes/possible": DIGITS**stacked, "modes/reverse_kl": reverse_kl}
 
-    return _Classification(seeds, evenly(run.config.classes, seeds), read, metrics)
+    labels = evenly(run.config.classes, seeds, frequencies=run.config.frequencies)
+    return _Classification(seeds, labels, read, metrics)
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:

@@ -96,7 +96,7 @@ class Run:
             row = torch.arange(len(seeds)) % len(self.inputs.truth)
             condition: Condition | None = self.inputs.condition.rows(row)
         else:
-            labels = evenly(self.config.classes, seeds, most_classes)
+            labels = evenly(self.config.classes, seeds, most_classes, self.config.frequencies)
             condition = None if labels is None else Condition(labels)
         return torch.cat(list(generate(self.state.sampler, self.objective.latent, seeds, batch_size, None, condition)))
 

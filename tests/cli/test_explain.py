@@ -201,7 +201,10 @@ def test_what_the_other_texts_call_refused_is_refused() -> None:
     for fine in ("none", "batch", "layer", "instance"):
         assert refusal("regularizer=weight_clip", f"architecture.discriminator.normalization={fine}") is None
     for data in ("ring", "grid", "swiss_roll"):
-        assert "dcgan, resnet, r3gan, fastgan, pggan and stylegan2 are refused" in TEXTS[f"dataset/{data}"]["clashes"]
+        assert (
+            "dcgan, resnet, r3gan, fastgan, pggan, stylegan2 and srresnet are refused"
+            in TEXTS[f"dataset/{data}"]["clashes"]
+        )
         assert refusal(f"dataset={data}", "architecture=dcgan")
         assert refusal(f"dataset={data}", "architecture=resnet")
         assert refusal(f"dataset={data}", "architecture=mlp") is None

@@ -83,7 +83,7 @@ from support.modules import FILES, syntax_tree
             "train",
             ["architecture=vgg"],
             "expected one of dcgan, edsr, fastgan, gated_unet, mlp, pggan, pix2pix, projected, r3gan, resnet,"
-            " stylegan2, subpixel\n",
+            " srresnet, stylegan2, subpixel\n",
         ),
         ("train", ["explain=wgan"], "neither an option nor a key; here it is loss=wasserstein; "),
         ("train", ["explain=epochs"], "here it is steps=..."),

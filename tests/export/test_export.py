@@ -44,6 +44,7 @@ GENERATORS = {  # an MLP is exported below, for points
         "architecture.generator.initialization=orthogonal",
     ],
     "pggan": ["architecture=pggan", "conditioning=projection", "image_size=28"],
+    "srresnet": ["architecture=srresnet", "conditioning=tags", "image_size=[18,12]"],
     "subpixel": ["architecture=subpixel", "conditioning=acgan", "architecture.generator.normalization=spectral"],
 }
 ONNX, PT2 = "model.onnx", "model.pt2"

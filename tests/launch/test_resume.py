@@ -103,6 +103,7 @@ RECIPES = {
         "loss=hinge",
         "training.augment=[color,translation]",
     ],
+    "srresnet with tags": ["architecture=srresnet", "conditioning=tags", "regularizer=dragan"],
     "noisy, augmented, packed": [
         "training.instance_noise=0.3",
         "training.augment=[color,translation,cutout]",

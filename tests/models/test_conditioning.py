@@ -37,7 +37,7 @@ from gan_cli.training.objective import build_objective
 from support.configs import TINY_IMAGES, compose
 from support.training import train_in_memory
 
-WAYS = ("concat", "projection", "acgan")
+WAYS = ("concat", "projection", "acgan", "tags")
 ANIMALS = ("cat", "dog", "hen")
 PAIRS = ("colour=blue", "colour=red", "size=large", "size=small")
 
@@ -148,6 +148,7 @@ SIZES = {
     "mlp": ("architecture.generator.width=16", "architecture.discriminator.width=16"),
     "resnet": ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"),
     "fastgan": ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"),
+    "srresnet": ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4"),
 }
 TINY = [override for override in TINY_IMAGES if not override.startswith("architecture")]
 
@@ -173,7 +174,7 @@ def test_the_class_reaches_what_comes_out(way: str, architecture: str, normaliza
     sample = state.generator(latent, one)
     assert not torch.equal(sample, state.generator(latent, other))
     state.discriminator.eval()
-    if way == "acgan":
+    if way in ("acgan", "tags"):
         seen = state.discriminator.discriminate(sample)
         assert seen.class_logits.shape == (4, 8)
         assert torch.equal(seen.logits, state.discriminator(sample, one))
@@ -248,6 +249,8 @@ def test_fakes_are_made_and_judged_under_the_classes_of_the_real_batch(monkeypat
     [
         ("conditioning=projection", "training.pack=2"),
         ("conditioning=acgan", "training.pack=2"),
+        ("conditioning=tags", "training.pack=2"),
+        ("conditioning=tags", "training.accumulate=2", "regularizer=dragan", "precision=bf16"),
         ("conditioning=concat", "training.pack=4", "training.accumulate=2"),
         ("conditioning=projection", "training.unroll_steps=2", "regularizer=none"),
         ("conditioning=projection", "loss=wasserstein"),
@@ -266,7 +269,10 @@ def test_it_goes_with_everything_else(more: tuple[str, ...]) -> None:
     [
         (("experiment=swiss_roll", "conditioning=projection"), "has no classes"),
         ((*TINY_IMAGES, "conditioning=acgan", "regularizer=none", "training.unroll_steps=2"), "not acgan"),
+        ((*TINY_IMAGES, "conditioning=tags", "regularizer=none", "training.unroll_steps=2"), "not tags"),
+        ((*TINY_IMAGES, "conditioning=tags", "compile=true"), "not compiled"),
         ((*TINY_IMAGES, "conditioning=projection", "conditioning.classes=[cat,dog]"), "not to be set"),
+        ((*TINY_IMAGES, "conditioning=tags", "conditioning.frequencies=[0.5,0.5]"), "conditioning.frequencies"),
         ((*TINY_IMAGES, "conditioning.embedding_dim=4"), "conditioning.embedding_dim"),
     ],
 )

@@ -35,7 +35,9 @@ MORE = {
     "pggan": {"max_multiplier": 2},
     "r3gan": {"max_multiplier": 2, "group_channels": 4, "blocks": 1},
     "stylegan2": {"max_multiplier": 2},
+    "srresnet": {"normalization": "none", "blocks": 1},
 }
+OF_DISCRIMINATOR = dict.fromkeys(("dcgan", "subpixel"), BARE) | MORE | {"srresnet": {"max_multiplier": 2, "blocks": 1}}
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 
 
@@ -137,12 +139,12 @@ SIZES = {
 
 
 @pytest.mark.parametrize("sides", SIZES)
-@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet", "r3gan", "fastgan", "pggan", "stylegan2"])
+@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet", "r3gan", "fastgan", "pggan", "stylegan2", "srresnet"])
 def test_every_size_a_picture_has_is_made_at_the_next_larger_one(kind: str, sides: tuple[int, int]) -> None:
     assert padded_size(*sides) == SIZES[sides]
     shape = (3, *sides)
     generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, **MORE.get(kind, BARE))
-    discriminator = DISCRIMINATORS[kind](shape, base_channels=4, **MORE.get(kind, BARE))
+    discriminator = DISCRIMINATORS[kind](shape, base_channels=4, **OF_DISCRIMINATOR[kind])
     fake = generator(torch.randn(2, 5), None)
     assert fake.shape == (2, *shape)
     gradient = torch.autograd.grad(discriminator(fake, None).sum(), fake)[0]
@@ -181,10 +183,10 @@ def test_levels_and_widths() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 8), (40, 20), (24, 36)])
-@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2"])
+@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2", "srresnet"])
 def test_images_need_not_be_square(kind: str, height: int, width: int) -> None:
     generator = GENERATORS[kind]((3, height, width), latent_dim=5, base_channels=2, **MORE.get(kind, BARE))
-    discriminator = DISCRIMINATORS[kind]((3, height, width), base_channels=2, **MORE.get(kind, BARE))
+    discriminator = DISCRIMINATORS[kind]((3, height, width), base_channels=2, **OF_DISCRIMINATOR[kind])
     fake = generator(torch.randn(2, 5), None)
     assert fake.shape == (2, 3, height, width)
     assert discriminator(fake, None).shape == (2,)
@@ -316,7 +318,7 @@ def test_an_unknown_normalization_is_an_error() -> None:
 
 
 def test_tables_know_the_same_names() -> None:
-    of_both = {"subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2", "mlp"}
+    of_both = {"subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2", "srresnet", "mlp"}
     assert GENERATORS.keys() == of_both | {"unet", "gated_unet", "edsr"}
     assert DISCRIMINATORS.keys() == of_both | {"patch", "projected"}
 

@@ -115,10 +115,10 @@ def test_a_patch_spares_the_finest_maps() -> None:
     assert all(one > other for one, other in pairwise(counts))
 
 
-@pytest.mark.parametrize("mode", ["concat", "projection", "acgan"])
-def test_the_class_is_embedded_beside_the_latent(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["concat", "projection", "acgan", "tags"])
+def test_the_class_is_beside_the_latent(mode: str) -> None:
     conditions = ConditioningSpec(mode, 5, 0 if mode == "projection" else 7)
     generator = R3GANGenerator((1, 16, 16), latent_dim=6, **SETTINGS, conditions=conditions)
-    assert generator.project.in_features == 6 + (6 if mode == "projection" else 7)
+    assert generator.project.in_features == 6 + {"projection": 6, "tags": 5}.get(mode, 7)
     latent, labels = torch.randn(2, 6), torch.eye(5)[:2]
     assert not torch.equal(generator(latent, labels), generator(latent, labels.flip(0)))

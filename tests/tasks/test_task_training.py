@@ -217,6 +217,7 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("auxiliary=perceptual",), "task=generation does not have"),
         (("task=super_resolution", "task.factor=3"), "task.factor=3: expected 2, 4 or 8"),
         (("task=inpainting", "conditioning=acgan"), "patch has no class logits"),
+        (("task=inpainting", "conditioning=tags"), "patch has no class logits"),
         (("dataset=ring", "architecture/generator=mlp", "architecture/discriminator=patch"), "has points"),
         (("task=inpainting", "architecture.generator.levels=8"), "levels=8: expected at most"),
         (("task=translation", "task.source=edges", "image_size=8"), "levels=3: expected at most 2 with instance norm"),

@@ -146,7 +146,7 @@ def test_a_network_that_does_not_say_how_it_mixes_is_given_real_and_fake_apart()
     assert not state.discriminator.can_concatenate_real_and_fake(8)
 
 
-@pytest.mark.parametrize("conditioning", ["none", "projection", "acgan"])
+@pytest.mark.parametrize("conditioning", ["none", "projection", "acgan", "tags"])
 def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning: str) -> None:
     outcomes = []
     for alone in (True, False):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gan_cli.config.options.fields import Integer, Name, Number, OptionName, Several, matching, section
+from gan_cli.errors import UsageError
 
 
 @section
@@ -43,9 +44,30 @@ class AuxiliaryClassifier(Projection):
     weight: Number = Field(ge=0, le=1000, description="weight of the classification loss in both networks' losses")
 
 
+@section
+class Tags(Projection):
+    """D has an independent output for each tag, a column of the labels; both networks minimize its cross-entropy."""
+
+    frequencies: Several[Annotated[Number, Field(ge=0, le=1)]] | None = Field(
+        None, description="the share of the samples that have each class; recorded from the data, not to be set"
+    )
+    weight: Number = Field(
+        ge=0,
+        le=1000,
+        description="weight of the mean cross-entropy of the tags in both networks' losses; 1: as in the paper, which"
+        " adds them up and multiplies the adversarial loss by their number",
+    )
+
+    def __post_init__(self) -> None:
+        if self.frequencies is not None and len(self.frequencies) != len(self.classes or ()):
+            raise UsageError("conditioning.frequencies: expected one for each of conditioning.classes")
+
+
+CLASSIFYING = ("acgan", "tags")  # the options with which D also predicts the classes
 CONDITIONING_OPTIONS: dict[str, type] = {
     "none": Unconditional,
     "concat": Concat,
     "projection": Projection,
     "acgan": AuxiliaryClassifier,
+    "tags": Tags,
 }

@@ -12,13 +12,14 @@ DistributionMetric = Literal["frechet", "kernel", "precision_recall", "density_c
 PairedMetric = Literal["psnr", "ssim", "l1", "sharpness", "paired", "class_kept", "diversity"]
 TrainingMetric = DistributionMetric | PairedMetric
 PAIRED_METRICS: tuple[str, ...] = get_args(PairedMetric)
-Metric = TrainingMetric | Literal["modes", "memorization"]
+Metric = TrainingMetric | Literal["modes", "class_accuracy", "memorization"]
 Extractor = Literal["auto", "classifier", "random", "pixels", "inception", "efficientnet"]
 # What a metric needs, besides samples and real ones.
 REQUIREMENTS = {
     "inception_score": "needs images of one class each with extractor=classifier, or extractor=inception or"
     " efficientnet",
     "modes": "needs points whose modes are known, or images of one class each with extractor=classifier",
+    "class_accuracy": "needs a run with conditioning, images of it, and extractor=classifier",
     "memorization": "needs images, these data are points",
     "class_kept": "needs images of one class each with extractor=classifier",
     "diversity": "needs a generator with a latent, whose samples of one input differ",

@@ -31,7 +31,7 @@ MaxMultiplier = Annotated[
     ),
 ]
 # these networks work at sides of 4 to 7 times a power of two
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2")
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2", "srresnet")
 FOR_IMAGES = (*CONVOLUTIONAL, "unet", "gated_unet", "edsr", "patch", "projected")  # points have no sides
 
 
@@ -253,6 +253,25 @@ class StyleGAN2Discriminator(StyleGAN2Options, BatchStatistics):
     normalization: Literal["none"] = Field("none", description="none, since StyleGAN2's D has no normalization")
 
 
+@section
+class SRResNetGenerator(GeneratorOptions):
+    initialization: Initialization = "default"
+    base_channels: Annotated[Channels, Field(description="channels of all feature maps")]
+    blocks: Integer = Field(ge=1, le=64, description="number of residual blocks; 16 in the paper")
+    normalization: ImageNormalization = Field(description="normalization after each convolution but the last")
+
+
+@section
+class SRResNetDiscriminator(BatchStatistics):
+    initialization: Initialization = "default"
+    base_channels: BoundedChannels
+    max_multiplier: MaxMultiplier
+    blocks: Integer = Field(
+        ge=0, le=16, description="residual blocks between two halvings of the sides; 2 in the paper"
+    )
+    normalization: Literal["none", "spectral"] = Field("none", description="none, or spectral normalization of weights")
+
+
 Levels = Annotated[Integer, Field(ge=1, le=8, description="how often the sides are halved")]
 
 
@@ -317,6 +336,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "fastgan": FastGANGenerator,
     "pggan": PGGANGenerator,
     "stylegan2": StyleGAN2Generator,
+    "srresnet": SRResNetGenerator,
     "mlp": MLPGenerator,
     "unet": UNetGenerator,
     "gated_unet": UNetGenerator,
@@ -330,6 +350,7 @@ DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "fastgan": FastGANDiscriminator,
     "pggan": PGGANDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
+    "srresnet": SRResNetDiscriminator,
     "mlp": MLPDiscriminator,
     "patch": PatchDiscriminator,
     "projected": ProjectedDiscriminator,

@@ -91,8 +91,7 @@ def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCal
     if len(images) < 2:
         raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(images)}")
     steps = steps or STEPS
-    order = torch.randperm(len(images), generator=generator_for(0, "classifier's split"))
-    test_index, train_index = order.tensor_split([max(1, len(images) // 10)])
+    test_index, train_index = split_of_classifier(len(images))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(0, "classifier"))  # of the CPU alone
         network = _build_network(images.shape[1], data.classes)
@@ -114,6 +113,13 @@ def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCal
     logits = torch.cat([untested.logits(images[part]) for part in parts])
     accuracy = classification_accuracy(logits, encode_labels(labels[test_index], data.classes), attributes)
     return Classifier(network, accuracy)
+
+
+def split_of_classifier(count: int) -> tuple[Tensor, Tensor]:
+    """Returns the positions of the tenth of `count` images that a classifier is tested on, and those it learns from."""
+    order = torch.randperm(count, generator=generator_for(0, "classifier's split"))
+    test_index, train_index = order.tensor_split([max(1, count // 10)])
+    return test_index, train_index
 
 
 def _build_network(channels: int, classes: int) -> nn.Sequential:

@@ -66,7 +66,8 @@ class Extractor:
 
     All but that of Inception take images in [-1, 1] too, and their features have gradients with respect to these.
     Extractors with the same `key` give the same features. `accuracy` is the accuracy of the classifier, or None for
-    other extractors. If this extractor replaces the requested one, `why` gives the reason.
+    other extractors. If this extractor replaces the requested one, `why` gives the reason. `class_logits` computes the
+    logits `[N, K]` of all classes from features `[N, F]`, and is None for other extractors and for stacked digits.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Extractor:
     extract_batch: Callable[[Tensor], Features]
     accuracy: float | None = None
     why: str = ""
+    class_logits: Callable[[Tensor], Tensor] | None = None
 
     @torch.no_grad()
     def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = ignore) -> Features:
@@ -173,4 +175,5 @@ def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked:
     weights = classifier.network.state_dict().values()
     digest = hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in weights))
     key = f"classifier-v{CLASSIFIER_VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
-    return Extractor("classifier", key, extract_batch, classifier.accuracy)
+    class_logits = None if stacked else torch.no_grad()(classifier.network[-1].forward)
+    return Extractor("classifier", key, extract_batch, classifier.accuracy, class_logits=class_logits)

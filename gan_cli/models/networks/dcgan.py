@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.models.conditioning import (
+    CONCATENATED,
     UNCONDITIONAL,
     ConditionalSequential,
     ConditioningSpec,
@@ -47,7 +48,7 @@ class DCGANGenerator(nn.Module):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, CONCATENATED)
         channels, *self.sides = sample_shape
         base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         widths = channels_per_level(base_channels, levels)[::-1]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.models.layers import init_layer
+from gan_cli.models.residual import Residual, doubling_layers
 from gan_cli.tasks.condition import Condition
 
 RESIDUAL_SCALE = 0.1  # of a block's output, as in the paper's section 3.3
@@ -38,16 +39,14 @@ class EDSRGenerator(nn.Module):
         self.project = nn.Linear(latent_dim, base_channels, bias=False) if latent_dim else None
         inner = base_channels, base_channels
         self.blocks = nn.ModuleList(
-            nn.Sequential(convolution(*inner), nn.ReLU(), convolution(*inner)) for _ in range(blocks)
+            Residual(convolution(*inner), nn.ReLU(), convolution(*inner), scale=RESIDUAL_SCALE) for _ in range(blocks)
         )
         self.after = convolution(*inner)
         doublings = factor.bit_length() - 1
         self.enlarge = nn.Sequential(
-            *[
-                layer
-                for _ in range(doublings)
-                for layer in (convolution(base_channels, 4 * base_channels), nn.PixelShuffle(2), nn.LeakyReLU(0.2))
-            ]
+            *doubling_layers(
+                doublings, lambda: convolution(base_channels, 4 * base_channels), lambda: [nn.LeakyReLU(0.2)]
+            )
         )
         self.last = convolution(base_channels, sample_shape[0])
         with torch.no_grad():
@@ -60,5 +59,5 @@ class EDSRGenerator(nn.Module):
             first = first + self.project(latent)[:, :, None, None].to(first.dtype)
         maps = first
         for block in self.blocks:
-            maps = maps + RESIDUAL_SCALE * block(maps)
+            maps = block(maps)
         return self.last(self.enlarge(first + self.after(maps)))

@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d, l1_loss, normalize
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.device import to_device
 from gan_cli.models.conditioning import (
+    CONCATENATED,
     UNCONDITIONAL,
     ConditionalSequential,
     ConditioningSpec,
@@ -79,7 +80,7 @@ class FastGANGenerator(nn.Module):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, CONCATENATED)
         channels, *self.sides = sample_shape
         height, width, levels = downsampling_levels(*padded_size(*self.sides))
         widths = channels_per_level(base_channels, levels, max_multiplier)[::-1]

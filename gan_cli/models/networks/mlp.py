@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gan_cli.models.conditioning import (
+    CONCATENATED,
     UNCONDITIONAL,
     ConditionalSequential,
     ConditioningSpec,
@@ -56,7 +57,7 @@ class MLPGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.sample_shape = sample_shape
-        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, CONCATENATED)
         inputs = latent_dim + self.entry.added_features
         self.hidden = _hidden_layers(
             inputs, width, depth, nn.ReLU(), normalization, initialization, dropout, conditions

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
+from gan_cli.models.conditioning import CONCATENATED, UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.layers import (
     Discriminator,
     center_crop,
@@ -102,8 +102,8 @@ def _map_sizes(levels: int, patch: int) -> int:
 class R3GANGenerator(nn.Module):
     """Maps latents `[N, latent_dim]` to images `[N, C, H, W]`, whose sides are 4 or more. Values are not bounded.
 
-    The coarsest maps are learned, and scaled by a linear function of the latent. An embedding of the condition is
-    concatenated to the latent in every mode.
+    The coarsest maps are learned, and scaled by a linear function of the latent. In every mode the condition or its
+    embedding is concatenated to the latent.
     """
 
     def __init__(
@@ -118,9 +118,9 @@ class R3GANGenerator(nn.Module):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        if conditions.embedding_dim == 0:  # in the mode `projection`
+        if conditions.mode == "projection":
             conditions = conditions._replace(embedding_dim=latent_dim)
-        self.entry = concat_condition(conditions, ("concat", "acgan", "projection"))
+        self.entry = concat_condition(conditions, (*CONCATENATED, "projection"))
         channels, *self.sides = sample_shape
         base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         patch = min(patch, 2**levels)

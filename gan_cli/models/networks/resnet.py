@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.models.conditioning import (
+    CONCATENATED,
     UNCONDITIONAL,
     ConditionalLayer,
     ConditionalSequential,
@@ -135,7 +136,7 @@ class ResNetGenerator(nn.Module):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, CONCATENATED)
         channels, *self.sides = sample_shape
         base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         widths = channels_per_level(base_channels, levels, max_multiplier)[::-1]

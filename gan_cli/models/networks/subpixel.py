@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.models.conditioning import (
+    CONCATENATED,
     UNCONDITIONAL,
     ConditionalSequential,
     ConditioningSpec,
@@ -54,7 +55,7 @@ class SubpixelGenerator(nn.Module):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, CONCATENATED)
         channels, *self.sides = sample_shape
         base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         folded = min(levels, MAX_FOLDED_LEVELS)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import elu, pad
 
 from gan_cli.models.conditioning import (
+    CONCATENATED,
     UNCONDITIONAL,
     ConditionalLayer,
     ConditioningSpec,
@@ -47,7 +48,7 @@ class UNetGenerator(nn.Module):
         gated: bool = False,
     ) -> None:
         super().__init__()
-        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, CONCATENATED)
         self.multiple = 2**levels
         widths = channels_per_level(base_channels, levels + 1, max_multiplier)
         settings: Any = {"initialization": initialization, "normalization": normalization}
