@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.commands import check_evaluation_source
-from gan_cli.config.options.pretrained import EXTRA, uses_of_evaluation, uses_of_training
+from gan_cli.config.options.networks.pretrained import EXTRA, uses_of_evaluation, uses_of_training
 from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.errors import UsageError
 from gan_cli.extras import require_extra

@@ -8,9 +8,9 @@ from typing import Any
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
 from gan_cli.config.options.conditioning import CLASSIFYING
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
-from gan_cli.config.options.networks import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
+from gan_cli.config.options.networks.architectures import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
+from gan_cli.config.options.networks.pretrained import check_pretrained
 from gan_cli.config.options.objectives import WITHOUT_REAL, check_path_length, check_regularizers
-from gan_cli.config.options.pretrained import check_pretrained
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
 from gan_cli.config.options.schedules import check_growth, check_schedules
 from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE

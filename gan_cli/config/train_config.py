@@ -13,7 +13,7 @@ from gan_cli.config.options.datasets import AUTO_OF_DATA
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.options.fields import flatten as flatten
 from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
-from gan_cli.config.options.networks import ArchitectureOptions
+from gan_cli.config.options.networks.architectures import ArchitectureOptions
 from gan_cli.config.options.objectives import AUXILIARY_OPTIONS, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS

@@ -14,7 +14,7 @@ from gan_cli import __version__
 from gan_cli.config.commands import EvalConfig
 from gan_cli.config.metric_names import check_metric_names, check_metrics_of_run
 from gan_cli.config.options.loop import PAIRED_METRICS
-from gan_cli.config.options.pretrained import warning_of_extractor
+from gan_cli.config.options.networks.pretrained import warning_of_extractor
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from gan_cli.config.options.image_sizes import padded_size
-from gan_cli.config.options.networks import CONVOLUTIONAL
+from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note

@@ -19,7 +19,7 @@ from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
-from gan_cli.config.options.networks import GENERATOR_OPTIONS
+from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
 from gan_cli.config.options.tasks import TASK_OPTIONS, Generation
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.options.pretrained import warning_of_extractor
+from gan_cli.config.options.networks.pretrained import warning_of_extractor
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits

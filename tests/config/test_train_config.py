@@ -16,7 +16,7 @@ from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.options.fields import Number, section
 from gan_cli.config.options.loop import DEVICE_OPTIONS
-from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.networks.architectures import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import AUXILIARY_OPTIONS, GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.options.networks import GENERATOR_OPTIONS, GeneratorOptions
+from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
+from gan_cli.config.options.networks.keys import GeneratorOptions
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.latent_space import label_direction

@@ -15,7 +15,7 @@ import pytest
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
-from gan_cli.config.options.networks import GENERATOR_OPTIONS
+from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
 from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED, Part, Plugin

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.options.networks import GENERATOR_OPTIONS, GeneratorOptions
+from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
+from gan_cli.config.options.networks.keys import GeneratorOptions
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.registry import GENERATORS
 from gan_cli.models.styles import StyleGenerator

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gan_cli.config.options.fields import Integer, Number, OptionName, section
 from gan_cli.config.options.image_sizes import padded_size
-from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.networks.architectures import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
 from gan_cli.errors import UsageError
 
 MIN_RECONSTRUCTED_SIDE = 16
