@@ -110,6 +110,33 @@ def test_styles_give_the_bits_of_their_latents(
     assert "z and w are of different samples" in error_of("sample", str(run), "latents=changed.npz")
 
 
+def test_truncated_styles_are_saved_without_latents(
+    train: Callable[..., Path], sample: Sample, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """z would be that of other samples. The mean style of the network is 0, so that styles are halved."""
+    run = train_toy(train, here, monkeypatch)
+    plain = np.load(sample(str(run), "n=6", "format=npz", "out=plain.npz"))
+    assert run_command("sample", [str(run), "n=6", "truncation=0.5", "format=npz", "out=half.npz"]) == 0
+    halved = np.load("half.npz")
+    assert set(halved.files) == {"images", "w"}
+    assert halved["w"] == pytest.approx(plain["w"] / 2)
+    again = np.load(sample(str(run), "latents=half.npz", "format=npz"))
+    assert (again["images"] == halved["images"]).all()
+
+
+def test_styles_have_their_class_in_them(
+    train: Callable[..., Path], sample: Sample, here: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    run = train_toy(train, here, monkeypatch, "conditioning=concat")
+    arrays = np.load(sample(str(run), "n=16", "format=npz", "out=a.npz"))
+    again = np.load(sample(str(run), "latents=a.npz", "format=npz"))
+    assert (again["images"] == arrays["images"]).all()
+    np.savez("w.npz", w=arrays["w"])
+    again = np.load(sample(str(run), "latents=w.npz", "format=npz"))
+    assert (again["images"] == arrays["images"]).all()
+    assert "styles w have their class in them" in error_of("sample", str(run), "latents=w.npz", "label_index=[1]")
+
+
 @pytest.fixture
 def error_of(capsys: pytest.CaptureFixture[str]) -> ErrorOf:
     """Runs a command that must fail, and returns its line."""
