@@ -129,6 +129,19 @@ def test_truncated_styles_are_saved_without_their_latents(
     assert films[0].read_bytes() != films[1].read_bytes()
 
 
+def test_styles_have_their_class_in_them(
+    train: Callable[..., Path], sample: Sample, here: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    run = train_toy(train, here, monkeypatch, "conditioning=concat")
+    arrays = np.load(sample(str(run), "n=16", "format=npz", "out=a.npz"))
+    again = np.load(sample(str(run), "latents=a.npz", "format=npz"))
+    assert (again["images"] == arrays["images"]).all()
+    np.savez("w.npz", w=arrays["w"])
+    again = np.load(sample(str(run), "latents=w.npz", "format=npz"))
+    assert (again["images"] == arrays["images"]).all()
+    assert "styles w have their class in them" in error_of("sample", str(run), "latents=w.npz", "label_index=[1]")
+
+
 @pytest.fixture
 def error_of(capsys: pytest.CaptureFixture[str]) -> ErrorOf:
     """Runs a command that must fail, and returns its line."""

@@ -31,7 +31,7 @@ class ToyStyles(StyleGenerator):
     ) -> None:
         super().__init__()
         self.sample_shape, self.sides = sample_shape, SIDES
-        self.entry = concat_condition(conditions, ("concat", "projection", "acgan"))
+        self.entry = concat_condition(conditions, ("concat", "acgan"))
         self.mapping = nn.Linear(latent_dim + self.entry.added_features, STYLE_SIZE)
         self.layers = nn.ModuleList(nn.Linear(STYLE_SIZE, sample_shape[0] * side**2) for side in SIDES)
         self.register_buffer("mean_style", torch.zeros(STYLE_SIZE))
