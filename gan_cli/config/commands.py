@@ -1,34 +1,31 @@
 """Declares the keys of every command except `gan-train`, and the function that runs each command. Imports no torch."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from gan_cli.config.options import commands as keys
 from gan_cli.config.options.commands import (
     Ckpt,
+    CompareConfig,
     DemoConfig,
     Device,
     DirectionConfig,
     Ema,
+    ExportConfig,
     Overwrite,
     Plugins,
     ProjectConfig,
+    ReportConfig,
 )
 from gan_cli.config.options.datasets import Fit
-from gan_cli.config.options.fields import Bool, Integer, Name, Number, Several, Text, section
+from gan_cli.config.options.fields import Bool, Integer, Number, Several, Text, section
 from gan_cli.config.options.loop import Extractor, Metric, metrics_of_other_tools
 from gan_cli.config.search_path import options_of_groups
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
 
-# Formats that gan-export does not write; the text names an alternative.
-UNSUPPORTED_FORMATS: dict[str, Any] = {
-    "torchscript": "is not written; use format=pt2, which torch.export.load reads, or format=onnx",
-    "coreml": "is not written; use format=onnx, which onnxruntime runs on Apple's devices too",
-    "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
-}
 # Keys of other tools that a command does not have; the text names an alternative.
 UNSUPPORTED_KEYS = {
     ("sample", "project"): "is a command of its own, gan-project ckpt=RUN input=photo.png",
@@ -183,42 +180,6 @@ def check_evaluation_source(options: EvalConfig, missing: str) -> None:
     if options.real is None or options.fake is None:
         absent, given = ("real", f"fake={options.fake}") if options.real is None else ("fake", f"real={options.real}")
         raise UsageError(f"{absent} is missing: {given} needs another folder to compare with, set {absent}=...")
-
-
-@section
-class ExportConfig:
-    """The config of `gan-export`."""
-
-    ckpt: Ckpt
-    format: Literal["safetensors", "onnx", "pt2"] = Field(
-        json_schema_extra={"instead": UNSUPPORTED_FORMATS}, description="file format"
-    )
-    out: Text | None = Field(
-        description="the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set"
-    )
-    overwrite: Overwrite
-    ema: Ema
-    plugins: Plugins
-
-
-@section
-class ReportConfig:
-    """The config of `gan-report`, which is called as gan-report RUN."""
-
-    paths: Several[Name] = Field(description="a run or a sweep, by its folder or name (the newest)")
-    out: Text | None = Field(
-        description="the file, as demo.html, or a folder that receives it; the run's folder unless set"
-    )
-    overwrite: Overwrite
-
-
-@section
-class CompareConfig:
-    """The config of `gan-compare`, which is called as gan-compare RUN RUN."""
-
-    paths: Several[Name] = Field(description="runs or sweeps, each by its folder or name (the newest)")
-    out: Text | None = Field(None, description="a .csv file for the table, a row for each run")
-    overwrite: Overwrite = False
 
 
 SCHEMAS: dict[str, type] = {

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_cli.config.commands import ExportConfig
+from gan_cli.config.options.commands import ExportConfig
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested, distribute_evenly
 from gan_cli.device import limit_threads

@@ -16,7 +16,7 @@ from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.options.tasks import GIVEN_IMAGE
 from gan_cli.config.train_config import to_dict
 from gan_cli.errors import first_few, one_line
-from gan_cli.sampling.load_generator import Card
+from gan_cli.sampling.generator_card import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.tasks.tasks import example_condition, task_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_cli.config.commands import ReportConfig
+from gan_cli.config.options.commands import ReportConfig
 from gan_cli.errors import UsageError
 from gan_cli.reports.html_page import NAME, choose_report_path, write_page
 from gan_cli.reports.run_page import build_run_page

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import better_direction, ranking_value
+from gan_cli.config.options.commands import CompareConfig
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, count_noun, format_number, one_line

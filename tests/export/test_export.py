@@ -22,7 +22,8 @@ from gan_cli.errors import CheckpointError, StorageError, UsageError
 from gan_cli.export import format_writers, isolated_pt2
 from gan_cli.export.export import compare_samples, example_inputs
 from gan_cli.export.model_card import license_text
-from gan_cli.sampling.load_generator import Card, load_generator, sample
+from gan_cli.sampling.generator_card import Card
+from gan_cli.sampling.load_generator import load_generator, sample
 from gan_cli.state.checkpoint import LAST
 from support.configs import TINY_IMAGES, compose, without
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
-from gan_cli.config.options.networks.keys import GeneratorOptions
+from gan_cli.config.options.networks.network_keys import GeneratorOptions
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.latent_space import label_direction

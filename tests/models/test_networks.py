@@ -8,7 +8,7 @@ from torch import nn
 
 from gan_cli.cli.explain import load_explanations
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
-from gan_cli.config.options.networks.keys import ImageNormalization, Initialization, VectorNormalization
+from gan_cli.config.options.networks.network_keys import ImageNormalization, Initialization, VectorNormalization
 from gan_cli.errors import UsageError
 from gan_cli.models import build_networks
 from gan_cli.models.build_networks import count_parameters

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
-from gan_cli.config.options.networks.keys import GeneratorOptions
+from gan_cli.config.options.networks.network_keys import GeneratorOptions
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.registry import GENERATORS
 from gan_cli.models.styles import StyleGenerator

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gan_cli.cli.main import run_command
 from gan_cli.config.options.fields import section
 from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
-from gan_cli.config.options.networks.keys import GeneratorOptions
+from gan_cli.config.options.networks.network_keys import GeneratorOptions
 from gan_cli.models.conditioning import ConditioningSpec
 from gan_cli.models.registry import GENERATORS
 from gan_cli.tasks.condition import Condition, labels_of

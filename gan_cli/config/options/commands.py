@@ -1,4 +1,4 @@
-"""Keys that several commands have, and the keys of those about the latent space. Imports no torch."""
+"""Keys that several commands have, and the keys of the shorter commands. Imports no torch."""
 
 from typing import Annotated, Any, Literal
 
@@ -53,6 +53,50 @@ MixedLayers = Annotated[
     ),
 ]
 BatchSize = Annotated[Integer, Field(ge=1, le=100_000, description="samples generated at a time")]
+
+
+# Formats that gan-export does not write; the text names an alternative.
+UNSUPPORTED_FORMATS: dict[str, Any] = {
+    "torchscript": "is not written; use format=pt2, which torch.export.load reads, or format=onnx",
+    "coreml": "is not written; use format=onnx, which onnxruntime runs on Apple's devices too",
+    "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
+}
+
+
+@section
+class ExportConfig:
+    """The config of `gan-export`."""
+
+    ckpt: Ckpt
+    format: Literal["safetensors", "onnx", "pt2"] = Field(
+        json_schema_extra={"instead": UNSUPPORTED_FORMATS}, description="file format"
+    )
+    out: Text | None = Field(
+        description="the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set"
+    )
+    overwrite: Overwrite
+    ema: Ema
+    plugins: Plugins
+
+
+@section
+class ReportConfig:
+    """The config of `gan-report`, which is called as gan-report RUN."""
+
+    paths: Several[Name] = Field(description="a run or a sweep, by its folder or name (the newest)")
+    out: Text | None = Field(
+        description="the file, as demo.html, or a folder that receives it; the run's folder unless set"
+    )
+    overwrite: Overwrite
+
+
+@section
+class CompareConfig:
+    """The config of `gan-compare`, which is called as gan-compare RUN RUN."""
+
+    paths: Several[Name] = Field(description="runs or sweeps, each by its folder or name (the newest)")
+    out: Text | None = Field(None, description="a .csv file for the table, a row for each run")
+    overwrite: Overwrite = False
 
 
 @section

@@ -65,7 +65,11 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
         "k num components count": "n=...",
         "gpu gpus cuda": "device=cuda",
     },
-    "demo": OF_A_CHECKPOINT | {"server_port http_port": "port=...", "open": "browser=true"},
+    "demo": {
+        "checkpoint model network weights run path": "ckpt=RUN",
+        "server_port http_port": "port=...",
+        "open": "browser=true",
+    },
     "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip

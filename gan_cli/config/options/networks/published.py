@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gan_cli.config.options.fields import Bool, Integer, Number, section
-from gan_cli.config.options.networks.keys import (
+from gan_cli.config.options.networks.network_keys import (
     BatchStatistics,
     BoundedChannels,
     Channels,
