@@ -114,8 +114,8 @@ def check_growth(config: Any) -> None:
             )
     if config.training.freeze_discriminator_layers and chosen.discriminator.name == "pggan":
         raise UsageError(
-            f"training.freeze_discriminator_layers={config.training.freeze_discriminator_layers}: counts layers from the"
-            " image on, which architecture.discriminator=pggan has one of for each resolution; leave it out"
+            f"training.freeze_discriminator_layers={config.training.freeze_discriminator_layers}: counts layers from"
+            " the image on, which architecture.discriminator=pggan has one of for each resolution; leave it out"
         )
     if all(growing.values()) and config.compile:
         raise UsageError(
