@@ -352,6 +352,10 @@ WRONG = [
     ("architecture/discriminator=pggan architecture.discriminator.grow=true", ["discriminator=pggan", "grow=false"]),
     ("architecture=pggan compile=true", ["compile=true", "architecture.generator.grow=false"]),
     ("architecture=pggan regularizer=weight_clip", ["regularizer=weight_clip", "architecture.discriminator=pggan"]),
+    (
+        "architecture=pggan training.freeze_discriminator_layers=1",
+        ["freeze_discriminator_layers=1", "architecture.discriminator=pggan"],
+    ),
     ("architecture=pggan dataset=ring", ["architecture.generator=pggan", "points"]),
     ("architecture=r3gan dataset=ring", ["architecture.generator=r3gan", "points"]),
     ("architecture=stylegan2 dataset=ring", ["architecture.generator=stylegan2", "points"]),

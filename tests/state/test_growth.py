@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan_cli.cli.main import run_command
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.state.growth import advance, complete_moments, growth_at, reset_moments, set_progress
 from gan_cli.state.optimizers import SLOTS, build_optimizer
 from gan_cli.state.train_state import Counters, TrainState, build_state
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import training_step
+from gan_cli.training.throughput import RunTimer
 from support.configs import TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
 from support.training import stop_after
@@ -212,3 +214,22 @@ def test_weights_of_another_run_keep_their_growth(train: Callable[..., Path]) ->
     run = train(*without(PGGAN, "architecture", "image_size"), f"init_from={base}", "image_size=32", "steps=8")
     grown = [line["schedule/growth"] for line in logged_metrics(run)]
     assert grown == pytest.approx([0.25, 1, 1.5, 2, 2.125, 2.75, 3, 3])
+
+
+def test_steps_that_become_slower_by_growth_are_no_surprise() -> None:
+    state, _ = build_steps()
+    warned = {}
+    for progress in (0.0, 0.5):
+        timer = RunTimer(state)
+        state.counters.growth_progress = progress
+        warned[progress] = [timer.slowdown_warning(rate) for rate in (100, 10, 10)][-1]
+    assert warned[0.0] is not None
+    assert warned[0.5] is None
+
+
+def test_a_dry_run_tries_the_grown_networks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", [*PGGAN, "steps=2", "dry_run=true"]) == 0
+    shown = capsys.readouterr().out
+    assert "the networks are tried fully grown" in shown
+    assert "8 x 1 x 16 x 16" in shown  # of the layer that makes images of the finest level
+    assert "blocks.2.1" in shown

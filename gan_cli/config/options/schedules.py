@@ -103,7 +103,7 @@ def _conflicts(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def check_growth(config: Any) -> None:
-    """Raises UsageError if one network alone grows, or if a network grows and cannot be trained like that."""
+    """Raises UsageError if one network alone grows, or if networks that can grow cannot be trained like that."""
     chosen = config.architecture
     growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
     for role, grows in growing.items():
@@ -112,6 +112,11 @@ def check_growth(config: Any) -> None:
                 f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
                 f" architecture.{role}.grow=false, or architecture=pggan"
             )
+    if config.training.freeze_discriminator_layers and chosen.discriminator.name == "pggan":
+        raise UsageError(
+            f"training.freeze_discriminator_layers={config.training.freeze_discriminator_layers}: counts layers from"
+            " the image on, which architecture.discriminator=pggan has one of for each resolution; leave it out"
+        )
     if all(growing.values()) and config.compile:
         raise UsageError(
             "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
