@@ -86,6 +86,7 @@ RECIPES = {
         "conditioning=projection",
         "auxiliary=path_length",
         "auxiliary.path_length.every=3",
+        "precision=fp32",
         "architecture.generator.style_mixing=0.9",
         "architecture.discriminator.residual=true",
     ],
