@@ -60,7 +60,7 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     if config.classes:
         log.info(f"classes: {first_few(config.classes, 20)}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
-        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
+        log.info(f"classes: {len(dataset.classes):,}, not used; {_way_to_use_classes(config)}")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
     shape = "x".join(map(str, config.sample_shape))
     log.info(
@@ -73,6 +73,13 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         + (f" ({threads_note})" if threads_note else "")
     )
     _log_warnings(config, log)
+
+
+def _way_to_use_classes(config: Config) -> str:
+    generator = config.architecture.generator
+    if "labels" in getattr(generator, "condition_parts", ("labels",)):
+        return "conditioning=projection learns to generate each"
+    return f"architecture.generator={generator.name} takes no labels"
 
 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
