@@ -11,6 +11,7 @@ import torch
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks import CONVOLUTIONAL
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.tasks import example_options
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
@@ -159,7 +160,7 @@ def _log_next_commands(run: Run) -> None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
     classes, ckpt = run.config.classes, shlex.quote(f"ckpt={run.folder}")
-    drawn = "n=64 seed=0" if run.inputs is None else "input=photo.png"
+    drawn = "n=64 seed=0" if run.inputs is None else example_options(run.config.task.name)
     options = shlex.quote(f"label={classes[0]}") if classes and run.inputs is None else drawn
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
     run.log.info(f"evaluate: gan-eval {ckpt}")

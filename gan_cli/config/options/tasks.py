@@ -85,6 +85,11 @@ def suiting_options(task: str, generators: Mapping[str, Any]) -> list[str]:
     return suiting or [f"{name} (task={', '.join(suited)})" for name, suited in tasks.items()]
 
 
+def example_options(task: str) -> str:
+    """Returns the options of `gan-sample` by which a user gives an image, as an example."""
+    return "input=photo.png" + (" mask=m.png" if task in WITH_MASK else "")
+
+
 def join_names(dataset: Any, task: Any, generator: Any, loss: Any) -> str:
     """Returns the names of these options as the default name of a run. That of generation is left out."""
     return "-".join((dataset.name, *([task.name] if task.name in WITH_IMAGE else []), generator.name, loss.name))
