@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
+    from gan_cli.sampling.image_arguments import Images
     from gan_cli.sampling.load_generator import LoadedGenerator
     from gan_cli.sampling.requested_classes import Labels
     from gan_cli.storage.evaluation_file import EvaluationResult
@@ -110,8 +111,8 @@ def sample(
     labels: Labels = None,
     *,
     latents: ArrayLike | None = None,
-    images: Tensor | None = None,
-    masks: Tensor | None = None,
+    images: Images | None = None,
+    masks: Images | None = None,
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
@@ -131,10 +132,10 @@ def sample(
     `[N, layers, D]` or `[N, D]`, as numbers of NumPy or PyTorch. They are used as they are, so without `truncation`.
     Styles have their class in them, so without `labels`.
 
-    A generator of task=translation, inpainting or super_resolution needs `images`, float32 `[len(seeds), C, H, W]` in
+    A generator of task=translation, inpainting or super_resolution needs `images`, float `[len(seeds), C, H, W]` in
     [-1, 1], or `[1, C, H, W]` for all seeds: the source images, the images to paint in, or the small images. `masks` of
     task=inpainting are `[len(seeds), 1, H, W]` or `[1, 1, H, W]`, 1 where the generator paints; without them, masks are
-    drawn as in training.
+    drawn as in training. Both are tensors or NumPy arrays.
 
     Raises UsageError if the generator does not have the requested classes, or if a seed or another value is invalid.
     Raises CheckpointError if a sample has NaN or infinite values.

@@ -10,10 +10,15 @@ from gan_cli.config.options.conditioning import CLASSIFYING
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.networks.pretrained import check_pretrained
-from gan_cli.config.options.objectives import WITHOUT_REAL, check_path_length, check_regularizers
+from gan_cli.config.options.objectives import (
+    WITHOUT_REAL,
+    check_generator_learns,
+    check_path_length,
+    check_regularizers,
+)
 from gan_cli.config.options.published_datasets import WITHOUT_SOURCES
 from gan_cli.config.options.schedules import check_growth, check_schedules
-from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE
+from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE, needed_part, suits
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
@@ -35,6 +40,7 @@ def validate(config: Config) -> None:
     _validate_task(config)
     check_pretrained(config)
     _validate_shapes(config)
+    check_generator_learns(config)
     check_regularizers(config)
     check_path_length(config)
     check_growth(config)
@@ -103,9 +109,6 @@ def _validate_task(config: Config) -> None:
     """Checks that the networks, the data and the training techniques fit the task."""
     name, network = config.task.name, config.architecture.generator
     parts: frozenset[str] = getattr(network, "condition_parts", frozenset())
-    from_images = [
-        each for each, options in GENERATOR_OPTIONS.items() if "image" in getattr(options, "condition_parts", ())
-    ]
     if name not in WITH_IMAGE:
         if "image" in parts:
             raise UsageError(
@@ -117,26 +120,19 @@ def _validate_task(config: Config) -> None:
                 f"auxiliary=[{','.join(compared)}]: compares a sample with the real image of its condition,"
                 " which task=generation does not have; set task=inpainting or another"
             )
-        if getattr(config.loss, "weight", 1.0) == 0:
-            raise wrong_value(config, "loss.weight", "leaves the generator nothing to learn; leave it out")
         return
     if len(config.sample_shape) == 1:
         raise UsageError(f"task={name}: dataset={config.dataset.name} has points, choose a data set of images")
     if getattr(config.task, "source", None) == "data" and config.dataset.name in WITHOUT_SOURCES:
         raise UsageError(f"task={name}: dataset={config.dataset.name} {NEEDS_SOURCES}")
-    needed = "mask" if name == "inpainting" else "image"
-    if needed not in parts:
-        able = [each for each in from_images if needed in GENERATOR_OPTIONS[each].condition_parts]  # type: ignore[attr-defined]
-        raise UsageError(f"task={name}: architecture.generator={network.name} takes no {needed}, use {_either(able)}")
-    if name == "super_resolution" and not network.enlarges:
-        able = [each for each in from_images if GENERATOR_OPTIONS[each].enlarges]  # type: ignore[attr-defined]
-        raise UsageError(f"task={name}: architecture.generator={network.name} does not enlarge, use {_either(able)}")
+    if not suits(name, network):
+        lacks = "does not enlarge" if (needed := needed_part(name)) in parts else f"takes no {needed}"
+        able = [each for each, options in GENERATOR_OPTIONS.items() if suits(name, options)]
+        raise UsageError(f"task={name}: architecture.generator={network.name} {lacks}, use {_either(able)}")
     if "labels" not in parts and config.conditioning.name != "none":
         raise UsageError(
             f"conditioning={config.conditioning.name}: architecture.generator={network.name} takes no labels, use none"
         )
-    if getattr(config.loss, "weight", 1.0) == 0 and not config.auxiliary:
-        raise wrong_value(config, "loss.weight", "leaves the generator nothing to learn, set auxiliary=l1 or another")
     if "feature_matching" in config.auxiliary and not config.architecture.discriminator.feature_maps:
         raise UsageError(
             f"auxiliary=feature_matching: architecture.discriminator={config.architecture.discriminator.name} has no"

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gan_cli.config.options.fields import is_within, walk
+from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
 from gan_cli.config.options.other_tools import KEYS_OF_OTHER_TOOLS, OPTIONS_OF_OTHER_TOOLS
+from gan_cli.config.options.tasks import suiting_options
 from gan_cli.config.train_config import LIST_GROUPS
 from gan_cli.config.validation import alternatives
 from gan_cli.errors import closest_match, first_few, suggestion
@@ -75,7 +77,15 @@ def _hint_for_other_option(key: str, options: list[str], leaves: Sequence[str], 
         inner = inner.get(part, {})
     siblings = sorted(dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section)
     has = f"has {', '.join(siblings)}, not this key" if siblings else "has no keys"
-    return f"{key}: {group}={inner.get('name', 'none')} {has}; {describe_choices(options)}"
+    return f"{key}: {group}={inner.get('name', 'none')} {has}; {_choices_for_task(group, options, data)}"
+
+
+def _choices_for_task(group: str, options: list[str], data: Mapping[str, Any]) -> str:
+    """Returns which of `options` to choose: those that the task of `data` takes, or all with the tasks that do."""
+    if group == "architecture/generator" and "task" in data:
+        generators = {option: GENERATOR_OPTIONS[option.partition("=")[2]] for option in options}
+        options = suiting_options(data["task"]["name"], generators)
+    return describe_choices(options)
 
 
 def _hint_in_section(section: str, tail: str, leaves: Sequence[str], tails: Mapping[str, str]) -> str:

@@ -83,7 +83,7 @@ def build_folder(
     if (cached := find_cached(entry)) is not None:
         return cached
     with open_images(path, follow_links=follow_links) as reader:
-        check = partial(_check_bad, on_bad, reader.listing.shown)
+        check = partial(check_bad, on_bad, reader.listing.shown)
         if (found := find_pairs(reader, how, split, of_pairs)) is not None:
             read, skip = partial(_content, reader), on_bad == "skip"
             return decode_pairs(reader, found, entry, target, selection, read, check, skip=skip)
@@ -164,7 +164,7 @@ def decode_to_sizes(
             for number, outcome in zip(numbers, of_size, strict=True):
                 outcomes[number] = outcome
             decoded |= zip((number for number in numbers if outcomes[number].bad is None), images, strict=True)
-        _check_bad("", reader.listing.shown, files, outcomes)
+        check_bad("", reader.listing.shown, files, outcomes)
         if (better := target_for_set(used, outcomes)) is None:
             return [decoded[number] for number in range(len(files))], outcomes
         used = better
@@ -195,7 +195,7 @@ def _content(reader: ImageSource, file: ListedFile) -> Content:
     return reader.read_image(file)
 
 
-def _check_bad(on_bad: str, shown: str, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
+def check_bad(on_bad: str, shown: str, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
     """Raises UsageError if images are unusable, unless `on_bad` is `skip` and some images are usable.
 
     `on_bad` is empty where no option chooses between these.

@@ -21,8 +21,8 @@ from gan_cli.errors import GanCliError, UsageError, format_number
 from gan_cli.evaluation.callbacks import ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
-from gan_cli.evaluation.paired_metrics import describe_not_beaten
 from gan_cli.images import grid
+from gan_cli.reports.evaluation_table import describe_not_beaten
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
 from gan_cli.storage.evaluation_file import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation

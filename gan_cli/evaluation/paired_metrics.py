@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.config.metric_names import better_direction, is_better, metric_limits, ranking_value
+from gan_cli.config.metric_names import better_direction, metric_limits, ranking_value
 from gan_cli.data.dataset import to_signed_unit, to_uint8
-from gan_cli.errors import format_number
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.evaluation.metrics import paired
 from gan_cli.evaluation.metrics.distances import frechet_distances
@@ -183,17 +182,6 @@ def compare_without_network(
 
 def _has_value_without_network(name: str) -> bool:
     return name.partition("-")[0].partition("/")[0] in (*OF_PIXELS, "paired", "class_kept", FRECHET)
-
-
-def describe_not_beaten(metric: MetricResult) -> str:
-    """Returns a line if a metric of a network is not better than that without one, else an empty text."""
-    other = metric.without_network
-    if other is None or (
-        metric.value > other if metric.better == "higher" else is_better(metric.name, metric.value, other)
-    ):
-        return ""
-    numbers = format_number(metric.value, 3), format_number(other, 3)
-    return f"{metric.name} {numbers[0]} does not beat {metric.method} without a network, {numbers[1]}"
 
 
 def metrics_without_network(

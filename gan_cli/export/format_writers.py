@@ -21,6 +21,7 @@ from gan_cli.sampling.load_generator import GENERATOR_FORMAT, LoadedGenerator, l
 from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import EXPORTED
 from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import hide
 
 Inputs = dict[str, Tensor]  # by name, in the order of INPUT_NAMES: the inputs of one run of the generator
 INPUT_NAMES = ("latent", "condition", "image", "mask")  # the condition is the labels `[N, K]`
@@ -39,7 +40,10 @@ class Exporter(NamedTuple):
 
 
 class NamedInputs(nn.Module):
-    """A generator as a function of the tensors with these names, without those that it does not take."""
+    """A generator as a function of the tensors with these names, without those that it does not take.
+
+    With a mask, the hidden pixels of the image are set to 0 first, as in training, so that they have no effect.
+    """
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -50,6 +54,8 @@ class NamedInputs(nn.Module):
         latent = given.pop("latent") if "latent" in given else tensors[0].new_zeros(tensors[0].shape[0], 0)
         if "condition" in given:
             given["labels"] = given.pop("condition")
+        if "mask" in given:
+            given["image"] = hide(given["image"], given["mask"])
         return self.network(latent, Condition(**given) if given else None)
 
     def run(self, inputs: Inputs) -> Tensor:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, takewhile
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -65,8 +66,9 @@ class Rule(NamedTuple):
     """A rule that detects a failure: `detect` must return evidence for at least `min_hits` of the last `window` lines.
 
     `detect` takes the lines so far. It returns the evidence as the first part of the text for the user, or None.
-    `explanation` is the second part. While a rule holds, later rules in the table describe its consequences and are not
-    reported.
+    `explanation` is the second part, `without_d` that for runs whose generator gets nothing from D; an empty text: the
+    rule is not for these. `holds` says whether a line by itself shows a failure that must last to be found. While a
+    rule holds, later rules in the table describe its consequences and are not reported.
     """
 
     name: str
@@ -74,6 +76,14 @@ class Rule(NamedTuple):
     min_hits: int
     window: int
     explanation: str
+    without_d: str | None = None  # None: the same
+    holds: Callable[[Line], bool] | None = None
+
+    def since(self, lines: Lines, hits: Sequence[int]) -> int:
+        """Returns the step since which it is visible without a break. `hits` are the steps of the last evidence."""
+        if self.holds is None:
+            return hits[0]
+        return [line["step"] for line in takewhile(self.holds, reversed(lines))][-1]
 
 
 def _lasting(lines: Lines, count: int = LONG) -> Lines:
@@ -126,10 +136,14 @@ def _vanishing_gradient(lines: Lines) -> str | None:
     return f"generator gradients {size} while D separates perfectly"
 
 
+def _is_below(metric: str, limit: float, line: Line) -> bool:
+    return bool(line.get(metric, limit) < limit)
+
+
 def _lasts_below(lines: Lines, metric: str, limit: float) -> bool:
     """Returns whether a metric, which only some tasks have, was below the limit for long."""
     long = _lasting(lines)
-    return bool(long) and all(line.get(metric, limit) < limit for line in long)
+    return bool(long) and all(_is_below(metric, limit, line) for line in long)
 
 
 def _copied_input(lines: Lines) -> str | None:
@@ -176,6 +190,8 @@ def _collapses(lines: Lines) -> bool:
 
 def _mode_collapse(lines: Lines) -> str | None:
     line = lines[-1]
+    if _is_below("health/condition_effect", SMALL_EFFECT, line):  # outputs are alike as the input has no effect
+        return None
     if not _collapses(lines):
         return None
     if line.get("health/coverage", 1.0) < LOW_COVERAGE:
@@ -209,14 +225,29 @@ RULES = (
         "saturated_generator", _saturated_generator, 2, 2, "the tanh of G's last layer lets hardly any gradient through"
     ),
     Rule("blank_output", _blank_output, 2, 2, "G's last layer is saturated or dead"),
-    Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "G learns nothing from D"),
-    Rule("ignores_condition", _ignored_condition, 1, 1, "G's outputs hardly depend on the input"),
-    Rule("copies_input", _copied_input, 1, 1, "G returns its input in place of what is to be made of it"),
-    Rule("mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real"),
-    Rule("discriminator_overpowered", _overpowered, 1, 1, "it learns faster than G can follow"),
-    Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges"),
-    Rule("ignores_latent", _ignored_latent, 1, 1, "the input leaves little open, or G answers with one result"),
-)
+    Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "G learns nothing from D", "G learns nothing"),
+    Rule(
+        "ignores_condition", _ignored_condition, 1, 1, "G's outputs hardly depend on the input",
+        holds=partial(_is_below, "health/condition_effect", SMALL_EFFECT),
+    ),
+    Rule(
+        "copies_input", _copied_input, 1, 1, "G returns its input in place of what is to be made of it",
+        holds=partial(_is_below, "health/copies_input", COPIED),
+    ),
+    Rule(
+        "mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real",
+        "G's outputs for different inputs are nearly the same",
+    ),
+    Rule(
+        "discriminator_overpowered", _overpowered, 1, 1, "it learns faster than G can follow", "",
+        holds=lambda line: bool(line["logits/auc"] >= PERFECT_AUC),
+    ),
+    Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges", ""),
+    Rule(
+        "ignores_latent", _ignored_latent, 1, 1, "the input leaves little open, or G answers with one result",
+        holds=partial(_is_below, "health/latent_effect", SMALL_LATENT_EFFECT),
+    ),
+)  # fmt: skip
 
 
 def nonfinite_finding(error: DivergedError, step: int, config: Config) -> Finding:
@@ -229,6 +260,7 @@ class HealthMonitor:
 
     def __init__(self, config: Config, lines: Iterable[Line] = ()) -> None:
         self._config = config
+        self._learns_from_d = getattr(config.loss, "weight", 1.0) > 0
         self._lines: deque[Line] = deque(maxlen=MAX_LINES)
         self._hits: dict[str, deque[int | None]] = {rule.name: deque(maxlen=rule.window) for rule in RULES}
         self.findings: list[Finding] = []
@@ -246,7 +278,8 @@ class HealthMonitor:
         new: list[Finding] = []
         explained = False  # by an earlier rule
         for rule in RULES:
-            evidence = rule.detect(lines)
+            words = rule.explanation if self._learns_from_d or rule.without_d is None else rule.without_d
+            evidence = rule.detect(lines) if words else None
             hits = self._hits[rule.name]
             hits.append(None if evidence is None else line["step"])
             steps = [step for step in hits if step is not None]
@@ -254,9 +287,9 @@ class HealthMonitor:
                 continue
             if not explained and rule.name not in known:
                 remedies = " or ".join(remedies_for(rule.name, self._config))
-                explanation = f"{rule.name.replace('_', ' ')}: {rule.explanation}"
-                text = f"{evidence} since step {steps[0]:,}: {explanation}" + (f". Try {remedies}" if remedies else "")
-                new = [Finding(rule.name, steps[0], text)]
+                since, explanation = rule.since(lines, steps), f"{rule.name.replace('_', ' ')}: {words}"
+                text = f"{evidence} since step {since:,}: {explanation}" + (f". Try {remedies}" if remedies else "")
+                new = [Finding(rule.name, since, text)]
             explained = True
         self.findings += new
         return new

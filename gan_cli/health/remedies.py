@@ -10,6 +10,8 @@ from gan_cli.errors import format_number
 
 MAX_REMEDIES = 3
 PAIRED_LOSSES = ("l1", "l2")
+OF_DISCRIMINATOR = ("loss", "distance", "penalty", "pack", "minibatch", "noise", "slower_discriminator")
+LEAST_RATE = 1e-6  # a smaller learning rate is not offered
 WITHOUT_LATENT = ("unet", "gated_unet", "edsr")  # generators that work without a latent
 # The names of the remedies for each finding, the most likely to help first.
 REMEDIES = {
@@ -37,6 +39,7 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
     """Returns the overrides of each remedy, without those that change nothing or do not go with the config.
 
     A gradient penalty does not allow batch norm in D. "distance" is the Wasserstein loss with a gradient penalty.
+    Remedies of the discriminator are left out if the generator gets nothing from it.
     """
     training, rates = config.training, config.optimizer
     discriminator = config.architecture.discriminator
@@ -71,11 +74,12 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
         "noise": ("training.instance_noise=0.5", not training.instance_noise),
         "clip": ("training.clip_grad_norm=1", training.clip_grad_norm is None),
         "schedule": ("training.lr_schedule=linear", training.lr_schedule == "constant"),
-        "slower": (slower_both, rates.generator.lr and rates.discriminator.lr),
-        "slower_discriminator": (slower, rates.discriminator.lr),
+        "slower": (slower_both, min(rates.generator.lr, rates.discriminator.lr) >= 10 * LEAST_RATE),
+        "slower_discriminator": (slower, rates.discriminator.lr >= 10 * LEAST_RATE),
         "rollback": ("health.on_nonfinite=rollback", config.health.on_nonfinite != "rollback"),
     }
-    fitting = {name: overrides for name, (overrides, fits) in remedies.items() if fits}
+    useless = () if getattr(config.loss, "weight", 1.0) else OF_DISCRIMINATOR
+    fitting = {name: overrides for name, (overrides, fits) in remedies.items() if fits and name not in useless}
     return fitting | (_overrides_of_task(config) if config.task.name in WITH_IMAGE else {})
 
 

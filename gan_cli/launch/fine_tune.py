@@ -9,6 +9,7 @@ from typing import Any
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
 from gan_cli.config.options.fields import is_within
+from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
@@ -21,8 +22,8 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     """Returns the validated config with the architecture taken from the `saved` config.
 
     Image size and conditioning are taken from `saved` too, unless the user named them; the classes are left open, to be
-    taken from the data. Raises UsageError if a named key asks for another architecture, or if one config is for points
-    and the other for images.
+    taken from the data. Raises UsageError if a named key asks for another architecture, if one config is for points
+    and the other for images, or if one generator takes an image and the other noise alone.
     """
     taken: dict[str, Any] = {"architecture": saved.architecture}
     if "image_size" not in named:
@@ -39,6 +40,7 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
                     f"{dotted}={format_value(own.get(dotted))}: the networks of init_from={config.init_from} have"
                     f" {format_value(wanted.get(dotted))}; leave {key} out"
                 )
+    _check_task(config, saved)
     if len(config.sample_shape) != len(saved.sample_shape):
         has, needed = ("x".join(map(str, each.sample_shape)) for each in (config, saved))
         raise UsageError(
@@ -47,6 +49,21 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
         )
     validate(adopted)
     return adopted
+
+
+def _check_task(config: Config, saved: Config) -> None:
+    """Raises UsageError if one of the generators makes samples from noise and the other one from an image."""
+    task, network, start = config.task.name, saved.architecture.generator.name, f"init_from={config.init_from}"
+    if task not in WITH_IMAGE and saved.task.name in WITH_IMAGE:
+        raise UsageError(
+            f"{start}: its generator {network} makes an image from an image, give task={saved.task.name}, as that run"
+            " has"
+        )
+    if task in WITH_IMAGE and saved.task.name not in WITH_IMAGE:
+        raise UsageError(
+            f"{start}: its generator {network} makes samples from noise, task={task} needs one that takes an image;"
+            " leave init_from or task out"
+        )
 
 
 def set_by_init_from(dotted: str, typed: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
+from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.overrides import format_path_list, override_value, quote_literals, read_override
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, one_line
@@ -22,11 +23,10 @@ DATA_LOCATION_KEYS = tuple(
     f"dataset.{leaf}"
     for leaf in ("path", "root", "labels", "cache", "download", "on_bad", "follow_links", "max_pixels")
 )
+DATA_CHOICE = {"dataset": "dataset.name", "dataset.path": "dataset.path"}  # the keys that a new run needs most
 LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
 # Each change of these is recorded with the step at which it was made.
 CHANGEABLE_SETTINGS = ("batch_size", "training.accumulate", "threads", *LEARNING_RATE_KEYS)
-
-OF_NETWORKS = ("architecture", "task")  # sections that `init_from` takes from the run, or whose change needs others
 
 
 def overrides_for_resume(overrides: Sequence[str]) -> list[str] | None:
@@ -89,23 +89,28 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
     value = has.get(dotted, has.get(f"{dotted}.name"))
     now = f" ({one_line(format_value(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
     refused = f"{dotted}: cannot change on resume={one_line(folder, 200)}{now}, only {allowed} and *_every"
-    if dotted.partition(".")[0] in OF_NETWORKS:
+    if dotted == "task" or dotted.startswith("architecture"):  # `init_from` takes the networks, or they are others
         return UsageError(f"{refused}; other networks start from scratch: leave resume out")
     return UsageError(
-        f"{refused}; a new run with its weights may: {new_run_override(folder)}{_data_of(has, dotted)}"
+        f"{refused}; a new run with its weights may: {new_run_override(folder)}{_data_and_task(has, dotted)}"
         f" {one_line(override.input_line, 80)}"
     )
 
 
-def _data_of(has: Mapping[str, Any], dotted: str) -> str:
-    """Returns shell words that choose the run's data set, unless the key `dotted` chooses another one."""
-    named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
+def _data_and_task(has: Mapping[str, Any], dotted: str) -> str:
+    """Returns shell words that choose the run's data set, unless the key `dotted` chooses another one, and its task.
+
+    The task is needed if it gives the generator an image.
+    """
+    named = {} if dotted == "dataset" else {key: has.get(saved) for key, saved in DATA_CHOICE.items()}
+    if has.get("task.name") in WITH_IMAGE:
+        named["task"] = has["task.name"]
     typed = [
         f"{key}={value if isinstance(value, str) else format_path_list(value)}"
         for key, value in named.items()
         if isinstance(value, str | list)
     ]
-    return "" if dotted == "dataset" or not typed else f" {shlex.join(typed)}"
+    return f" {shlex.join(typed)}" if typed else ""
 
 
 def new_run_override(folder: Path) -> str:

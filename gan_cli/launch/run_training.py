@@ -11,6 +11,7 @@ import torch
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.tasks import example_options
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
@@ -60,7 +61,7 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     if config.classes:
         log.info(f"classes: {first_few(config.classes, 20)}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
-        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
+        log.info(f"classes: {len(dataset.classes):,}, not used; {_way_to_use_classes(config)}")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
     shape = "x".join(map(str, config.sample_shape))
     log.info(
@@ -73,6 +74,13 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         + (f" ({threads_note})" if threads_note else "")
     )
     _log_warnings(config, log)
+
+
+def _way_to_use_classes(config: Config) -> str:
+    generator = config.architecture.generator
+    if "labels" in getattr(generator, "condition_parts", ("labels",)):
+        return "conditioning=projection learns to generate each"
+    return f"architecture.generator={generator.name} takes no labels"
 
 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
@@ -152,7 +160,7 @@ def _log_next_commands(run: Run) -> None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
     classes, ckpt = run.config.classes, shlex.quote(f"ckpt={run.folder}")
-    drawn = "n=64 seed=0" if run.inputs is None else "input=photo.png"
+    drawn = "n=64 seed=0" if run.inputs is None else example_options(run.config.task.name)
     options = shlex.quote(f"label={classes[0]}") if classes and run.inputs is None else drawn
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
     run.log.info(f"evaluate: gan-eval {ckpt}")

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
-from gan_cli.models.build_networks import under
+from gan_cli.models.build_networks import CompletedGenerator, under
 from gan_cli.models.equalized import ConstantScale
 from gan_cli.models.layers import Discriminator
+from gan_cli.models.networks.edsr import EDSRGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
+from gan_cli.models.networks.unet import UNetGenerator
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import ROLES, TrainState, build_state
@@ -83,9 +85,12 @@ def _fitting_tensors(
     """Returns the tensors of the checkpoint `base` that fit the network, by their names in the network.
 
     Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
-    the checkpoint: "generator", "discriminator" or "generator_ema".
+    the checkpoint: "generator", "discriminator" or "generator_ema". Whether the task completes the output of either
+    generator makes no difference.
     """
-    available = _renamed(under(role, base.tensors), _extra_layers(network, old) if role != "discriminator" else {})
+    (network, prefix), (old, old_prefix) = _within_task(network), _within_task(old)
+    given_tensors = under(f"{role}.{old_prefix}".rstrip("."), base.tensors)
+    available = _renamed(given_tensors, _extra_layers(network, old) if role != "discriminator" else {})
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
@@ -104,8 +109,13 @@ def _fitting_tensors(
             if given is not None:
                 fitting[name] = given
         if fitting.keys() == tensors.keys():
-            found |= fitting
+            found |= {f"{prefix}{name}": value for name, value in fitting.items()}
     return found
+
+
+def _within_task(network: nn.Module) -> tuple[nn.Module, str]:
+    """Returns the network whose output a task completes, and what its tensors' names begin with; else the network."""
+    return (network.network, "network.") if isinstance(network, CompletedGenerator) else (network, "")
 
 
 def _position_dependent_layers(network: nn.Module, config: Config, old: Config) -> tuple[str, ...]:
@@ -119,7 +129,7 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
     if isinstance(network, MLPGenerator | MLPDiscriminator):
         return ("output",) if isinstance(network, MLPGenerator) else ("hidden.0",)
     base, old_base = (downsampling_levels(*padded_size(*each))[:2] for each in (sides, old_sides))
-    if base == old_base or isinstance(network, ResNetDiscriminator):  # the latter pools over all positions
+    if base == old_base or isinstance(network, ResNetDiscriminator | UNetGenerator | EDSRGenerator):  # equal weights
         return ()
     return ("score", "classes", "beside", "project") if isinstance(network, Discriminator) else ("project",)
 

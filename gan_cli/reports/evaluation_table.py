@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gan_cli.config.metric_names import is_better
 from gan_cli.errors import format_number
 from gan_cli.reports.curves import percent
 from gan_cli.storage.evaluation_file import EVALUATIONS, MetricResult, load_newest_evaluation
@@ -37,12 +38,14 @@ class Bar(NamedTuple):
 class EvaluationSection(NamedTuple):
     """An evaluation as the report shows it. Each row is a metric with its bar.
 
-    `about` describes samples and features. `pairs` is the file with samples above their nearest training images.
+    `about` describes samples and features. `not_beaten` has a line for each metric that is better without the network.
+    `pairs` is the file with samples above their nearest training images.
     """
 
     rows: list[tuple[MetricResult, Bar]]
     about: list[tuple[str, str]]
     verdict: str
+    not_beaten: list[str]
     pairs: Path | None
 
 
@@ -56,7 +59,8 @@ def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     page, verdict = text(evaluated.about.get("page"), 255), text(evaluated.about.get("verdict"), 300)
     pairs = run / EVALUATIONS / page if page and Path(page).name == page else None
     rows = [(each, _bar(each)) for each in evaluated.figures]
-    return EvaluationSection(rows, [(key, value) for key, value in about if key and value], verdict, pairs)
+    about, worse = [(key, value) for key, value in about if key and value], map(describe_not_beaten, evaluated.figures)
+    return EvaluationSection(rows, about, verdict, [text(line, 300) for line in worse if line], pairs)
 
 
 def _value_text(value: Any) -> str:
@@ -73,3 +77,12 @@ def _bar(metric: MetricResult) -> Bar:
     start, stop = (percent((end - low) / span) for end in ends)
     others = (None if end is None else percent((end - low) / span) for end in (*interval, metric.floor))
     return Bar(start, round(stop - start, 2), *others)
+
+
+def describe_not_beaten(metric: MetricResult) -> str:
+    """Returns a line if a metric of a network is not better than that without one, else an empty text."""
+    other = metric.without_network
+    if other is None or is_better(metric.name, metric.value, other):
+        return ""
+    numbers = format_number(metric.value, 3), format_number(other, 3)
+    return f"{metric.name} {numbers[0]} does not beat {metric.method} without a network, {numbers[1]}"

@@ -14,7 +14,7 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compose import compose_command, compose_default
 from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
-from gan_cli.config.options.tasks import GIVEN_IMAGE, RESULTS_SHOWN, WITH_IMAGE, WITH_MASK
+from gan_cli.config.options.tasks import GIVEN_IMAGE, RESULTS_SHOWN, WITH_IMAGE, WITH_MASK, example_options
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
 from gan_cli.images.animation import list_grids
@@ -199,11 +199,9 @@ def _changed(record: RunRecord) -> list[Row]:
         if key in NOT_SHOWN or follows or (key in before and before[key] == value):
             continue
         is_new = key not in before and f"{key}=" not in record.command  # a key of the given option alone
-        is_automatic = key in (*train_config.AUTO_KEYS, *train_config.RECORDED_KEYS) and before.get(key) in (
-            "auto",
-            None,
-        )
-        if key in of_task and of_task[key] == record.implied.get(key):
+        may_be_automatic = key in (*train_config.AUTO_KEYS, *train_config.RECORDED_KEYS)
+        is_automatic = may_be_automatic and before.get(key) in ("auto", None)
+        if (key in of_task and of_task[key] == record.implied.get(key)) or (is_new and key.startswith("task.")):
             note = by_task
         else:
             note = IMPLIED if key in record.implied else AUTOMATIC if is_automatic else IMPLIED if is_new else GIVEN
@@ -246,7 +244,7 @@ def _environment(record: RunRecord) -> list[Row]:
 def _commands(run: Path, record: RunRecord) -> list[Row]:
     sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
     stopped = record.status not in ("done", "")
-    options = "input=photo.png" if record.task in WITH_IMAGE else "n=64"
+    options = example_options(record.task) if record.task in WITH_IMAGE else "n=64"
     return [
         Row("Repeat", text(record.command, 4000)),
         Row("Generate samples", f"gan-sample {sample} {options}"),

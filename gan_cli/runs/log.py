@@ -29,6 +29,7 @@ MOST_BYTES = 64 << 20  # of a log that are read: about 150,000 lines of metrics
 AFTER_STEP = -1  # stands for the number of D's updates in a Position: the moment right after the step
 Position = tuple[int, int]  # a point of a run: the number of steps done, and the number of D's updates done
 PLAIN_SECONDS = 2.0  # the shortest time between two printed lines of metrics if the output is not a terminal
+QUIET_SECONDS = (10.0, 60.0)  # the longest time there before the first line of progress, and between two lines
 
 
 class RunLog:
@@ -46,6 +47,7 @@ class RunLog:
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
+        self._quiet_until: float | None = None  # when slow steps are due for a line of progress
         self._write_failed = False
         self._trackers: dict[str, Tracker] = {}
 
@@ -101,6 +103,7 @@ class RunLog:
             self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, metrics=shown)
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
+            self._quiet_until = self._last_plain + QUIET_SECONDS[1]
             self.info(f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}")
 
     def planned_end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
@@ -148,10 +151,20 @@ class RunLog:
             if getattr(error, "errno", None) != errno.EINVAL:  # a device, which does not wait
                 self._warn_unwritten(METRICS, error)
 
-    def show_progress(self, step: int, total_steps: int | None) -> None:
-        """Moves the progress bar of a terminal to `step`; does nothing on other outputs."""
+    def show_progress(self, step: int, total_steps: int | None, seconds: float) -> None:
+        """Moves the progress bar of a terminal to `step`; on other outputs, prints a line if there was none for long.
+
+        `seconds` is the training time until then.
+        """
+        now = time.monotonic()
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=step, total=total_steps)
+        elif self._quiet_until is None:
+            self._quiet_until = now + QUIET_SECONDS[0]
+        elif now >= self._quiet_until and step != total_steps:
+            self._quiet_until = now + QUIET_SECONDS[1]
+            left = _remaining({"step": step, "seconds": seconds}, total_steps)
+            self.info(f"step {step}/{total_steps or '?'}{left or f'  {seconds:.0f} s'}")
 
     def stop_progress(self) -> None:
         """Stops the progress bar of a terminal; later messages appear below the bar."""

@@ -32,6 +32,7 @@ from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.randomness import generator_for
 from gan_cli.sampling.generator_card import Card, read_card
+from gan_cli.sampling.image_arguments import Images, image_tensors
 from gan_cli.sampling.requested_classes import Labels, requested_classes
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
@@ -173,8 +174,8 @@ def sample(
     seeds: Sequence[int],
     labels: Labels = None,
     *,
-    images: Tensor | None = None,
-    masks: Tensor | None = None,
+    images: Images | None = None,
+    masks: Images | None = None,
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
@@ -199,7 +200,7 @@ def sample(
 
 
 def _condition_of_images(
-    generator: LoadedGenerator, images: Tensor | None, masks: Tensor | None, count: int
+    generator: LoadedGenerator, images: Images | None, masks: Images | None, count: int
 ) -> Condition | None:
     """Returns the condition of `count` images and masks, as `gan_cli.api.sample` gets them; None without a task."""
     if not generator.has_image_input:
@@ -210,19 +211,8 @@ def _condition_of_images(
         raise UsageError(f"images: task={generator.card.task.name} needs an image for each seed")
     if masks is not None:
         require_mask_task(generator, "masks")
-    for key, tensor, channels in (("images", images, generator.sample_shape[0]), ("masks", masks, 1)):
-        if tensor is not None and (tensor.ndim != 4 or len(tensor) not in (1, count) or tensor.shape[1] != channels):
-            expected = f"[{count}, {channels}, H, W], or one for all seeds"
-            raise UsageError(f"{key}: expected a tensor {expected}, not {list(tensor.shape)}")
-    if masks is not None and masks.shape[2:] != images.shape[2:]:
-        raise UsageError(f"masks: expected the sides of images, {list(images.shape[2:])}, not {list(masks.shape[2:])}")
-    if not images.is_floating_point() or not bool((images.abs() <= 1).all()):
-        raise UsageError("images: expected float values in [-1, 1], without NaN")
-    if masks is not None and (not bool(((masks == 0) | (masks == 1)).all()) or not bool(masks.any())):
-        raise UsageError("masks: expected zeros and ones, with a 1 where the generator paints")
-    mask = None if masks is None else masks.float().expand(count, -1, -1, -1)
-    random = generator_for(0, "task")
-    return condition_of_input(generator.card.task, images.float().expand(count, -1, -1, -1), mask, random)
+    image, mask = image_tensors(images, masks, count, generator.sample_shape[0])
+    return condition_of_input(generator.card.task, image, mask, generator_for(0, "task"))
 
 
 def require_mask_task(generator: LoadedGenerator, key: str) -> None:

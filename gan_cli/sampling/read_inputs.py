@@ -16,9 +16,10 @@ from torch import Tensor
 from gan_cli.config.options.datasets import AUTO, CROP, Folder
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import to_signed_unit, to_uint8
-from gan_cli.data.decoding.conversion import TargetFormat
+from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
+from gan_cli.data.decoding.crop_and_pad import compute_fit
 from gan_cli.data.decoding.decode import read_header
-from gan_cli.data.folder import decode_to_sizes
+from gan_cli.data.folder import check_bad, decode_to_sizes
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.source_description import describe_changes
 from gan_cli.errors import GanCliError, UsageError, count_noun, one_line, reworded
@@ -98,12 +99,18 @@ class _OpenImages(NamedTuple):
 
         `settings` replace those of the training.
         """
-        used: dict[str, Any] = {"fit": CROP, "background": "white", "value_range": AUTO, "profiles": "auto"}
-        if config is not None and isinstance(config.dataset, Folder):
-            used = {name: getattr(config.dataset, name) for name in used}
+        used = _settings_of(config)
         target = TargetFormat(sizes[0], channels, **(used | settings))
         decoded, outcomes = decode_to_sizes(self.reader, files, sizes, target)
         return decoded, describe_changes(outcomes, target)
+
+
+def _settings_of(config: Config | None) -> dict[str, Any]:
+    """Returns the settings by which a run, if it had a folder of images, fitted and converted them."""
+    used: dict[str, Any] = {"fit": CROP, "background": "white", "value_range": AUTO, "profiles": "auto"}
+    if config is not None and isinstance(config.dataset, Folder):
+        used = {name: getattr(config.dataset, name) for name in used}
+    return used
 
 
 def read_inputs(generator: LoadedGenerator, path: str, mask: str | None) -> ReadInputs:
@@ -185,7 +192,7 @@ def held_out_inputs(generator: LoadedGenerator, count: int) -> list[GivenImage]:
 @contextlib.contextmanager
 def _open_images(key: str, path: str, config: Config | None = None) -> Iterator[_OpenImages]:
     """Yields the images at `path`, the value of the option `key`, in their order. `config` is of a run of pairs."""
-    listed = []
+    listed, outcomes = [], []
     with reworded(_with_own_key, key), open_images(path, follow_links=True) as reader:
         found = find_input_files(reader, config)
         if len(found.files) > MAX_INPUTS:
@@ -196,9 +203,12 @@ def _open_images(key: str, path: str, config: Config | None = None) -> Iterator[
                 content = reader.read_image(file)
                 sides = read_header(content).sides
             except BadImageError as error:
-                raise UsageError(f"{key}={one_line(file.name, 100)}: {error}") from None
+                outcomes.append(ImageOutcome(bad=str(error)))
+                continue
+            outcomes.append(ImageOutcome())
             digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""
             listed.append(_Image(file, sides, digest))
+        check_bad("", reader.listing.shown, found.files, outcomes)
         yield _OpenImages(reader, listed, with_halves(found, [image.sides for image in listed], config))
 
 
@@ -230,10 +240,28 @@ def _read_mask(
         raise UsageError(f"{typed}: is no mask, {unclear:.0%} of its pixels are grey; white is painted, black is kept")
     painted = (fitted > 127).float()[None]
     if not painted.any():
-        brightest = f" (its highest value is {int(values.max())} of 255)" if values.any() else ""
-        reason = f"is black everywhere{brightest}, so that nothing is painted"
-        raise UsageError(f"{typed}: {reason}; white is painted, black is kept")
+        white = values > (0 if of_zeros_and_ones else 127)
+        raise UsageError(f"{typed}: {_why_nothing_is_painted(values, white, sides, config)}")
     return painted, ["mask: has the values 0 and 1, which are read as black and white"] if of_zeros_and_ones else []
+
+
+def _why_nothing_is_painted(values: Tensor, white: Tensor, sides: tuple[int, int], config: Config | None) -> str:
+    """Returns why a mask has no white pixel once it is fitted to `sides`, and what to do.
+
+    `values` uint8 `[1, H, W]` are its pixels in its own size, and `white` says which of them are white.
+    """
+    if not white.any():
+        brightest = f" (its highest value is {int(values.max())} of 255)" if values.any() else ""
+        return f"is black everywhere{brightest}, so that nothing is painted; white is painted, black is kept"
+    left, top, width, height = compute_fit(values.shape[2], values.shape[1], sides, _settings_of(config)["fit"]).box
+    size, inside = f"{sides[1]} x {sides[0]}", white[:, top : top + height, left : left + width]
+    if not inside.any():
+        return (
+            f"its white part is cropped off: the run makes images of {size} pixels, for which the middle {width} x"
+            f" {height} are used; crop the image and the mask to those proportions around the part to paint"
+        )
+    part = f"its white part, {count_noun(int(inside.sum()), 'pixel')} of {width} x {height},"
+    return f"{part} is lost at {size}, the size of the run's images; draw a larger one"
 
 
 def _with_own_key(text: str, key: str) -> str:

@@ -94,7 +94,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
     due: Due | None = None
     saved: Saved | None = None
-    run.log.show_progress(counters.step, counters.total_steps)
+    run.log.show_progress(counters.step, counters.total_steps, state.seconds)
     # a new run first does the work of step 0; a resumed run did its step's work before it stopped, except `run.due`
     step_done = counters.d_updates == 0
     if step_done or not is_written(real_samples_path(run)):
@@ -134,7 +134,7 @@ def _show_step(run: Run) -> None:
     if state.compiled and counters.step == 1:
         run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
         state.budget_start = state.seconds
-    run.log.show_progress(counters.step, counters.total_steps)
+    run.log.show_progress(counters.step, counters.total_steps, state.seconds)
 
 
 def _reseeded(run: Run) -> tuple[Objective, Batches]:

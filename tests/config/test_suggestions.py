@@ -14,7 +14,8 @@ from gan_cli.config import suggestions
 from gan_cli.config.compose import groups
 from gan_cli.config.options.loop import metrics_of_other_tools
 from gan_cli.config.train_config import Config
-from gan_cli.errors import closest_match, count_noun
+from gan_cli.errors import UsageError, closest_match, count_noun
+from support.configs import compose
 from support.modules import FILES, syntax_tree
 
 
@@ -230,3 +231,28 @@ def test_numbers_are_written_by_count_noun() -> None:
                 word = re.match(r" ([a-z]+)", str(text.value))
                 constant = ast.unparse(value.value).isupper()
                 assert constant or word is None or word[1] not in NOUNS, f"{name}:{node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "advice"),
+    [
+        (
+            ["architecture.generator.levels=4"],
+            "architecture/generator=gated_unet (task=translation, inpainting)",
+        ),
+        (["task=inpainting", "architecture.generator.blocks=4"], "=edsr (task=translation, super_resolution)"),
+        (["task=inpainting", "architecture.generator.attention=8"], "architecture/generator=resnet (task=generation)"),
+        (
+            ["task=translation", "architecture.generator.levels=2", "architecture=edsr"],
+            "unet or architecture/generator=g",
+        ),
+        (["task=translation", "architecture=unet"], "write architecture=pix2pix"),
+        (["task=super_resolution", "architecture=dcgan"], "architecture.generator=dcgan takes no image, use edsr"),
+        (["task=super_resolution", "architecture=gated_unet"], "gated_unet does not enlarge, use edsr"),
+        (["task=inpainting", "architecture=edsr"], "edsr takes no mask, use unet or gated_unet"),
+    ],
+)
+def test_advice_on_networks_fits_the_task(overrides: list[str], advice: str) -> None:
+    with pytest.raises(UsageError) as error:
+        compose("dataset=shapes", "dataset.image_channels=3", *overrides)
+    assert advice in str(error.value)

@@ -22,11 +22,11 @@ from gan_cli.evaluation.evaluate import _titles
 from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.paired_metrics import (
     compare_without_network,
-    describe_not_beaten,
     metrics_without_network,
 )
 from gan_cli.evaluation.real_data import Protocol, find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
+from gan_cli.reports.evaluation_table import describe_not_beaten
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.storage.evaluation_file import MetricResult, load_newest_evaluation
 from support.commands import error_line

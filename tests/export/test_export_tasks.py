@@ -12,8 +12,9 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.export.export import example_inputs
-from gan_cli.export.format_writers import NamedInputs
+from gan_cli.export.format_writers import EXPORTERS, NamedInputs
 from gan_cli.sampling.load_generator import load_generator
+from gan_cli.storage.locate import EXPORTED
 from support.tasks import RUNS, TINY
 
 INPUTS = {
@@ -66,6 +67,17 @@ def test_an_exported_generator_has_named_inputs_and_the_same_results(
     if format == "safetensors":
         again = NamedInputs(load_generator(folder).network, [*given]).run(given)
         assert torch.equal(again, NamedInputs(loaded.network, [*given]).run(given))
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_pixels_that_the_mask_hides_have_no_effect(exported: Callable[..., Path], format: str) -> None:
+    folder = exported("inpainting", format)
+    given = example_inputs(load_generator(folder.parents[1]), range(3))
+    given = {name: tensor.clone() for name, tensor in given.items()}
+    shown = {name: tensor.clone() for name, tensor in given.items()}
+    shown |= {"image": torch.where(given["mask"] > 0.5, torch.tensor(0.7), given["image"])}
+    (hidden, full) = EXPORTERS[format].run(folder / EXPORTED[format], [given, shown])
+    assert torch.equal(hidden, full)
 
 
 def test_an_exported_generator_takes_a_photo(

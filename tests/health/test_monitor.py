@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,13 +107,43 @@ def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) ->
     name, changes, words = SHOWN[case]
     lines = lines_of((20, {}), (12, changes), (5, {}), (12, changes))
     lasting = name in ("discriminator_overpowered", "ignores_condition", "ignores_latent", "copies_input")
-    assert told(lines) == [(name, 1550, 1550) if lasting else (name, 1050, 1100)]
+    assert told(lines) == [(name, 1050, 1550) if lasting else (name, 1050, 1100)]
     config = compose("task=inpainting") if name == "ignores_latent" else compose()
     (found,) = HealthMonitor(config, lines).findings
     assert found.text.startswith(words)
     assert f"since step {found.since:,}: " in found.text
     assert found.text.endswith("Try " + " or ".join(remedies_for(name, config)))
     assert remedies_for(name, config)
+
+
+def test_what_lasts_from_early_on_is_told_since_its_first_line() -> None:
+    copied = {"health/copies_input": 0.02, "health/condition_effect": 9.0}
+    assert told(lines_of((1, {}), (20, copied))) == [("copies_input", 100, 600)]
+    assert told(lines_of((1, copied), (2, {}), (20, copied))) == [("copies_input", 200, 700)]
+
+
+def test_outputs_that_are_alike_as_the_input_has_no_effect_are_no_mode_collapse() -> None:
+    alike = {"health/diversity": 0.01, "health/condition_effect": 0.1}
+    assert told(lines_of((5, {}), (20, alike))) == [("ignores_condition", 300, 800)]
+    assert told(lines_of((5, {}), (20, alike | {"health/condition_effect": 1.5})))[0][0] == "mode_collapse"
+
+
+def test_a_generator_that_gets_nothing_from_d_is_explained_without_d() -> None:
+    config = compose("dataset=shapes", "task=inpainting", "loss.weight=0")
+    (found,) = HealthMonitor(config, lines_of((20, {}), (3, {"health/diversity": 0.03}))).findings
+    assert "mode collapse: G's outputs for different inputs are nearly the same. Try auxiliary.l1" in found.text
+    assert not re.search(r"discriminator|regularizer|\bD\b", found.text.partition(": ")[2])
+    far = lines_of((20, SURE | {"health/shift": 0.8}))
+    assert HealthMonitor(config, far).findings == []
+    swinging = [{**line, "health/shift": 0.1 + 0.5 * (number % 2)} for number, line in enumerate(far)]
+    assert HealthMonitor(config, swinging).findings == []
+    assert HealthMonitor(compose(), swinging).findings
+
+
+def test_a_tiny_learning_rate_is_not_made_smaller() -> None:
+    for finding in REMEDIES:
+        assert not any("lr=" in cure for cure in remedies_for(finding, compose("optimizer.lr=1e-9")))
+    assert "optimizer.lr=1e-6" in remedies_for("divergence", compose("optimizer.lr=1e-5"))
 
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:

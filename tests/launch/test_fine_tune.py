@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch import nn
 from gan_cli.cli.main import run_command
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
+from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.models.build_networks import freeze_layers
 from gan_cli.state.train_state import build_state, load_network_tensors
 from gan_cli.training.objective import build_objective
@@ -147,6 +149,20 @@ def test_what_does_not_fit_is_refused(
     assert error.count("\n") == 1
     assert all(word in error for word in words), error
     assert not (here / "outputs/never").exists()
+
+
+@pytest.mark.parametrize(
+    ("saved", "given", "words"),
+    [
+        (["task=inpainting"], [], "gated_unet makes an image from an image, give task=inpainting, as that run has"),
+        ([], ["task=inpainting"], "subpixel makes samples from noise, task=inpainting needs one that takes an image"),
+    ],
+)
+def test_a_generator_of_the_other_kind_of_task_is_refused(saved: list[str], given: list[str], words: str) -> None:
+    old, new = (compose("dataset=shapes", "recipe=none", *overrides) for overrides in (saved, given))
+    new = dataclasses.replace(new, init_from="old")
+    with pytest.raises(UsageError, match=f"^init_from=old: its generator {words}"):
+        adopt_networks(new, old, ())
 
 
 def test_a_sweep_leaves_the_networks_to_its_jobs(train: Callable[..., Path], here: Path) -> None:

@@ -13,9 +13,10 @@ import torch
 from gan_cli.data.dataset import batch_indices
 from gan_cli.launch.resume_changes import changed_keys
 from support.commands import error_line
-from support.configs import TINY_IMAGES, without
+from support.configs import TINY_IMAGES, compose, without
 from support.images import write_class_folders
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
+from support.tasks import RUNS, TINY
 from support.training import stop_after
 
 FLAT = ["dataset=folder", "dataset.cache=none", "recipe=none", "training.lr_schedule=constant"]
@@ -279,6 +280,17 @@ def test_a_path_that_is_spelled_otherwise_is_no_change(tmp_path: Path) -> None:
     now = {"dataset": {"path": str(Path("pets").resolve())}, "batch_size": 8}
     assert changed_keys(before, now) == {"batch_size": {"from": 4, "to": 8}}
     assert "dataset.path" in changed_keys(before, {"dataset": {"path": str(tmp_path)}, "batch_size": 4})
+
+
+@pytest.mark.parametrize("change", ["task.mask=[half]", "auxiliary.l1.weight=3"])
+def test_a_run_that_is_given_images_is_advised_with_its_task(
+    change: str, train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*RUNS["inpainting"], *TINY, "name=painter")
+    error = refused([f"resume={run}", change], capsys)
+    advice = f"init_from={run} dataset=shapes task=inpainting {change}"
+    assert error.endswith(f"; a new run with its weights may: {advice}\n")
+    compose(*TINY, "task=inpainting", change, "architecture.generator.levels=2")  # is accepted
 
 
 @pytest.mark.parametrize("change", ["task=inpainting", "architecture=mlp", "architecture.generator.latent_dim=7"])

@@ -120,6 +120,29 @@ def test_grey_becomes_colour_that_is_grey_at_first(architecture: str) -> None:
         torch.testing.assert_close(*logits)
 
 
+def test_between_tasks_all_layers_of_the_u_net_but_that_of_the_input_are_taken() -> None:
+    networks = ["architecture=gated_unet", "architecture.generator.levels=2", "architecture.generator.base_channels=4"]
+    colour = [*without(DATA, "batch_size"), "dataset.image_channels=3"]
+    inpainting = settled(*colour, "image_size=16", "task=inpainting", *networks)
+    edges = ["task=translation", "task.source=edges"]
+    state, base, taken = taken_over(inpainting, *colour, *edges, "image_size=32")
+    assert taken["generator"].new == ["first.convolution"]  # of 1 channel, not of 4
+    assert same(state, base, "generator.project.weight", "generator.network.project.weight")
+    assert state.generator_ema is not None
+    average = state.generator_ema.state_dict()["up.0.convolution.weight"]
+    assert torch.equal(average, base.tensors["generator_ema.network.up.0.convolution.weight"])
+    back, base, taken = taken_over(settled(*colour, "image_size=16", *edges, *networks), *colour, "task=inpainting")
+    assert taken["generator"].new == ["network.first.convolution"]
+    assert same(back, base, "generator.network.last.weight", "generator.last.weight")
+
+
+def test_super_resolution_of_another_size_keeps_its_generator() -> None:
+    small = ["task=super_resolution", "task.factor=2"]
+    networks = ["architecture.generator.blocks=2", "architecture.generator.base_channels=4"]
+    taken = taken_over(settled(*DATA, "image_size=32", *small, *networks), *DATA, *small, "image_size=40")[2]
+    assert not taken["generator"].new
+
+
 def test_colour_to_grey_has_new_first_and_last_layers() -> None:
     state, base, taken = taken_over(settled(*TINY_IMAGES, "dataset.image_channels=3"), *DATA)
     assert [len(each.new) for each in taken.values()] == [1, 1]

@@ -292,6 +292,8 @@ def test_the_ring_learns_which_mode_is_which(train: Callable[..., Path]) -> None
 
 def test_labels_that_go_unused_are_told(train: Callable[..., Path]) -> None:
     assert "classes: 8, not used; conditioning=projection" in (train(*TINY_IMAGES, "steps=1") / "train.log").read_text()
+    run = train(*TINY, "task=super_resolution", "architecture.generator.blocks=1", "steps=1")
+    assert "classes: 8, not used; architecture.generator=edsr takes no labels" in (run / "train.log").read_text()
 
 
 # --- from run to samples -----------------------------------------------------------------------------------------

@@ -128,7 +128,9 @@ def test_the_report_of_a_task_tells_its_columns_and_settings(
     task = overrides[0]
     assert f"shapes-{task.removeprefix('task=')}-" in page.text
     assert f"The columns, from the left: {columns}" in page.text
+    assert ("input=photo.png mask=m.png" in page.text) == (task == "task=inpainting")
     assert "input=photo.png" in page.text
+    assert not re.search(r"task\.\w+ \S+ implied", page.text)
     assert "n=64" not in page.text
     assert f"optimizer.lr 0.001 0.003 set by {task}" in page.text
     assert f"auxiliary.l1.weight 10.0 set by {task}" in page.text
@@ -223,6 +225,19 @@ def test_a_run_of_which_little_is_left(tmp_path: Path) -> None:
     shutil.rmtree(run)
     run.mkdir()
     assert write_run_report(run).is_file()
+
+
+def test_a_metric_that_is_better_without_the_network_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "evaluations").mkdir()
+    metrics = (
+        MetricResult("psnr", 20.0, 10, without_network=21.5, method="ridge regression"),
+        MetricResult("ssim", 0.9, 10, without_network=0.5, method="ridge regression"),
+    )
+    save_evaluation(EvaluationResult(metrics, {}), run / "evaluations" / "one.json")
+    page = opened(write_run_report(run)).text
+    assert "psnr 20 does not beat ridge regression without a network, 21.5" in page
+    assert "ssim 0.9 does not beat" not in page
 
 
 def test_lines_count_by_their_steps(tmp_path: Path) -> None:

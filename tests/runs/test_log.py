@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,18 @@ def test_a_budget_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.
     with RunLog(tmp_path) as log:
         log.planned_end(1, 3, 0.5)
     assert capsys.readouterr().out.startswith(f"warning: {tmp_path / 'budget.jsonl'}: cannot be written (")
+
+
+def test_slow_steps_show_their_progress_before_the_first_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    with RunLog(tmp_path) as log:
+        for step in range(41):
+            log.show_progress(step, 100, clock)
+            clock += 3.0
+        log.metrics({"step": 41, "images_per_second": 9.0, "seconds": clock}, 100)
+        log.show_progress(42, 100, clock)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["step 4/100  4:48 left", "step 24/100  3:48 left", "step 41/100  9 images/s  2:57 left"]

@@ -375,6 +375,15 @@ def test_a_class_is_requested_beside_the_image(
         ("inpainting", ("input=photo.png", "mask=photo.png"), "mask=photo.png: is no mask"),
         ("inpainting", ("input=photo.png", "mask=black.png"), "mask=black.png: is black everywhere"),
         ("inpainting", ("input=photo.png", "mask=dark.png"), "black everywhere (its highest value is 3 of 255)"),
+        ("inpainting", ("input=wide.jpg", "mask=edge.png"), "mask=edge.png: its white part is cropped off: the run"),
+        ("inpainting", ("input=wide.jpg", "mask=edge.png"), "16 x 16 pixels, for which the middle 90 x 90 are used"),
+        ("inpainting", ("input=wide.jpg", "mask=dot.png"), "its white part, 1 pixel of 90 x 90, is lost at 16 x 16"),
+        (
+            "inpainting",
+            ("input=photos",),
+            "input=photos: 2 of 3 images cannot be used: 2.png (not an image despite its name), 3.jpg (truncated);"
+            " repair or remove them",
+        ),
         (
             "inpainting",
             ("input=photo.png", "mask=m.png,black.png"),
@@ -405,13 +414,19 @@ def test_a_wrong_input_is_refused_in_one_line(
     write_mask("small.png", (12, 12), (3, 3, 9, 9))
     write_mask("black.png", box=(0, 0, 0, 0))
     Image.new("L", (24, 24), 3).save("dark.png")
-    for folder in ("masks", "empty", "mixed"):
+    noise_image(120, 90).save("wide.jpg")
+    write_mask("edge.png", (120, 90), (0, 0, 10, 90))
+    write_mask("dot.png", (120, 90), (60, 40, 61, 41))
+    for folder in ("masks", "empty", "mixed", "photos"):
         (here / folder).mkdir()
     for name in ("masks/1.png", "masks/2.png"):
         write_mask(name)
     noise_image(4, 4).save("mixed/1.png")
     noise_image(5, 4).save("mixed/2.png")
     write_image(here / "wide.png", size=(1025, 4))
+    noise_image(24, 24).save("photos/1.png")
+    Path("photos/2.png").write_text("no image")
+    Path("photos/3.jpg").write_bytes(Path("wide.jpg").read_bytes()[:100])
     Path("note.txt").write_text("This is no image.\n")
     Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:-200])
     run = run_of(task)
@@ -448,7 +463,12 @@ def test_the_api_takes_images_and_masks(run_of: Trained, sample: Callable[..., P
     made = api.sample(generator, range(3), images=images, masks=masks)
     with np.load(sample(f"ckpt={run}", "input=photo.png", "mask=m.png", "n=3", "format=npz")) as arrays:
         assert np.array_equal(to_uint8(made).permute(0, 2, 3, 1).numpy(), arrays["images"])
+    arrays = {"images": images.numpy()[..., ::-1].astype(float)[..., ::-1], "masks": masks.bool().numpy()}
+    assert torch.equal(api.sample(generator, range(3), **arrays), made)
     assert api.sample(generator, range(2), images=images.expand(2, -1, -1, -1)).shape == (2, 3, 16, 16)
+    for wrong in ("photo.png", [[1.0], [1.0, 2.0]], object()):
+        with pytest.raises(UsageError, match="images: expected a tensor or an array of numbers"):
+            api.sample(generator, [0], images=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

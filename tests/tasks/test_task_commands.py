@@ -82,7 +82,9 @@ def test_a_sweep_over_tasks(here: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_finished_run_names_the_commands_for_its_task(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     train(*RUNS["super_resolution"], *TINY)
-    assert "input=photo.png" in capsys.readouterr().out
+    assert "input=photo.png\n" in capsys.readouterr().out
+    train(*RUNS["inpainting"], *TINY)
+    assert "input=photo.png mask=m.png\n" in capsys.readouterr().out
 
 
 class _Network(nn.Module):

@@ -205,7 +205,11 @@ def test_inputs_that_are_shown_are_held_out_and_the_same_each_time() -> None:
         (("architecture/generator=unet",), "set task=translation"),
         (("auxiliary=l1",), "task=generation does not have"),
         (("loss.weight=0",), "nothing to learn"),
-        (("task=inpainting", "auxiliary=none", "loss.weight=0"), "nothing to learn"),
+        (("task=inpainting", "auxiliary=none", "loss.weight=0"), "nothing to learn, set auxiliary=l1"),
+        (
+            ("task=inpainting", "auxiliary.l1.weight=0", "loss.weight=0"),
+            "loss.weight=0 auxiliary.l1.weight=0: leaves the generator nothing to learn, give auxiliary.l1 a weight",
+        ),
         (("task=inpainting", "training.pack=2"), "training.pack=2"),
         (("task=inpainting", "regularizer=consistency"), "consistency"),
         (("task=super_resolution", "conditioning=projection"), "takes no labels"),

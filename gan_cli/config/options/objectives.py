@@ -7,6 +7,7 @@ from pydantic import Field
 from gan_cli.config.options.fields import Integer, Number, OptionName, section
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.errors import UsageError
 
 MIN_RECONSTRUCTED_SIDE = 16
@@ -128,6 +129,18 @@ AUXILIARY_OPTIONS: dict[str, type] = {
     "perceptual": Perceptual,
 }
 WITHOUT_REAL = ("path_length",)  # auxiliary losses that compare a sample with no real image
+
+
+def check_generator_learns(config: Any) -> None:
+    """Raises UsageError if the weight of each loss of the generator is 0."""
+    paired = {name: section.weight for name, section in config.auxiliary.items() if name not in WITHOUT_REAL}
+    if getattr(config.loss, "weight", 1.0) > 0 or any(paired.values()):
+        return
+    if config.task.name not in WITH_IMAGE:
+        raise UsageError("loss.weight=0: leaves the generator nothing to learn; leave it out")
+    typed = "".join(f" auxiliary.{name}.weight=0" for name in paired)
+    instead = f"give auxiliary.{next(iter(paired))} a weight" if paired else "set auxiliary=l1 or another"
+    raise UsageError(f"loss.weight=0{typed}: leaves the generator nothing to learn, {instead}")
 
 
 def check_path_length(config: Any) -> None:

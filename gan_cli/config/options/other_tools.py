@@ -82,6 +82,7 @@ OPTIONS_OF_OTHER_TOOLS = {
     },
     "dataset": {"cifar": "dataset=cifar10", "imagefolder image_folder images pictures custom": "dataset=folder"},
     "regularizer": {"gp wgan_gp wgan-gp": "regularizer=gradient_penalty", "clip clipping": "regularizer=weight_clip"},
+    "architecture": {"unet u-net u_net": "architecture=pix2pix"},
     "device": {"gpu gpus": "device=cuda", "metal apple": "device=mps"},
     "conditioning": {"true yes on class label labels": "conditioning=projection", "false no off": "conditioning=none"},
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Options of the group `task`: what the generator is given, and what it makes of it."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -59,6 +60,34 @@ GIVEN_IMAGE = {"translation": "source image", "inpainting": "known pixels", "sup
 WITH_IMAGE = tuple(GIVEN_IMAGE)  # tasks whose condition has an image
 WITH_MASK = ("inpainting",)
 RESULTS_SHOWN = 3  # for each input, if they depend on the latent
+
+
+def needed_part(task: str) -> str:
+    """Returns the part of the condition that a generator of this task, which is given an image, must take."""
+    return "mask" if task in WITH_MASK else "image"
+
+
+def suits(task: str, generator: Any) -> bool:
+    """Returns whether a generator's section, or the class of its keys, takes what the task gives and makes its samples.
+
+    Samples of super_resolution are larger than what is given.
+    """
+    parts = getattr(generator, "condition_parts", ())
+    if task not in WITH_IMAGE:
+        return "image" not in parts
+    return needed_part(task) in parts and (task != "super_resolution" or getattr(generator, "enlarges", False))
+
+
+def suiting_options(task: str, generators: Mapping[str, Any]) -> list[str]:
+    """Returns the names of those generators that suit a task. If none does, all, each with the tasks that it suits."""
+    tasks = {name: [each for each in TASK_OPTIONS if suits(each, section)] for name, section in generators.items()}
+    suiting = [name for name, suited in tasks.items() if task in suited]
+    return suiting or [f"{name} (task={', '.join(suited)})" for name, suited in tasks.items()]
+
+
+def example_options(task: str) -> str:
+    """Returns the options of `gan-sample` by which a user gives an image, as an example."""
+    return "input=photo.png" + (" mask=m.png" if task in WITH_MASK else "")
 
 
 def join_names(dataset: Any, task: Any, generator: Any, loss: Any) -> str:
