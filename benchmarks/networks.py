@@ -7,7 +7,7 @@
 
 `reference` is what recipe=auto chose when the others were added (experiment=reference_*). Frechet distances are those
 of 2,000 samples to real images (held out where there are any), in the features of a classifier of the data, or random
-ones if there are no labels. A network that needs more than its option names has these settings in NETWORKS.
+ones if there are no labels. `--minutes` counts for each network; settings are those of its experiment, see NETWORKS.
 """
 
 from __future__ import annotations
@@ -31,8 +31,13 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "dcgan": ("architecture=dcgan",),
     "resnet": ("architecture=resnet",),
     "r3gan": ("architecture=r3gan", "loss=relativistic", "regularizer=[r1_r2]"),
-    "fastgan": ("architecture=fastgan", "loss=hinge", "regularizer=[reconstruction]", "optimizer.lr=0.0002"),
+    "fastgan": ("experiment=few_shot",),
+    "stylegan2": ("experiment=stylegan2_64", "regularizer.r1.weight={gamma:g}"),
+    "pggan": ("experiment=pggan_64",),
+    "projected": ("experiment=projected_folder",),
+    "srresnet": ("architecture=srresnet", "regularizer=[dragan]", "optimizer.lr=0.0002"),
 }
+GAMMA = 10 / 64**2  # of experiment=stylegan2_64, for each pixel of an image
 
 
 class Case(NamedTuple):
@@ -53,6 +58,7 @@ def reference_of(image_size: int, channels: int) -> str:
 def overrides_of(case: Case) -> list[str]:
     data = [*case.data.split(), f"image_size={case.image_size}"]
     chosen = list(NETWORKS[case.network]) or [reference_of(case.image_size, config_of(data).sample_shape[0])]
+    chosen = [override.format(gamma=GAMMA * case.image_size**2) for override in chosen]
     return [*chosen, *data, f"seed={case.seed}", f"threads={case.threads}"]
 
 
