@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise, takewhile
 from statistics import median
 from typing import Any, NamedTuple
@@ -228,11 +227,11 @@ RULES = (
     Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "G learns nothing from D", "G learns nothing"),
     Rule(
         "ignores_condition", _ignored_condition, 1, 1, "G's outputs hardly depend on the input",
-        holds=partial(_is_below, "health/condition_effect", SMALL_EFFECT),
+        holds=lambda line: _is_below("health/condition_effect", SMALL_EFFECT, line),
     ),
     Rule(
         "copies_input", _copied_input, 1, 1, "G returns its input in place of what is to be made of it",
-        holds=partial(_is_below, "health/copies_input", COPIED),
+        holds=lambda line: _is_below("health/copies_input", COPIED, line),
     ),
     Rule(
         "mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real",
@@ -245,7 +244,7 @@ RULES = (
     Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges", ""),
     Rule(
         "ignores_latent", _ignored_latent, 1, 1, "the input leaves little open, or G answers with one result",
-        holds=partial(_is_below, "health/latent_effect", SMALL_LATENT_EFFECT),
+        holds=lambda line: _is_below("health/latent_effect", SMALL_LATENT_EFFECT, line),
     ),
 )  # fmt: skip
 
