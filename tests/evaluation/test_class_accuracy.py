@@ -16,9 +16,9 @@ from gan_cli.evaluation.class_accuracy import class_accuracy_results, shares_cor
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.metrics.classifier import LabelledImages, split_of_classifier, train_classifier
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features, build_classifier_extractor
-from gan_cli.evaluation.paired_metrics import describe_not_beaten
 from gan_cli.evaluation.real_data import RealData
 from gan_cli.evaluation.reference import Reference, build_reference
+from gan_cli.reports.evaluation_table import describe_not_beaten
 
 CLASSES = ("glasses=no", "glasses=yes", "hair=black", "hair=blonde", "hair=red")
 ATTRIBUTES = attributes_of(CLASSES)
