@@ -82,7 +82,9 @@ def _bar(metric: MetricResult) -> Bar:
 def describe_not_beaten(metric: MetricResult) -> str:
     """Returns a line if a metric of a network is not better than that without one, else an empty text."""
     other = metric.without_network
-    if other is None or is_better(metric.name, metric.value, other):
+    if other is None:
+        return ""
+    if metric.value > other if metric.better == "higher" else is_better(metric.name, metric.value, other):
         return ""
     numbers = format_number(metric.value, 3), format_number(other, 3)
     return f"{metric.name} {numbers[0]} does not beat {metric.method} without a network, {numbers[1]}"
