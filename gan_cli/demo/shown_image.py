@@ -24,7 +24,7 @@ from gan_cli.sampling.style_mixing import PARTS, layers_between
 from gan_cli.tasks.condition import Condition
 
 KEYS = ("seed", "second", "mix", "layers", "truncation", "label", "direction", "strength")
-MAX_TRUNCATION, MAX_STRENGTH = 100.0, 1000.0
+MIN_TRUNCATION, MAX_TRUNCATION, MAX_STRENGTH = 0.001, 100.0, 1000.0
 
 
 class ImageRequest(NamedTuple):
@@ -52,7 +52,7 @@ def parse_request(query: Mapping[str, str]) -> ImageRequest:
         second=_whole(given, "second", 1),
         mix=_number(given, "mix", 0.0, 1.0) or 0.0,
         layers=given.get("layers", "all"),
-        truncation=_number(given, "truncation", 0.0, MAX_TRUNCATION) or None,
+        truncation=_number(given, "truncation", MIN_TRUNCATION, MAX_TRUNCATION),
         label=given.get("label"),
         direction=_whole(given, "direction", 0) if "direction" in given else None,
         strength=_number(given, "strength", -MAX_STRENGTH, MAX_STRENGTH) or 0.0,
@@ -134,6 +134,8 @@ def _mixed_styles(
 def _step_of(directions: Directions | None, request: ImageRequest) -> Tensor:
     """Returns the step along the direction: z `[1, D]` or w `[1, L or 1, D]`; zeros `[1, 1]` without a direction."""
     if request.direction is None:
+        if request.strength:
+            raise UsageError(f"strength={request.strength:g}: needs a direction, as direction=0")
         return torch.zeros(1, 1)
     count = 0 if directions is None else len(directions.values)
     if directions is None or request.direction >= count:

@@ -52,7 +52,7 @@ def find_direction(config: DirectionConfig) -> int:
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema, device=device)
     if generator.has_image_input:
-        raise UsageError("gan-direction: this generator makes images from images, not from latents alone")
+        raise UsageError("this generator makes images from images, not from latents alone")
     space = find_space(generator, "auto")
     found = _by_weights(config, space) if by == SEFA else _by_label(config, space, by.removeprefix(LABEL))
     folder = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "directions")

@@ -82,7 +82,7 @@ def _prepare(config: ProjectConfig, generator: LoadedGenerator) -> _Task:
     if len(generator.sample_shape) == 1:
         raise UsageError("gan-project: this checkpoint makes points; it is for images")
     if generator.has_image_input:
-        raise UsageError("gan-project: this generator makes images from images, not from latents alone")
+        raise UsageError("this generator makes images from images, not from latents alone")
     space = find_space(generator, config.space)
     if config.label is not None and not generator.classes:
         raise UsageError(f"label={config.label}: this checkpoint is unconditional and takes no class, leave it out")

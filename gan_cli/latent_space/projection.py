@@ -95,8 +95,8 @@ def project_images(
 ) -> Projections:
     """Searches for images, uint8 `[N, C, H, W]`. `progress` is called with the number of each step.
 
-    Each image is searched for from the mean latent and from its nearest candidates; the start that leads nearest is
-    kept.
+    Each image is searched for from the mean latent and from its nearest candidates; the nearest result is kept, which
+    may be a start itself.
     """
     features = extractor.extract(images).features
     pixel_errors = _squared_differences(images, candidates.samples)
@@ -109,15 +109,29 @@ def project_images(
     starts = torch.cat([space.mean().expand(len(images), 1, *latents.shape[2:]), latents], 1).flatten(0, 1)
     origin = torch.cat([order[:, :1], order[:, : search.starts - 1]], 1).flatten()
     labels = None if candidates.labels is None else candidates.labels[origin]
-    found, way = _descend(target.repeat(search.starts), starts, labels, space, search, candidates, progress)
-    distance = target.repeat(search.starts).of_samples(draw_samples(space, found, labels, search.batch_size))
-    best = distance.view(len(images), -1).argmin(1) + torch.arange(len(images)) * search.starts
-    latents, chosen = found[best], None if labels is None else labels[best]
+    every = target.repeat(search.starts)
+    found, way = _descend(every, starts, labels, space, search, candidates, progress)
+    ends = torch.stack([found, starts])
+    ends_at = [every.of_samples(draw_samples(space, end, labels, search.batch_size)) for end in ends]
+    best, moved = _nearest_of(*ends_at, search.starts)
+    latents, chosen = ends[1 - moved, best], None if labels is None else labels[best]
     samples = draw_samples(space, latents, chosen, search.batch_size)
+    way = torch.where(moved.bool().view(1, -1, *[1] * (starts.ndim - 1)), way[:, best], starts[best])
     nearest = candidates.samples[pixel_errors.argmin(1)]
     truth = to_signed_unit(images)
     psnr, nearest_psnr = (psnr_of_each(to_signed_unit(fake), truth) for fake in (samples, nearest))
-    return Projections(latents, chosen, samples, way[:, best], nearest, psnr, nearest_psnr)
+    return Projections(latents, chosen, samples, way, nearest, psnr, nearest_psnr)
+
+
+def _nearest_of(found: Tensor, started: Tensor, starts: int) -> tuple[Tensor, Tensor]:
+    """Returns for each image which of its starts is nearest, and 1 if after the search, 0 if before.
+
+    The arguments are the distances after and before the search, `[images * starts]`; numbers count all of them.
+    """
+    both = torch.stack([started, found]).unflatten(1, (-1, starts))  # `[2, images, starts]`
+    moved = (both[1].min(1).values <= both[0].min(1).values).long()
+    images = torch.arange(both.shape[1])
+    return both[moved, images].argmin(1) + images * starts, moved
 
 
 class _Target(NamedTuple):

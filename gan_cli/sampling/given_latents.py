@@ -153,6 +153,8 @@ def _check_labels(generator: LoadedGenerator, array: np.ndarray, count: int, typ
     if labels.shape != (count, len(generator.classes)):
         expected = f"expected [{count}, {len(generator.classes)}], a column for each class"
         raise UsageError(f"{typed}: {CONDITIONS} is {list(labels.shape)}, {expected}")
+    if not bool(((labels >= 0) & (labels <= 1)).all()):
+        raise UsageError(f"{typed}: {CONDITIONS} has values outside of 0 to 1, which are the shares of classes")
     return labels
 
 

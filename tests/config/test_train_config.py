@@ -341,6 +341,7 @@ WRONG = [
         ["schedule.augment_probability.to=0.5", "training.ada_target", "null"],
     ),
     ("schedule.penalty.to=0.1 regularizer=none", ["schedule.penalty.to=0.1", "regularizer=r1"]),
+    ("schedule.lr.until=0.5", ["schedule.lr.until=0.5", "schedule.lr.to"]),
     ("schedule.beta2.to=0.99 optimizer=sgd", ["schedule.beta2.to=0.99", "optimizer=adam"]),
     ("schedule.ema_decay.to=0.99 training.ema_decay=0", ["schedule.ema_decay.to=0.99", "training.ema_decay=0"]),
     ("schedule.ema_decay.to=1", ["schedule.ema_decay.to=1", "below 1"]),

@@ -123,6 +123,18 @@ def test_a_search_is_reproducible_and_ends_nearer_than_it_starts(run: Path) -> N
     assert torch.equal(found.nearest, candidates.samples[nearest.argmin(1)])
 
 
+def test_a_candidate_that_is_the_image_stays_as_it_is(run: Path) -> None:
+    generator, extractor = load_generator(run), build_random_extractor(1)
+    space = find_space(generator, "auto")
+    candidates = make_candidates(space, extractor, range(50), None, 64)
+    images = candidates.samples[[3, 41]]
+    search = Search(steps=10, starts=3, rate=0.1, feature_weight=0.2, seed=0, frames=4, batch_size=64)
+    found = project_images(images, space, extractor, candidates, search)
+    assert torch.equal(found.samples, images)
+    assert torch.equal(found.latents, candidates.latents[[3, 41]])
+    assert torch.equal(found.way, found.latents.expand_as(found.way))
+
+
 @pytest.mark.parametrize("distribution", ["normal", "uniform"])
 def test_latents_stay_in_their_range(train: Train, distribution: str) -> None:
     run = train(*TINY_IMAGES, f"architecture.generator.latent={distribution}", "steps=1", "name=range")

@@ -61,7 +61,7 @@ def test_films_of_latents_are_those_of_their_seeds(run: Path, sample: Sample) ->
         assert films[0].read_bytes() == films[1].read_bytes()
 
 
-def test_classes_are_those_of_the_file_or_named(train: Callable[..., Path], sample: Sample) -> None:
+def test_classes_are_those_of_the_file_or_named(train: Callable[..., Path], sample: Sample, error_of: ErrorOf) -> None:
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds")
     arrays = np.load(sample(str(run), "n=10", "format=npz", "out=a.npz"))
     again = np.load(sample(str(run), "latents=a.npz", "format=npz"))
@@ -73,6 +73,8 @@ def test_classes_are_those_of_the_file_or_named(train: Callable[..., Path], samp
         sample(str(run), "label_index=[1]", "format=walk", "frames=2", which) for which in ("n=10", "latents=a.npz")
     ]
     assert films[0].read_bytes() == films[1].read_bytes()
+    np.savez("sevens.npz", z=arrays["z"], conditions=arrays["conditions"] * 7)
+    assert "conditions has values outside of 0 to 1" in error_of("sample", str(run), "latents=sevens.npz")
     np.savez("plain.npz", z=arrays["z"])
     plain = np.load(sample(str(run), "latents=plain.npz", "format=npz"))
     assert (plain["images"] == arrays["images"]).all()

@@ -1,5 +1,6 @@
 """Declares the keys of the section `schedule`, for values that change in the course of a run."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -85,6 +86,10 @@ def check_schedules(config: Any) -> None:
 
 def _conflicts(config: Any) -> Iterator[tuple[str, str]]:
     """Yields pairs of a key with its value, and why it cannot be used with the other keys."""
+    for field in dataclasses.fields(config.schedule):
+        schedule = getattr(config.schedule, field.name)
+        if schedule.to is None and schedule.until != 1:
+            yield f"schedule.{field.name}.until={schedule.until:g}", f"changes nothing without schedule.{field.name}.to"
     training, active = config.training, active_schedules(config.schedule)
     given = {name: f"schedule.{name}.to={getattr(config.schedule, name).to:g}" for name in active}
     if training.augment_probability != 1:
