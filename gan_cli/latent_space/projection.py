@@ -112,8 +112,8 @@ def project_images(
     every = target.repeat(search.starts)
     found, way = _descend(every, starts, labels, space, search, candidates, progress)
     ends = torch.stack([found, starts])
-    ends_at = [every.of_samples(draw_samples(space, end, labels, search.batch_size)) for end in ends]
-    best, moved = _nearest_of(*ends_at, search.starts)
+    after, before = (every.of_samples(draw_samples(space, end, labels, search.batch_size)) for end in ends)
+    best, moved = _nearest_of(after, before, search.starts)
     latents, chosen = ends[1 - moved, best], None if labels is None else labels[best]
     samples = draw_samples(space, latents, chosen, search.batch_size)
     way = torch.where(moved.bool().view(1, -1, *[1] * (starts.ndim - 1)), way[:, best], starts[best])
