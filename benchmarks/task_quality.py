@@ -42,6 +42,16 @@ CASES = {
         f"inpainting {style}": (*HOLE, "dataset=avatars", f"dataset.style={style}", "dataset.size=20000")
         for style in ("toon-head", "avataaars", "pixel-art")
     },
+    **{
+        f"inpainting toon-head, weight {weight}": (
+            *HOLE,
+            "dataset=avatars",
+            "dataset.style=toon-head",
+            "dataset.size=20000",
+            f"auxiliary.l1.weight={weight}",
+        )
+        for weight in (30, 100)
+    },
 }
 METRICS = ("psnr", "psnr/hole", "l1", "sharpness", "class_kept", "frechet")
 PATIENCE = 7200.0  # seconds
