@@ -146,6 +146,8 @@ def options_of(seed: int, index: int) -> list[str]:
         others = [each for each in others if not each[0].startswith(OF_NETWORKS)]
     if chosen[0] == "dataset":  # points have no extractor
         others = [each for each in others if "evaluation.extractor" not in each[1]]
+    if chosen[1].startswith("swiss_roll"):  # which has no classes
+        others = [each for each in others if "conditioning" not in " ".join(each)]
     for kept in ([chosen, *others], [chosen, *others[:1]], [chosen]):
         overrides = [*_base(chosen), *(word for choice in kept for word in _words(*choice))]
         if _is_valid([each for each in overrides if not each.startswith(("init_from=", "training.freeze"))]):
