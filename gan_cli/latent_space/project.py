@@ -61,7 +61,8 @@ def project(config: ProjectConfig) -> int:
     task = _prepare(config, generator)
     found = _search(config, task)
     parent = Path(config.out) if config.out else default_folder(generator.path, "projections")
-    source = "held_out" if config.input is None else file_name_part(Path(config.input).stem)
+    given = config.input
+    source = task.images[0].name.rpartition("_")[0] if given is None else file_name_part(Path(given).stem)
     with output_folder(parent) as temporary:
         part = temporary / "projection"
         part.mkdir()
@@ -80,7 +81,7 @@ def project(config: ProjectConfig) -> int:
 def _prepare(config: ProjectConfig, generator: LoadedGenerator) -> _Task:
     """Reads the images, and builds the extractor. Raises UsageError if they do not fit the generator."""
     if len(generator.sample_shape) == 1:
-        raise UsageError("gan-project: this checkpoint makes points; it is for images")
+        raise UsageError("this checkpoint makes points; it is for images")
     if generator.has_image_input:
         raise UsageError("this generator makes images from images, not from latents alone")
     space = find_space(generator, config.space)

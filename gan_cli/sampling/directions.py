@@ -66,8 +66,12 @@ def read_directions(generator: LoadedGenerator, path: str) -> Directions:
         raise UsageError(f"{typed}: holds no directions, gan-direction writes such files")
     if not fits:
         raise UsageError(f"{typed}: is {list(values.shape)}, expected {expected}; is it of another generator?")
-    names = [str(name) for name in arrays[NAMES].ravel()] if NAMES in arrays else []
-    return Directions(values, names if len(names) == len(values) else [*map(str, range(len(values)))], sha256)
+    if not values.flatten(1).any(1).all():
+        raise UsageError(f"{typed}: a direction is 0 everywhere, so that no strength moves a sample")
+    names = [str(name) for name in arrays[NAMES].ravel()] if NAMES in arrays else [*map(str, range(len(values)))]
+    if len(names) != len(values):
+        raise UsageError(f"{typed}: {len(values)} directions and {len(names)} names, expected one for each")
+    return Directions(values, names, sha256)
 
 
 def strengths_of(text: str | None) -> list[float]:

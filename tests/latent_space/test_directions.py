@@ -212,11 +212,15 @@ def test_wrong_options(run: Path, error_of: ErrorOf, arguments: tuple[str, ...],
 def test_wrong_files(run: Path, error_of: ErrorOf) -> None:
     np.savez("other.npz", z_directions=np.ones((2, 9)))
     np.savez("styles.npz", w_directions=np.ones((2, 8)))
+    np.savez("zero.npz", z_directions=np.eye(8)[:2] * [[1], [0]])
+    np.savez("names.npz", z_directions=np.eye(8)[:2], names=["a", "b", "c"])
     np.savez("none.npz", names=np.array(["a"]))
     np.savez("fine.npz", z_directions=np.ones((2, 8)))
     refused = {
         "direction=other.npz": "is [2, 9], expected [K, 8]; is it of another generator?",
         "direction=styles.npz": "is in the space of styles w, and this generator has none",
+        "direction=zero.npz": "a direction is 0 everywhere",
+        "direction=names.npz": "2 directions and 3 names, expected one for each",
         "direction=none.npz": "holds no directions, gan-direction writes such files",
         "direction=nowhere.npz": "No such file",
     }
