@@ -58,7 +58,7 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     """
     monkeypatch.setattr(sys, "executable", preloaded_python())
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
-    monkeypatch.setattr(classifier, "STEPS", 60)
+    monkeypatch.setattr(classifier.LabelledImages, "design", classifier.ClassifierDesign(steps=60))
     monkeypatch.setattr(classifier, "FEWEST_IMAGES", 2)
     monkeypatch.setattr(classifier, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -15,7 +15,6 @@ from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import evaluate_samples
 from gan_cli.evaluation.generated_samples import FIRST_EVALUATION_SEED, SampleSource, generate_evaluated
 from gan_cli.evaluation.metrics.classifier import (
-    STEPS,
     Classifier,
     LabelledImages,
     describe_too_few,
@@ -135,7 +134,7 @@ class BriefClassifiers:
             started = time.perf_counter()
             few = data._replace(images=data.images[:FEW_IMAGES], labels=data.labels[:FEW_IMAGES])
             self._trained[key] = train_classifier(few, FEW_STEPS)
-            self.seconds += (time.perf_counter() - started) * STEPS / FEW_STEPS
+            self.seconds += (time.perf_counter() - started) * few.design.steps / FEW_STEPS
         return self._trained[key], ""
 
 

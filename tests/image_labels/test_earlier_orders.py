@@ -37,7 +37,7 @@ def old(
     train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A run as it was recorded before there were these keys."""
-    monkeypatch.setattr(classifier, "STEPS", 1)
+    monkeypatch.setattr(classifier.LabelledImages, "design", classifier.ClassifierDesign(steps=1))
     write_class_folders(here / "num", **dict.fromkeys(OLD_ORDER, 2))
     (here / "num" / "0" / "link.png").symlink_to(write_image(here / "elsewhere.png"))
     run = train(*COMMAND, "steps=2", "name=old", "dataset.labels_version=1", "dataset.follow_links=true")

@@ -27,17 +27,30 @@ from gan_cli.storage.checksummed_file import load_cached, save_cached
 CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
-SIDE = 28  # images are resized to this side
-STEPS = 500  # the same for every data set, so the training time is the same
+LARGEST_SIDE = 64
 BATCH_SIZE = 100
 LEARNING_RATE = 8e-3
 PREDICTED_AT_ONCE = 500
 TIMED_STEPS = 10  # steps after which the training time is estimated
-ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
 MOST_BYTES = 16 << 20
 FEWEST_IMAGES = 100  # labelled images, from which a classifier is trained; fewer leave under ten to test it on
 MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
 SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
+
+
+class ClassifierDesign(NamedTuple):
+    """The size of a classifier and of its training, and the largest random changes of its training images.
+
+    The defaults are for images of one class each, and are the same for every data set, so training takes as long.
+    """
+
+    side: int = 28  # images are resized to it
+    width: int = 16  # channels of the first of three convolutions
+    steps: int = 500
+    rotation: float = 0.2  # radians
+    scale: float = 0.1  # a share
+    shift: int = 2  # pixels
+    memory_format: torch.memory_format = torch.contiguous_format
 
 
 class LabelledImages(NamedTuple):
@@ -56,6 +69,17 @@ class LabelledImages(NamedTuple):
         """The number of classes of all attributes together."""
         return sum(attribute.size for attribute in self.attributes)
 
+    @property
+    def design(self) -> ClassifierDesign:
+        """Several attributes may differ in details of some pixels: they need all pixels, and longer training.
+
+        On 10,000 drawn faces of 32 px with 9 attributes, 93 % of the predictions are right, 74 % with the defaults.
+        """
+        if len(self.attributes) == 1:
+            return ClassifierDesign()
+        side = min(-(-max(self.images.shape[2:]) // 8) * 8, LARGEST_SIDE)
+        return ClassifierDesign(side, 32, 2500, 0.03, 0.02, 1, torch.channels_last)
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -63,6 +87,7 @@ class Classifier:
 
     network: nn.Sequential
     accuracy: float
+    side: int = ClassifierDesign().side  # that images are resized to
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -74,7 +99,8 @@ class Classifier:
         return self._apply(self.network[:-1], images)
 
     def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
-        return torch.cat([layers(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
+        size = (self.side, self.side)
+        return torch.cat([layers(resized_inputs(part.cpu(), size)) for part in images.split(PREDICTED_AT_ONCE)])
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -82,22 +108,22 @@ class Classifier:
 
 @torch.inference_mode(False)  # the caller may be in inference mode
 def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCallback = ignore) -> Classifier:
-    """Trains on nine tenths of the images. `steps` defaults to STEPS. Logs the expected time after TIMED_STEPS steps.
+    """Trains on nine tenths of the images. `steps` defaults to the design's. Logs the time after TIMED_STEPS steps.
 
     The result depends on the arguments alone; the caller's random state does not change. Raises UsageError for fewer
     than 2 images.
     """
-    images, labels, attributes, _ = data
+    (images, labels, attributes, _), design = data, data.design
     if len(images) < 2:
         raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(images)}")
-    steps = steps or STEPS
+    steps = steps or design.steps
     test_index, train_index = split_of_classifier(len(images))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(0, "classifier"))  # of the CPU alone
-        network = _build_network(images.shape[1], data.classes)
+        network = _build_network(images.shape[1], data.classes, design).to(memory_format=design.memory_format)
         optimizer = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-        inputs_at, started = _input_function(images, train_index, steps), time.perf_counter()
+        inputs_at, started = _input_function(images, train_index, steps, design.side), time.perf_counter()
         for step in range(steps):
             if step == TIMED_STEPS:
                 seconds = max(1, (time.perf_counter() - started) * steps / step)
@@ -105,14 +131,14 @@ def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCal
             batch = batch_indices(0, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
             target = encode_labels(labels[train_index[batch]], data.classes)
-            classification_loss(network(_augment(inputs_at(batch))), target, attributes).backward()
+            classification_loss(network(_augment(inputs_at(batch), design)), target, attributes).backward()
             optimizer.step()
             schedule.step()
-    untested = Classifier(network.eval(), 0.0)
+    untested = Classifier(network.eval(), 0.0, design.side)
     parts = test_index.split(PREDICTED_AT_ONCE)  # all images may not fit in memory together
     logits = torch.cat([untested.logits(images[part]) for part in parts])
     accuracy = classification_accuracy(logits, encode_labels(labels[test_index], data.classes), attributes)
-    return Classifier(network, accuracy)
+    return Classifier(network, accuracy, design.side)
 
 
 def split_of_classifier(count: int) -> tuple[Tensor, Tensor]:
@@ -122,14 +148,15 @@ def split_of_classifier(count: int) -> tuple[Tensor, Tensor]:
     return test_index, train_index
 
 
-def _build_network(channels: int, classes: int) -> nn.Sequential:
+def _build_network(channels: int, classes: int, design: ClassifierDesign) -> nn.Sequential:
     def halved(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()]
 
+    width = design.width
     return nn.Sequential(
-        *halved(channels, 16), *halved(16, 32), *halved(32, 64),
-        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * (SIDE // 8) ** 2, FEATURES), nn.ReLU(),
+        *halved(channels, width), *halved(width, 2 * width), *halved(2 * width, 4 * width),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * width * (design.side // 8) ** 2, FEATURES), nn.ReLU(),
         nn.Linear(FEATURES, classes),
     )  # fmt: skip
 
@@ -140,27 +167,24 @@ def resized_inputs(images: Tensor, size: tuple[int, int]) -> Tensor:
     return inputs if inputs.shape[-2:] == size else interpolate(inputs, size=size, mode="bilinear", antialias=True)
 
 
-def _as_inputs(images: Tensor) -> Tensor:
-    return resized_inputs(images, (SIDE, SIDE))
-
-
-def _input_function(samples: Tensor, train_index: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
+def _input_function(samples: Tensor, train_index: Tensor, steps: int, side: int) -> Callable[[Tensor], Tensor]:
     """Returns a function from positions in `train_index` to the network's inputs.
 
     Images of another size are resized once, unless there are so many that training uses each less than twice.
     """
-    if samples.shape[-2:] == (SIDE, SIDE) or 2 * len(train_index) > steps * BATCH_SIZE:
-        return lambda positions: _as_inputs(samples[train_index[positions]])
-    resized = torch.cat([_as_inputs(samples[part]) for part in train_index.split(PREDICTED_AT_ONCE)])
+    size = (side, side)
+    if samples.shape[-2:] == size or 2 * len(train_index) > steps * BATCH_SIZE:
+        return lambda positions: resized_inputs(samples[train_index[positions]], size)
+    resized = torch.cat([resized_inputs(samples[part], size) for part in train_index.split(PREDICTED_AT_ONCE)])
     return lambda positions: resized[positions]
 
 
-def _augment(inputs: Tensor) -> Tensor:
+def _augment(inputs: Tensor, design: ClassifierDesign) -> Tensor:
     """Rotates, scales and shifts each image by a small random amount."""
     rotation, scale, right, down = torch.rand(4, len(inputs)) * 2 - 1
-    scale = 1 + SCALE * scale
-    cos, sin = scale * (ROTATION * rotation).cos(), scale * (ROTATION * rotation).sin()
-    right, down = right * SHIFT * 2 / SIDE, down * SHIFT * 2 / SIDE
+    scale = 1 + design.scale * scale
+    cos, sin = scale * (design.rotation * rotation).cos(), scale * (design.rotation * rotation).sin()
+    right, down = right * design.shift * 2 / design.side, down * design.shift * 2 / design.side
     matrix = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(-1, 2, 3)
     grid = affine_grid(matrix, list(inputs.shape), align_corners=False)
     return grid_sample(inputs, grid, padding_mode="border", align_corners=False)
@@ -178,6 +202,8 @@ def load_or_train_classifier(
     classifier is returned and not saved. If several processes train at once, the file that is written last stays.
     """
     shape = f"{data.images.shape[1]}x{data.classes}"  # stacks and single digits of the same data set differ in it
+    if len(data.attributes) > 1:
+        shape += f"-{data.design.side}px"
     if steps is not None:
         shape += f"-{steps}"
     path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{data.fingerprint}.safetensors"
@@ -194,7 +220,7 @@ def _load(path: Path, data: LabelledImages) -> Classifier | None:
     """Returns the classifier in the file, or None if the file is missing, damaged or of other data."""
     tensors, metadata = load_cached(path, MOST_BYTES) or ({}, {})
     with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
-        network = _build_network(data.images.shape[1], data.classes)
+        network = _build_network(data.images.shape[1], data.classes, data.design)
     accuracy = metadata.get("accuracy")
     if metadata.get("data") != data.fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
         return None
@@ -202,7 +228,7 @@ def _load(path: Path, data: LabelledImages) -> Classifier | None:
     if not finite or _layout(tensors) != _layout(network.state_dict()):
         return None
     network.load_state_dict(tensors, assign=True)
-    return Classifier(network.eval(), accuracy)
+    return Classifier(network.eval(), accuracy, data.design.side)
 
 
 def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:

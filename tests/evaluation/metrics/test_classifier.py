@@ -18,6 +18,7 @@ from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics import classifier as classifiers
 from gan_cli.evaluation.metrics.classifier import (
     Classifier,
+    ClassifierDesign,
     LabelledImages,
     load_or_train_classifier,
     train_classifier,
@@ -49,7 +50,7 @@ def classifier(digits: Dataset) -> Classifier:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training of no use but as quick as a test wants it."""
-    monkeypatch.setattr(classifiers, "STEPS", 4)
+    monkeypatch.setattr(LabelledImages, "design", ClassifierDesign(steps=4))
 
 
 def images(count: int = 60, channels: int = 1, side: int = 28) -> LabelledImages:
@@ -100,6 +101,33 @@ def test_attributes_are_each_told(digits: Dataset) -> None:
     assert trained.accuracy > 0.94
 
 
+@pytest.mark.parametrize(("side", "network_side"), [(16, 16), (28, 32), (64, 64), (200, 64)])
+def test_several_attributes_are_seen_at_the_size_of_the_images(side: int, network_side: int) -> None:
+    """Details of some pixels tell them apart; one class is seen at 28 pixels, whatever the size."""
+    one, several = (
+        images(side=side),
+        images(side=side)._replace(attributes=[Attribute("a", 0, 4), Attribute("b", 4, 6)]),
+    )
+    assert one.design.side == 28
+    assert several.design.side == network_side
+    labels = torch.stack([several.labels % 4, 4 + several.labels % 6], 1)
+    trained = train_classifier(several._replace(labels=labels), steps=2)
+    assert trained.side == network_side
+    assert trained.logits(several.images).shape == (60, 10)
+
+
+def test_attributes_of_one_pixel_are_told_apart() -> None:
+    """A dot in column 12 or 15 of 32, anywhere in height, and whether it is red or green."""
+    random = torch.Generator().manual_seed(0)
+    bits = torch.randint(2, (600, 2), generator=random)
+    samples = torch.zeros(600, 3, 32, 32, dtype=torch.uint8)
+    rows = torch.randint(32, (600,), generator=random)
+    samples[torch.arange(600), bits[:, 0], rows, 12 + 3 * bits[:, 1]] = 255
+    attributes = [Attribute("colour", 0, 2), Attribute("place", 2, 2)]
+    trained = train_classifier(LabelledImages(samples, bits + torch.tensor([0, 2]), attributes), steps=60)
+    assert trained.accuracy > 0.95
+
+
 @pytest.mark.usefixtures("short")
 def test_training_depends_on_nothing_but_its_arguments() -> None:
     torch.manual_seed(1)
@@ -133,11 +161,15 @@ def test_images_are_resized_once_to_the_same_bits(shape: tuple[int, ...], monkey
     data = images(60, shape[0], shape[1])
     data = data._replace(images=data.images.repeat(1, 1, 1, 2)[..., : shape[2]])
     resized: list[int] = []
-    resize = classifiers._as_inputs
-    monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
+    resize = classifiers.resized_inputs
+    monkeypatch.setattr(
+        classifiers, "resized_inputs", lambda some, size: resized.append(len(some)) or resize(some, size)
+    )
     once = train_classifier(data)
     assert sum(resized) == 60  # the held-out tenth too
-    monkeypatch.setattr(classifiers, "_input_function", lambda some, kept, _: lambda places: resize(some[kept[places]]))
+    monkeypatch.setattr(
+        classifiers, "_input_function", lambda some, kept, *_: lambda places: resize(some[kept[places]], (28, 28))
+    )
     assert same(once, train_classifier(data))
 
 
@@ -145,8 +177,10 @@ def test_images_are_resized_once_to_the_same_bits(shape: tuple[int, ...], monkey
 def test_of_many_images_those_that_are_seen_are_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 steps see 400 of 900: no reason to resize them all."""
     resized: list[int] = []
-    resize = classifiers._as_inputs
-    monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
+    resize = classifiers.resized_inputs
+    monkeypatch.setattr(
+        classifiers, "resized_inputs", lambda some, size: resized.append(len(some)) or resize(some, size)
+    )
     train_classifier(images(1000, side=32))
     assert sum(resized) == 400 + 100
 
@@ -178,7 +212,7 @@ def test_training_images_are_shifted_rotated_and_scaled_by_at_most_the_limits(mo
         ((1.0, 0.5, 0.5, 0.5), rows, larger),
     ]
     monkeypatch.setattr(torch, "rand", lambda *size: torch.tensor([draw for draw, _, _ in cases]).T)
-    found = classifiers._augment(torch.stack([image for _, image, _ in cases]).unsqueeze(1))
+    found = classifiers._augment(torch.stack([image for _, image, _ in cases]).unsqueeze(1), ClassifierDesign())
     for image, (*_, expected) in zip(found, cases, strict=True):
         assert torch.allclose(image[0, 7:21, 7:21], expected[7:21, 7:21], atol=1e-4)
 
@@ -273,7 +307,7 @@ def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
 def test_another_process_may_be_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def train_while_another_does(*arguments: object, **named: object) -> Classifier:
         monkeypatch.undo()
-        monkeypatch.setattr(classifiers, "STEPS", 4)
+        monkeypatch.setattr(LabelledImages, "design", ClassifierDesign(steps=4))
         load_or_train_classifier(images(), tmp_path)
         return train_classifier(images())
 
