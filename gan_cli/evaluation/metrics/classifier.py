@@ -134,6 +134,7 @@ def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCal
             classification_loss(network(_augment(inputs_at(batch), design)), target, attributes).backward()
             optimizer.step()
             schedule.step()
+    network = network.to(memory_format=torch.contiguous_format)  # safetensors writes no other
     untested = Classifier(network.eval(), 0.0, design.side)
     parts = test_index.split(PREDICTED_AT_ONCE)  # all images may not fit in memory together
     logits = torch.cat([untested.logits(images[part]) for part in parts])

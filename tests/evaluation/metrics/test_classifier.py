@@ -235,6 +235,16 @@ def test_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(predict(trained, images()[0]), predict(loaded, images()[0]))
 
 
+def test_that_of_several_attributes_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images(side=32)._replace(attributes=[Attribute("a", 0, 4), Attribute("b", 4, 6)])
+    data = data._replace(labels=torch.stack([data.labels % 4, 4 + data.labels % 6], 1))
+    trained = load_or_train_classifier(data, tmp_path, steps=2)
+    monkeypatch.setattr(classifiers, "train_classifier", refuse_training)
+    loaded = load_or_train_classifier(data, tmp_path, steps=2)
+    assert same(trained, loaded)
+    assert torch.equal(trained.logits(data.images), loaded.logits(data.images))
+
+
 def cut_off(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
