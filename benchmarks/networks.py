@@ -37,7 +37,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "projected": ("experiment=projected_folder",),
     "srresnet": ("architecture=srresnet", "regularizer=[dragan]", "optimizer.lr=0.0002"),
 }
-GAMMA = 10 / 64**2  # of experiment=stylegan2_64, for each pixel of an image
+GAMMA = 20 / 64**2  # of experiment=stylegan2_64, for each pixel of an image
 
 
 class Case(NamedTuple):
