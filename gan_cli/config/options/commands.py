@@ -18,7 +18,7 @@ Ckpt = Annotated[
 Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
 RANGES = r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*"
-NUMBER = r"-?[0-9]{1,6}(\.[0-9]{1,9})?"
+NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,18})?"
 Seeds = Annotated[
     Text | None,
     matching(RANGES, "seeds and ranges, as 0-7,12", description="the seeds, instead of n and seed"),
@@ -33,7 +33,7 @@ Direction = Annotated[
 Strength = Annotated[
     Text | None,
     matching(
-        rf"{NUMBER}:{NUMBER}(:[1-9][0-9]{{0,2}})?",
+        rf"{NUMBER}:{NUMBER}(:[0-9]{{1,18}})?",
         "the ends, as -3:3, and the number of steps, as -3:3:7",
         description="how far along the direction, in standard deviations; -3:3:7 unless set",
     ),
