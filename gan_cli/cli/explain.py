@@ -79,7 +79,7 @@ def explain(arguments: Sequence[str]) -> str:
         return "\n".join([*headings, *(_explain_key(lines[dotted]) for dotted in shown)])
     if elsewhere := _explain_key_of_other_commands(name):
         return elsewhere
-    raise UsageError(f"explain={name}: {_nearest(name, known, lines)}; gan-train --help lists all")
+    raise UsageError(f"explain={name}: {_nearest(name, known, lines)}; gan-train --help lists both")
 
 
 def _nearest(name: str, known: Mapping[str, Sequence[str]], lines: Mapping[str, object]) -> str:

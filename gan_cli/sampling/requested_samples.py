@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.data.labels import RequestedCondition, all_classes_requested, parse_label_indices, parse_labels
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.image_labels.shown_classes import MAX_CLASSES_SHOWN, describe_shown
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.sampling.load_generator import MAX_SEED, LoadedGenerator
 
 MAX_SEEDS = 1_000_000
 MAX_IN_GRID = 10_000
@@ -92,6 +92,8 @@ def listed_seeds(key: str, listed: str) -> list[int]:
     for part in listed.split(","):
         first, _, last = part.partition("-")
         span = range(int(first), int(last or first) + 1)
+        if max(int(first), int(last or first)) > MAX_SEED:
+            raise UsageError(f"{key}={listed}: expected seeds from 0 to 2**62")
         if not span:
             raise UsageError(f"{key}={listed}: {part} goes backwards")
         if len(seeds) + len(span) > MAX_SEEDS:
@@ -110,7 +112,7 @@ def ends_and_steps(strength: str) -> tuple[float, float, int]:
     if count < 2 or ends[0] == ends[1]:
         raise UsageError(f"strength={strength}: expected two ends and at least 2 steps, as -3:3 or -3:3:7")
     if count > MAX_STEPS:
-        raise UsageError(f"strength={strength}: {count:,} steps, at most {MAX_STEPS} are allowed")
+        raise UsageError(f"strength={strength}: {count_noun(count, 'step')}, at most {MAX_STEPS} are allowed")
     if max(map(abs, ends)) > MAX_STRENGTH:
         raise UsageError(f"strength={strength}: expected ends from {-MAX_STRENGTH} to {MAX_STRENGTH}")
     return *ends, count

@@ -17,7 +17,7 @@ Ckpt = Annotated[
 ]
 Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
-RANGES = r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*"
+RANGES = r"[0-9]{1,40}(-[0-9]{1,40})?(,[0-9]{1,40}(-[0-9]{1,40})?)*"
 NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,18})?"
 Seeds = Annotated[
     Text | None,
@@ -47,7 +47,7 @@ MixedColumns = Annotated[
 MixedLayers = Annotated[
     Text | None,
     matching(
-        "coarse|middle|fine|[0-9]{1,4}(-[0-9]{1,4})?",
+        "coarse|middle|fine|[0-9]{1,40}(-[0-9]{1,40})?",
         "coarse, middle, fine, or sides of maps, as 4-8",
         description="with format=mix: the layers whose styles come from the column's seed; coarse unless set",
     ),
