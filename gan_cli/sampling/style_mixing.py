@@ -49,9 +49,8 @@ def mix_styles(
     rows = listed_seeds("rows", config.rows or DEFAULT_ROWS)
     columns = listed_seeds("columns", config.columns or DEFAULT_COLUMNS)
     if len(columns) >= grid.MAX_COLUMNS:
-        raise UsageError(
-            f"columns={config.columns}: {count_noun(len(columns), 'column')}, at most {grid.MAX_COLUMNS - 1} are allowed"
-        )
+        many = count_noun(len(columns), "column")
+        raise UsageError(f"columns={config.columns}: {many}, at most {grid.MAX_COLUMNS - 1} are allowed")
     if (len(rows) + 1) * (len(columns) + 1) > MAX_IN_GRID:
         most = MAX_IN_GRID // (len(columns) + 1) - 1
         raise UsageError(f"rows={config.rows}: {count_noun(len(rows), 'row')}, at most {most:,} with so many columns")
