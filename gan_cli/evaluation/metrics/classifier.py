@@ -250,7 +250,7 @@ def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attr
     text += f" ({count_noun(tested, 'sample')})"
     if accuracy <= chance + MIN_GAIN * (1 - chance):
         return True, f"{text}, no better than guessing ({chance:.1%})"
-    needed = format_number(10 * samples_to_tell(accuracy, chance))
+    needed = format_number(10 * samples_for_significance(accuracy, chance))
     return True, f"{text}, too few to tell it from guessing ({chance:.1%}), which takes about {needed} labelled images"
 
 
@@ -275,7 +275,7 @@ def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
     return _guessing_probability(accuracy, tested, chance) > SIGNIFICANCE_LEVEL
 
 
-def samples_to_tell(accuracy: float, chance: float) -> int:
+def samples_for_significance(accuracy: float, chance: float) -> int:
     """Returns the number of samples at which the binomial test tells this accuracy from the lower accuracy `chance`.
 
     The search begins at the number by the normal approximation of the test.

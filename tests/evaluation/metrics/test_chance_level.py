@@ -11,7 +11,7 @@ from gan_cli.evaluation.metrics.classifier import (
     assess_classifier,
     is_at_chance,
     majority_class_accuracy,
-    samples_to_tell,
+    samples_for_significance,
 )
 
 
@@ -76,7 +76,7 @@ def test_so_many_samples_tell_an_accuracy_from_guessing(accuracy: float, guess: 
     """By scipy's exact test: at this number it is significant, and at three quarters of it it is not."""
     from scipy import stats
 
-    count = samples_to_tell(accuracy, guess)
+    count = samples_for_significance(accuracy, guess)
     for number, expected in ((count, True), (3 * count // 4, False)):
         test = stats.binomtest(round(accuracy * number), number, guess, alternative="greater")
         assert (test.pvalue <= classifier.SIGNIFICANCE_LEVEL) == expected
