@@ -33,6 +33,7 @@ ARCHITECTURES = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_compiled_architecture_trains(monkeypatch: pytest.MonkeyPatch, name: str, backend: str) -> None:
