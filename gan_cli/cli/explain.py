@@ -1,4 +1,4 @@
-"""Implements `gan-train explain=NAME`, which explains an option or a key.
+"""Implements `gan-train explain=NAME`, which explains an option, a key, a section of keys or a value of a key.
 
 The texts are in `explanations.toml`. The settings of an option, and the settings of other sections that this option
 changes, come from `configs/` and the dataclasses.
@@ -7,21 +7,24 @@ changes, come from `configs/` and the dataclasses.
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import textwrap
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gan_cli.cli.default_values import default_values
 from gan_cli.cli.keys import Key, join, list_keys
 from gan_cli.config import recipes
+from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.options.fields import is_within, walk
 from gan_cli.config.search_path import find_option_files
 from gan_cli.config.suggestions import hint_for_word
-from gan_cli.config.validation import format_value
-from gan_cli.errors import UsageError, did_you_mean
+from gan_cli.config.validation import format_value, words_of
+from gan_cli.errors import UsageError, did_you_mean, first_few
 
 EXPLANATIONS_FILE = Path(__file__).with_name("explanations.toml")
 # The parts of an explanation with their headings, in the order in which they are printed.
@@ -34,10 +37,15 @@ PARTS = {
     "clashes": "does not go with",
 }
 MAX_WIDTH = 100
+MAX_NAMED = 8  # options or keys that a message names
 
 
 def explain(arguments: Sequence[str]) -> str:
-    """Returns the explanations of all options or keys that `explain=NAME` names. Raises UsageError if none exists."""
+    """Returns the explanations of all options, keys, sections of keys or values of keys that `explain=NAME` names.
+
+    Options and keys of that name come first, then sections, keys with that word in their name, as `ema_decay` for
+    `ema`, values, as `ada` of training.augment, and keys of other commands. Raises UsageError if there is none.
+    """
     request, *others = sorted(
         (argument for argument in arguments if not argument.startswith("plugins=")),
         key=lambda argument: not argument.startswith("explain="),
@@ -45,23 +53,73 @@ def explain(arguments: Sequence[str]) -> str:
     name = request.removeprefix("explain=")
     if others:
         raise UsageError(f"{others[0]}: explain= stands alone")
+    if not name:
+        raise UsageError("explain=: expected an option or a key, as explain=hinge; gan-train --help lists both")
     known, lines = groups(), list_keys("train")
+    if (group := name.replace(".", "/")) in known:
+        return _explain_group(group, known[group])
     found = [
         (group, option)
         for group, options in known.items()
         for option in options
         if name in (option, f"{group}={option}", f"{group}/{option}")
     ]
-    keys = [forms for dotted, forms in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
-    if name in known:
-        return _explain_group(name, known[name])
-    if not name:
-        raise UsageError("explain=: expected an option or a key, as explain=hinge; gan-train --help lists both")
-    if not found and not keys:
-        options = [option for options in known.values() for option in options]
-        near = hint_for_word(name) or did_you_mean(name, [*options, *known, *lines])
-        raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
-    return "\n".join([explain_option(group, option) for group, option in found] or map(_explain_key, keys))
+    if found:
+        return "\n".join(explain_option(group, option) for group, option in found)
+    typed = name.partition("=")[0]
+    if keys := [forms for dotted, forms in lines.items() if typed in (dotted, dotted.rpartition(".")[2])]:
+        return "\n".join(map(_explain_key, keys))
+    if any(is_within(dotted, name) for dotted in lines):
+        return _explain_section(name, lines)
+    accepting = _values().get(name, [])
+    related = [dotted for dotted in lines if name in dotted.rpartition(".")[2].split("_")]
+    if accepting or related:
+        headings = [f"{name}, a value of {', '.join(accepting)}\n"] if accepting else []
+        shown = dict.fromkeys([*accepting, *related])
+        return "\n".join([*headings, *(_explain_key(lines[dotted]) for dotted in shown)])
+    if elsewhere := _explain_key_of_other_commands(name):
+        return elsewhere
+    raise UsageError(f"explain={name}: {_nearest(name, known, lines)}; gan-train --help lists both")
+
+
+def _nearest(name: str, known: Mapping[str, Sequence[str]], lines: Mapping[str, object]) -> str:
+    """Returns what a name is not, and what may be meant: an option of the group that it names, or something similar."""
+    group = max((group for group in known if name.startswith((f"{group}=", f"{group}/"))), key=len, default=None)
+    if group is not None:
+        option = name[len(group) + 1 :]
+        similar = did_you_mean(option, known[group]) or f", expected one of {first_few(known[group], MAX_NAMED)}"
+        return f"no option of {group}{similar}"
+    options = [option for options in known.values() for option in options]
+    sections = {dotted[: match.start()] for dotted in lines for match in re.finditer(r"\.", dotted)}
+    tails = {dotted.rpartition(".")[2] for dotted in lines}
+    near = hint_for_word(name) or did_you_mean(name, [*options, *known, *sections, *lines, *tails, *_values()])
+    return f"neither an option nor a key{near}"
+
+
+def _values() -> dict[str, list[str]]:
+    """Returns the words that keys accept as values, as `ada`, each with its keys; without options of groups."""
+    found: dict[str, list[str]] = {}
+    for dotted, _, field in walk(SCHEMAS["train"]):
+        for word in words_of(field.annotation):
+            keys = found.setdefault(word, [])
+            keys += [] if dotted in keys else [dotted]
+    return found
+
+
+def _explain_section(section: str, lines: Mapping[str, Sequence[Key]]) -> str:
+    """Returns the keys of a section, as `training` or `schedule.lr`, each with its description."""
+    below = {dotted: forms[0] for dotted, forms in lines.items() if is_within(dotted, section)}
+    shown = [line for dotted, key in below.items() for line in (f"  {dotted}", *_wrapped(key.description, " " * 6))]
+    return "\n".join([f"{section}, the keys", "", *shown, "", f"explain={[*below][-1]} explains one", ""])
+
+
+def _explain_key_of_other_commands(name: str) -> str:
+    """Returns the explanation of a key that commands other than gan-train have; an empty text if none has it."""
+    found: dict[str, list[str]] = {}
+    for command in SCHEMAS:
+        if command != "train" and (forms := list_keys(command).get(name)):
+            found.setdefault(_explain_key(forms), []).append(f"gan-{command}")
+    return "\n".join(f"{', '.join(commands)}: {text}" for text, commands in found.items())
 
 
 def explain_option(group: str, option: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from gan_cli.config.options.fields import is_within, walk
 from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
+from gan_cli.config.options.objectives import CLASHING
 from gan_cli.config.options.other_tools import KEYS_OF_OTHER_TOOLS, OPTIONS_OF_OTHER_TOOLS
 from gan_cli.config.options.tasks import suiting_options
 from gan_cli.config.train_config import LIST_GROUPS
@@ -24,7 +25,6 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
 MAX_SUGGESTED = 4  # options that a message names at most
 MAX_KEYS = 8  # keys of a section that a message names at most
-CLASHING = ({"weight_clip", "gradient_penalty"},)  # options of one group that a run cannot have together
 ARCHIVES = (".zip", ".tar", ".npz")
 URL_HINT = "URLs are not read or written: download what is there, and give its path as {}=..."
 
@@ -69,7 +69,8 @@ def _hint_for_other_option(key: str, options: list[str], leaves: Sequence[str], 
     """Returns the message about a key that only `options` have, in place of the chosen option or beside it."""
     group, _, name = options[0].partition("=")
     if group in LIST_GROUPS:
-        chosen = [each for each in data.get(group, {}) if {each, name} not in CLASHING]
+        clashing = {other for together, _ in CLASHING if name in together for other in together}
+        chosen = [each for each in data.get(group, {}) if each not in clashing]
         added = f"{group}=[{','.join([*chosen, name])}], or {group}={name} alone" if chosen else f"{group}={name}"
         return f"{key}: {group}={name} is not chosen; add {added}"
     section, inner = key.rpartition(".")[0], data

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line, suggestion
+from gan_cli.image_labels.shown_classes import shown_columns
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
@@ -103,8 +104,8 @@ def _drawn_column(attribute: Attribute, random: torch.Generator, frequencies: Se
 
 
 def all_classes_requested(classes: Sequence[str], most: int | None = None) -> list[RequestedCondition]:
-    """Returns one requested condition for each class, or only for the first `most` classes if `most` is set."""
-    return [RequestedCondition(name, (column,)) for column, name in enumerate(classes[:most])]
+    """Returns one requested condition for each class, or for `most` of them as `shown_columns` chooses them."""
+    return [RequestedCondition(classes[column], (column,)) for column in shown_columns(classes, most)]
 
 
 def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[RequestedCondition]:
@@ -118,7 +119,7 @@ def evenly(
     most: int | None = None,
     frequencies: Sequence[float] | None = None,
 ) -> Tensor | None:
-    """Returns labels float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any.
+    """Returns labels float32 `[len(seeds), K]` of all classes, or of `most` of them, evenly; None without any.
 
     Other attributes are drawn as in `encode_requested`.
     """

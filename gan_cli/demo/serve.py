@@ -76,7 +76,10 @@ def _require_images_from_latents(generator: LoadedGenerator) -> None:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers `GET /` with the page and `GET /sample.png?seed=0` with an image, or one line on what is wrong."""
+    """Answers `GET /` with the page and `GET /sample.png?seed=0` with an image, or one line on what is wrong.
+
+    `HEAD` has the same answers without their content, and other methods are refused.
+    """
 
     timeout = TIMEOUT
     server_version, sys_version = "gan-demo", ""
@@ -96,6 +99,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer_image(query)
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", f"nothing at {html.escape(path)}".encode())
+
+    do_HEAD = do_GET
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answers what no method of this class does: other methods than GET and HEAD, and what is no HTTP."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD are answered")
+        else:
+            super().send_error(code, message, explain)
 
     def _is_for_this_computer(self) -> bool:
         """Whether the request names this server. A page of another site whose name leads here does not."""
@@ -118,11 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind if kind.startswith("image") else f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, format: str, *values: object) -> None:
         """Prints nothing: the page shows what goes wrong."""

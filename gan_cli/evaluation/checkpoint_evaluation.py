@@ -154,7 +154,7 @@ def _reference(
     for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
         log(line)
     check_metrics_of_data(options.metrics or (), options.extractor, real)
-    extractor = build_extractor(options.extractor, real, log)
+    extractor = build_extractor(options.extractor, real, log, metrics=options.metrics or ())
     with_inputs = config is not None and task_of(config.task).make_condition is not None
     n = n or (min(default_n, real.max_inputs) if with_inputs else default_n)
     reference = build_reference(real, extractor, n, progress, protocol)

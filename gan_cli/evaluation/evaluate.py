@@ -98,9 +98,9 @@ def _print(evaluated: EvaluationResult) -> None:
     for metric in evaluated.figures:
         cells = _cells(metric)
         table.add_row(*(Text(cells[title]) for title in titles))
+    console.print(table)
     for line in filter(None, map(describe_not_beaten, evaluated.figures)):
         print_line(line)
-    console.print(table)
     for metric in evaluated.figures:
         if metric.note.startswith(TOO_FEW_SAMPLES):
             print_line(f"warning: {metric.name}: {metric.note}")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.metric_names import OF_IMAGENET, check_metric_names
+from gan_cli.config.options.loop import WITHOUT_FEATURES
 from gan_cli.data.datasets.stacked_mnist import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
@@ -37,14 +38,18 @@ MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of
 
 
 def build_extractor(
-    name: str, real: RealData, log: LogCallback = ignore, load: ClassifierLoader = load_assessed_classifier
+    name: str,
+    real: RealData,
+    log: LogCallback = ignore,
+    load: ClassifierLoader = load_assessed_classifier,
+    metrics: Sequence[str] = (),
 ) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto or another of the option `extractor`.
 
-    `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
-    classifier that is no better than guessing or has too few images to learn from. For points, the features are the
-    coordinates. `log` is called with lines for the user. `load` gives the classifier. Raises UsageError if the data do
-    not allow this extractor.
+    `auto` selects the classifier if the data have classes, and `random` if not, or if no metric of `metrics` uses
+    features. `random` is also used instead of a classifier that is no better than guessing or has too few images to
+    learn from. For points, the features are the coordinates. `log` is called with lines for the user. `load` gives the
+    classifier. Raises UsageError if the data do not allow this extractor.
     """
     samples, classes = real.train_unlimited.samples, real.train_unlimited.classes
     labelled = real.train_unlimited.labels is not None and len(classes) > 1
@@ -62,7 +67,8 @@ def build_extractor(
         if samples.shape[1] in IMAGENET_SEES:
             log(f"{name}: sees {IMAGENET_SEES[samples.shape[1]]}")
         return _imagenet_extractor(name)
-    if name == "random" or not labelled:
+    unused = name == "auto" and metrics and {*WITHOUT_FEATURES} >= {*metrics}
+    if name == "random" or unused or not labelled:
         return feature_extractors.build_random_extractor(samples.shape[1])
     return _classifier(real, log, load)
 

@@ -24,8 +24,9 @@ from gan_cli.errors import StorageError, UsageError, format_number
 from gan_cli.export.format_writers import EXPORTERS, NamedInputs, write_and_run
 from gan_cli.export.model_card import README, SAMPLE_IMAGE, model_card_text, model_config_json
 from gan_cli.extras import require_extra
+from gan_cli.image_labels.shown_classes import MAX_CLASSES_SHOWN
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
-from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds
+from gan_cli.models.generate import SAMPLES_PER_CLASS, latents_from_seeds
 from gan_cli.sampling.input_samples import batches_of_input, draw_rows
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs

@@ -30,11 +30,13 @@ REQUIRED_KEYS = (  # a line without these is ignored
 PERFECT_AUC = 0.999  # D separates real from fake without error on its batch
 DIVERGED_SHIFT = 5.0  # distance of the fakes' mean from the reals'
 DIVERGED_D_LOSS = 10.0  # only logits far on the wrong side give this; guessing costs 2 log 2 at most
+HUGE_D_LOSS = 1000.0  # after such an overshoot the next line counts as diverged, whatever is left of D and G
 SMALL_GRADIENT = 1e-3  # relative to the median of the run, or absolute
 BLANK_CONTRAST = 0.02  # relative to the reals' contrast
 FEW_UNSATURATED = 0.1  # share of the fakes' pixels that are not saturated, relative to that of the reals
 LOW_DIVERSITY = 0.1  # relative to the reals' diversity
 DUPLICATES_FACTOR, DUPLICATES_MARGIN = 1.5, 0.05  # few modes: near pairs above factor * (those of reals) + margin
+DIVERSE_LINES = 4  # new fakes may be alike for some lines, after the noise of the first ones and before they differ
 LOW_COVERAGE = 0.5  # share of reals with a fake near them
 WIDE_DIVERSITY = 1.5  # relative to the reals': such fakes have low coverage because they are too far spread
 SMALL_EFFECT = 1.0  # of the condition on outputs, relative to that of the latent or a tenth of the reals' difference
@@ -96,6 +98,9 @@ def _lasting(lines: Lines, count: int = LONG) -> Lines:
 
 def _divergence(lines: Lines) -> str | None:
     loss, shift = lines[-1]["loss/discriminator"], lines[-1]["health/shift"]
+    before = lines[-2]["loss/discriminator"] if len(lines) > 1 else loss
+    if before > HUGE_D_LOSS:
+        loss = max(loss, before)
     if loss > DIVERGED_D_LOSS:
         return f"D's loss was as high as {format_number(loss, 3)}, where guessing costs less than 2,"
     # Data of small spread are far from the first fakes, in these units.
@@ -175,8 +180,8 @@ def _few_modes(line: Line, margin: float) -> bool:
 
 
 def _collapses(lines: Lines) -> bool:
-    """Returns True if fakes were diverse and now have few modes, or never were diverse and do not improve."""
-    if any(not _few_modes(line, DUPLICATES_MARGIN / 2) for line in lines):
+    """Returns True if fakes were diverse and now have few modes, or never were diverse for long and do not improve."""
+    if sum(not _few_modes(line, DUPLICATES_MARGIN / 2) for line in lines) >= DIVERSE_LINES:
         return _few_modes(lines[-1], DUPLICATES_MARGIN)
     long = _lasting(lines, 2 * LONG)
     if not long or not _few_modes(lines[-1], 5 * DUPLICATES_MARGIN):

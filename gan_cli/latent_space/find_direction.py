@@ -17,7 +17,7 @@ from gan_cli.latent_space.label_direction import TESTED, find_class, mean_differ
 from gan_cli.latent_space.latent_variables import LatentSpace, Z, find_space
 from gan_cli.latent_space.projection import draw_samples
 from gan_cli.latent_space.sefa import weight_directions
-from gan_cli.sampling.directions import NAMES, W_DIRECTIONS, Z_DIRECTIONS
+from gan_cli.sampling.directions import GENERATOR, NAMES, W_DIRECTIONS, Z_DIRECTIONS
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
 from gan_cli.sampling.requested_samples import file_name_part
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
@@ -60,6 +60,7 @@ def find_direction(config: DirectionConfig) -> int:
         part, sidecar = temporary / "part.npz", temporary / "sidecar.json"
         name = Z_DIRECTIONS if space.name == Z else W_DIRECTIONS
         arrays: dict[str, Any] = {name: found.values.numpy(), NAMES: np.array(found.names)}
+        arrays[GENERATOR] = np.array(generator.sha256)
         np.savez(part, **arrays)
         write_json(sidecar, _describe(config, generator, space, found))
         if named is None:

@@ -27,6 +27,7 @@ from gan_cli.launch.request import Request
 from gan_cli.launch.saved_settings import environment_changes, restrict_saved, use_saved_threads
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.growth import describe_growth
 from gan_cli.state.train_state import ROLES, TrainState
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.storage.run_record import load_record, start_folder
@@ -269,3 +270,5 @@ def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str,
         moving.insert(0, f"training.lr_schedule={config.training.lr_schedule}")
     if moving and end != saved.counters.total_steps:
         log.info(f"values now move to the new end, by {', '.join(moving)}")
+    if end != saved.counters.total_steps and (line := describe_growth(state)):
+        log.info(line)

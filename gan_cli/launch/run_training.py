@@ -10,6 +10,7 @@ import torch
 
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
+from gan_cli.config.options.networks.pretrained import describe_other_objective
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import example_options
 from gan_cli.config.train_config import Config
@@ -27,6 +28,7 @@ from gan_cli.errors import (
     one_line,
 )
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
+from gan_cli.image_labels.shown_classes import describe_shown
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.models.build_networks import count_parameters
@@ -60,6 +62,8 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
             log.info(f"data: {line}")
     if config.classes:
         log.info(f"classes: {first_few(config.classes, 20)}")
+        if note := describe_shown(config.classes):
+            log.info(f"rows of sample grids: {note}; gan-sample label=NAME shows others")
     elif dataset.labels is not None and len(dataset.classes) > 1:
         log.info(f"classes: {len(dataset.classes):,}, not used; {_way_to_use_classes(config)}")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
@@ -107,6 +111,8 @@ def _log_warnings(config: Config, log: RunLog) -> None:
             f"warning: a batch of {batch} is split into groups of {group}, too few for D to compare"
             f" (minibatch=deviations); use a multiple of {MinibatchDeviations.group}"
         )
+    if advice := describe_other_objective(config):
+        log.info(advice)
     spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
     bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:

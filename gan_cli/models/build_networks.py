@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.networks.architectures import networks_grow, settle_growth
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
@@ -43,7 +44,8 @@ class GeneratorDesign(NamedTuple):
 
 def design_of(config: Config) -> GeneratorDesign:
     conditions = conditions_of(config.conditioning)
-    return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions, config.task)
+    section = settle_growth(config.architecture.generator, networks_grow(config.architecture))
+    return GeneratorDesign(section, config.sample_shape, conditions, config.task)
 
 
 def latent_of(config: Config) -> LatentDistribution:
@@ -74,7 +76,8 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             pack = config.training.pack
             packed = (seen[0] * pack, *seen[1:])
             conditions = conditions_of(config.conditioning, pack)
-            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
+            section = settle_growth(config.architecture.discriminator, networks_grow(config.architecture))
+            discriminator = _build(DISCRIMINATORS, section, packed, conditions)
             if "reconstruction" in config.regularizer:
                 cast(Callable[[], None], discriminator.add_decoders)()
     if isinstance(discriminator, ProjectedDiscriminator) and device.type != "meta":

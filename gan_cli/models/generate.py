@@ -12,7 +12,7 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.styles import with_truncation
 from gan_cli.tasks.condition import Condition
 
-SAMPLES_PER_CLASS, MAX_CLASSES_SHOWN = 8, 32  # default samples of each class, and the most classes (rows) of a grid
+SAMPLES_PER_CLASS = 8  # by default
 
 
 def latents_from_seeds(seeds: Sequence[int], latent: LatentDistribution, truncation: float | None = None) -> Tensor:

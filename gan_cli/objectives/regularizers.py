@@ -5,7 +5,7 @@ The penalties return unweighted values; `training/objective.py` resolves their w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -31,6 +31,7 @@ class PenaltyInputs(NamedTuple):
     fake_logits: Tensor | None = None
     # the scalars of a penalty in `PENALTY_STATE`, which only the functions in `STATE_UPDATES` change
     penalty_state: dict[str, Tensor] | None = None
+    real_maps: Sequence[Tensor] | None = None  # D's feature maps of the real samples, if it has kept them
 
 
 def mean_of_patches(logits: Tensor) -> Tensor:
@@ -156,7 +157,8 @@ def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
 def reconstruction_penalty(inputs: PenaltyInputs) -> Tensor:
     """The error of the images that D's decoders reconstruct from its feature maps of real samples (2101.04775, 3.2)."""
     reconstruction = cast(Callable[..., Tensor], inputs.discriminator.reconstruction)
-    return reconstruction(inputs.real, inputs.condition, inputs.random)
+    known = {} if inputs.real_maps is None else {"maps": inputs.real_maps}
+    return reconstruction(inputs.real, inputs.condition, inputs.random, **known)
 
 
 def drift_penalty(inputs: PenaltyInputs) -> Tensor:

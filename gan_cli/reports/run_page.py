@@ -17,6 +17,7 @@ from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.options.tasks import GIVEN_IMAGE, RESULTS_SHOWN, WITH_IMAGE, WITH_MASK, example_options
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
+from gan_cli.image_labels.shown_classes import describe_shown, shown_columns
 from gan_cli.images.animation import list_grids
 from gan_cli.reports.charts import (
     health_charts,
@@ -36,7 +37,6 @@ from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
 from gan_cli.storage.run_record import RecordedFinding, RunRecord, load_record
 
-MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
 # The last grid, the real samples and the image of pairs: largest side in pixels, and share of the budget of each.
 STILL_SIDE, STILL_SHARE = 1600, 0.1
@@ -91,7 +91,8 @@ def _values(run: Path, home: Path, record: RunRecord, lines: Sequence[Mapping[st
         "status": record.status or "not ended",
         "facts": [*_facts(record, done), *empty_on_error(lambda: _best(run))],
         "tiles": empty_on_error(lambda: _tiles(lines, run)),
-        "classes": record.classes[:MOST_CLASSES],
+        "classes": [record.classes[column] for column in shown_columns(record.classes)],
+        "shown_classes": describe_shown(record.classes),
         "columns": _columns(record),
         "points": options is not None and issubclass(options, PointOptions),
         "marks": _findings(record, lines, steps),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,11 +17,11 @@ from gan_cli.sampling.array_file import read_array_file, to_float_rows
 from gan_cli.sampling.given_latents import GivenLatents, layers_of
 from gan_cli.sampling.load_generator import LoadedGenerator
 from gan_cli.sampling.planned_samples import PlannedSamples, plan_latents, plan_seeds
-from gan_cli.sampling.requested_samples import MAX_IN_GRID, expand_seeds, file_name_part
+from gan_cli.sampling.requested_samples import MAX_IN_GRID, ends_and_steps, expand_seeds, file_name_part
 
-Z_DIRECTIONS, W_DIRECTIONS, NAMES = "z_directions", "w_directions", "names"  # arrays of a file
+# arrays of a file; GENERATOR is the sha256 of the checkpoint whose directions they are
+Z_DIRECTIONS, W_DIRECTIONS, NAMES, GENERATOR = "z_directions", "w_directions", "names", "generator"
 DEFAULT_STRENGTH = "-3:3:7"
-DEFAULT_STEPS = 7
 DEFAULT_SEEDS = 4  # of one direction; one seed shows several directions
 
 
@@ -46,9 +47,13 @@ class MovedSamples(NamedTuple):
 
 
 def read_directions(generator: LoadedGenerator, path: str) -> Directions:
-    """Returns the directions in a file of `gan-direction`. UsageError if they are of a generator of another size."""
+    """Returns the directions in a file of `gan-direction`. UsageError if they are of a generator of another size.
+
+    Prints a warning if they are of another checkpoint.
+    """
     typed = f"direction={one_line(path, 100)}"
-    arrays, sha256 = read_array_file("direction", path, (Z_DIRECTIONS, W_DIRECTIONS, NAMES))
+    arrays, sha256 = read_array_file("direction", path, (Z_DIRECTIONS, W_DIRECTIONS, NAMES, GENERATOR))
+    found_with = str(arrays.pop(GENERATOR, generator.sha256))
     network = generator.network
     if W_DIRECTIONS in arrays:
         if not isinstance(network, StyleGenerator):
@@ -71,16 +76,19 @@ def read_directions(generator: LoadedGenerator, path: str) -> Directions:
     names = [str(name) for name in arrays[NAMES].ravel()] if NAMES in arrays else [*map(str, range(len(values)))]
     if len(names) != len(values):
         raise UsageError(f"{typed}: {len(values)} directions and {len(names)} names, expected one for each")
+    if found_with != generator.sha256:
+        print(
+            f"warning: {typed}: was found with another checkpoint, and may change something else in samples of this"
+            " one; gan-direction finds one for it",
+            file=sys.stderr,
+        )
     return Directions(values, names, sha256)
 
 
 def strengths_of(text: str | None) -> list[float]:
     """Returns the strengths of the option `strength`: -3:3:7 are seven from -3 to 3. UsageError for a single one."""
-    first, last, *steps = (text or DEFAULT_STRENGTH).split(":")
-    count = int(steps[0]) if steps else DEFAULT_STEPS
-    if count < 2 or float(first) == float(last):
-        raise UsageError(f"strength={text}: expected two ends and at least 2 steps, as -3:3 or -3:3:7")
-    return torch.linspace(float(first), float(last), count, dtype=torch.float64).tolist()
+    first, last, count = ends_and_steps(text or DEFAULT_STRENGTH)
+    return torch.linspace(first, last, count, dtype=torch.float64).tolist()
 
 
 def move_samples(

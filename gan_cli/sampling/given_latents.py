@@ -146,9 +146,13 @@ def layers_of(network: StyleGenerator) -> str:
     return f"{len(network.sides)}, {network.mean_style.shape[-1]}"
 
 
-def _check_labels(generator: LoadedGenerator, array: np.ndarray, count: int, typed: str) -> Tensor | None:
+def _check_labels(generator: LoadedGenerator, array: np.ndarray, count: int, typed: str) -> Tensor:
+    """Returns the labels of a file. Raises UsageError if the generator takes none, or not as many."""
     if not generator.classes:
-        return None  # of a conditional generator whose latents have the same size
+        raise UsageError(
+            f"{typed}: has {CONDITIONS}, and this checkpoint is unconditional and takes no class; save the latents"
+            " alone"
+        )
     labels = to_float_rows(typed, CONDITIONS, array)
     if labels.shape != (count, len(generator.classes)):
         expected = f"expected [{count}, {len(generator.classes)}], a column for each class"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli import __version__
+from gan_cli.config.options.networks.architectures import settle_growth
 from gan_cli.config.train_config import Config
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
@@ -156,7 +157,8 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise UsageError(
             f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
         )
-    design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning), card.task)
+    section = settle_growth(card.generator, False)  # its growth is in the file
+    design = GeneratorDesign(section, card.sample_shape, conditions_of(card.conditioning), card.task)
     try:
         outline = outline_generator(design).state_dict()
     except Exception as error:  # the fields may be valid one by one, but not together

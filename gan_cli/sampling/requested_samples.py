@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.data.labels import RequestedCondition, all_classes_requested, parse_label_indices, parse_labels
-from gan_cli.errors import UsageError
-from gan_cli.models.generate import MAX_CLASSES_SHOWN
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.errors import UsageError, count_noun
+from gan_cli.image_labels.shown_classes import MAX_CLASSES_SHOWN, describe_shown
+from gan_cli.sampling.load_generator import MAX_SEED, LoadedGenerator
 
 MAX_SEEDS = 1_000_000
 MAX_IN_GRID = 10_000
+MAX_STEPS, MAX_STRENGTH = 999, 1000  # of a direction
 DEFAULT_SAMPLES = 64
+DEFAULT_STEPS = 7
 
 
 def check_combination(config: SampleConfig) -> None:
@@ -29,6 +31,8 @@ def check_combination(config: SampleConfig) -> None:
             )
     if config.strength is not None and config.direction is None:
         raise UsageError(f"strength={config.strength}: says how far along a direction, give direction=FILE too")
+    if config.strength is not None:
+        ends_and_steps(config.strength)
     if config.direction is not None and config.tiles is not None:
         raise UsageError(f"tiles={config.tiles}: an animation of direction= shows all its rows, leave it out")
     of_mix = {"rows": config.rows, "columns": config.columns, "layers": config.layers}
@@ -52,6 +56,8 @@ def requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Req
         raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
         shown = config.format in ("grid", *ANIMATION_FORMATS)
+        if shown and (note := describe_shown(classes)):
+            print(f"rows: {note}, by the list labels in the JSON file; label=NAME shows others, format=images all")
         return all_classes_requested(classes, MAX_CLASSES_SHOWN if shown else None)
     if not classes:
         option = "label_index" if config.label is None else f"label={config.label}"
@@ -86,12 +92,30 @@ def listed_seeds(key: str, listed: str) -> list[int]:
     for part in listed.split(","):
         first, _, last = part.partition("-")
         span = range(int(first), int(last or first) + 1)
+        if max(int(first), int(last or first)) > MAX_SEED:
+            raise UsageError(f"{key}={listed}: expected seeds from 0 to 2**62")
         if not span:
             raise UsageError(f"{key}={listed}: {part} goes backwards")
         if len(seeds) + len(span) > MAX_SEEDS:
             raise UsageError(f"{key}={listed}: expected at most {MAX_SEEDS:,} seeds")
         seeds += span
     return seeds
+
+
+def ends_and_steps(strength: str) -> tuple[float, float, int]:
+    """Returns the ends and the number of steps of the option `strength`: -3:3:7 are seven steps from -3 to 3.
+
+    Raises UsageError if the ends are equal or too far away, or for a single step or too many.
+    """
+    first, last, *steps = strength.split(":")
+    ends, count = (float(first), float(last)), int(steps[0]) if steps else DEFAULT_STEPS
+    if count < 2 or ends[0] == ends[1]:
+        raise UsageError(f"strength={strength}: expected two ends and at least 2 steps, as -3:3 or -3:3:7")
+    if count > MAX_STEPS:
+        raise UsageError(f"strength={strength}: {count_noun(count, 'step')}, at most {MAX_STEPS} are allowed")
+    if max(map(abs, ends)) > MAX_STRENGTH:
+        raise UsageError(f"strength={strength}: expected ends from {-MAX_STRENGTH} to {MAX_STRENGTH}")
+    return *ends, count
 
 
 def file_name_part(name: str) -> str:

@@ -161,11 +161,18 @@ def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Seque
     elif config.label_index is not None:
         parts.append(",".join(map(str, config.label_index))[:60])
     if seeds:
-        consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
-        parts.append(f"seeds_{seeds[0]}-{seeds[-1]}" if consecutive else f"seeds_{seeds[0]}-and-{len(seeds) - 1}-more")
+        parts.append(_name_of_seeds(seeds))
     if config.truncation is not None:
         parts.append(f"truncation_{config.truncation:g}")
     return folder, "_".join(parts)
+
+
+def _name_of_seeds(seeds: Sequence[int]) -> str:
+    """Returns `seed_7`, `seeds_0-7` or `seeds_0-and-7-more`."""
+    if len(seeds) == 1:
+        return f"seed_{seeds[0]}"
+    consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"seeds_{seeds[0]}-{seeds[-1]}" if consecutive else f"seeds_{seeds[0]}-and-{len(seeds) - 1}-more"
 
 
 def _write_sidecar(config: SampleConfig, generator: LoadedGenerator, output: _Output, path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gan_cli.config.commands import SampleConfig
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import RequestedCondition, distribute_evenly
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
 from gan_cli.models.generate import run_in_batches
 from gan_cli.models.styles import StyleGenerator
@@ -48,8 +48,12 @@ def mix_styles(
         )
     rows = listed_seeds("rows", config.rows or DEFAULT_ROWS)
     columns = listed_seeds("columns", config.columns or DEFAULT_COLUMNS)
-    if len(columns) >= grid.MAX_COLUMNS or (len(rows) + 1) * (len(columns) + 1) > MAX_IN_GRID:
-        raise UsageError(f"columns={config.columns}: at most {grid.MAX_COLUMNS - 1}, and {MAX_IN_GRID:,} images in all")
+    if len(columns) >= grid.MAX_COLUMNS:
+        many = count_noun(len(columns), "column")
+        raise UsageError(f"columns={config.columns}: {many}, at most {grid.MAX_COLUMNS - 1} are allowed")
+    if (len(rows) + 1) * (len(columns) + 1) > MAX_IN_GRID:
+        most = MAX_IN_GRID // (len(columns) + 1) - 1
+        raise UsageError(f"rows={config.rows}: {count_noun(len(rows), 'row')}, at most {most:,} with so many columns")
     chosen = layers_between(generator.network.sides, config.layers)
     seeds = [*rows, *columns]
     classes = [*distribute_evenly(requested, len(rows)), *distribute_evenly(requested, len(columns))]

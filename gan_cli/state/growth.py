@@ -71,6 +71,16 @@ def growth_of(state: TrainState) -> float | None:
     return growth_at(state.counters.growth_progress, networks[0].levels) if networks else None
 
 
+def describe_growth(state: TrainState) -> str:
+    """Returns a line about networks that go on to another end of the run; an empty text if they do not grow."""
+    if (growth := growth_of(state)) is None:
+        return ""
+    levels = growing_networks(state)[0].levels
+    if growth == levels:
+        return f"the networks are fully grown, through all {levels} levels, and stay so"
+    return f"the networks are at growth {growth:.2f} of {levels}; the rest is spread over the steps up to the new end"
+
+
 def _set_growth(networks: list[GrowingNetwork], progress: float) -> None:
     for network in networks:
         network.set_growth(growth_at(progress, network.levels))

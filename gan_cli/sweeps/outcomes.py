@@ -81,7 +81,8 @@ class Outcome(Job):
 class Sweep:
     """A planned sweep.
 
-    `command` is the command line as typed. The sweep's `folder` is in `parent` and set when the sweep is opened.
+    `command` is the command line as typed. The sweep's `folder` is in `parent` and set when the sweep is opened;
+    `earlier_parent` is where earlier versions had it, which named it after the first job alone.
     `fresh` is True if an earlier sweep with the same jobs must not be continued. `identity` is equal for two commands
     that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
 
@@ -106,6 +107,12 @@ class Sweep:
     parallel_jobs: int = 1
     threads: int | None = None
     folder: Path = Path()
+    earlier_parent: Path | None = None
+
+    @property
+    def parents(self) -> list[Path]:
+        """The folders that may have the sweep."""
+        return list(dict.fromkeys([self.parent, self.earlier_parent or self.parent]))
 
 
 def next_folder(job: Job, this: Sweep, before: Outcome) -> tuple[Path, bool]:

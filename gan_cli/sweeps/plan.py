@@ -61,7 +61,8 @@ def plan(overrides: Sequence[str], command: str) -> Sweep:
         _refuse_objective(planned, first, metric, moving)
     return Sweep(
         command=command,
-        parent=Path(first.output) / first.run_name,
+        parent=Path(first.output) / _common_name(parsed),
+        earlier_parent=Path(first.output) / first.run_name,
         fresh=first.fresh,
         identity=short_hash(_search_identity(own, planned.sweeper) if planned.sweeper else sorted(jobs)),
         jobs=[] if planned.sweeper else list(jobs.values()),
@@ -75,6 +76,17 @@ def plan(overrides: Sequence[str], command: str) -> Sweep:
         threads=_threads(first.jobs),
         ranking_note=_unranked_note(parsed, added, ranked_by[0], moving),
     )
+
+
+def _common_name(parsed: Sequence[Config]) -> str:
+    """Returns the name that all jobs have, or the parts of their default names that they have in common."""
+    names = {config.name for config in parsed}
+    if len(names) == 1 and None not in names:
+        return parsed[0].run_name
+    options = [(each.dataset, each.task, each.architecture.generator, each.loss) for each in parsed]
+    common = [{option.name for option in options_of_all} for options_of_all in zip(*options, strict=True)]
+    parts = [name for found in common if len(found) == 1 for name in found if name != "generation"]
+    return "-".join(parts) or "sweeps"
 
 
 def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, ...]) -> dict[str, Job]:

@@ -96,5 +96,6 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
 
 def _by_the_same_command(this: Sweep) -> Path | None:
     """Returns the folder of the newest other sweep with the same name and command line, or None if there is none."""
-    found = ((folder, read_sweep(folder)) for folder in sweeps_in(this.parent) if folder != this.folder)
+    folders = [folder for parent in this.parents for folder in sweeps_in(parent) if folder != this.folder]
+    found = ((folder, read_sweep(folder)) for folder in folders)
     return next((folder for folder, record in found if record is not None and record.command == this.command), None)

@@ -47,6 +47,9 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     with contextlib.ExitStack() as held:
         with exclusive(this.parent):
             begun = None if this.fresh else _find_begun(this)
+            if begun is not None and begun.folder.parent != this.parent:
+                with contextlib.suppress(OSError):  # it has other sweeps or runs
+                    this.parent.rmdir()
             this = begun or dataclasses.replace(this, folder=create_dated_folder(this.parent, SWEEP_PREFIX))
             held.enter_context(lock(this.folder))
             if begun is None:
@@ -66,10 +69,10 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
 def _find_begun(this: Sweep) -> Sweep | None:
     """Returns the sweep with the folder of the newest one with the same identity and jobs, and the job numbers there.
 
-    Returns None if there is none. Prints a warning for a damaged record, since its sweep could be the one that the user
-    wants to continue.
+    Those where earlier versions put them come last. Returns None if there is none. Prints a warning for a damaged
+    record, since its sweep could be the one that the user wants to continue.
     """
-    for folder in sweeps_in(this.parent):
+    for folder in [folder for parent in this.parents for folder in sweeps_in(parent)]:
         record = read_sweep(folder)
         if record is None:
             if (folder / SWEEP_RECORD).exists():

@@ -64,7 +64,8 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
         return None
     real = find_real_data(config.dataset, config.image_size, dataset)
     check_metrics_of_data(evaluation.metrics, evaluation.extractor, real, "evaluation.")
-    reference = build_reference(real, build_extractor(evaluation.extractor, real, log), evaluation.n)
+    extractor = build_extractor(evaluation.extractor, real, log, metrics=evaluation.metrics)
+    reference = build_reference(real, extractor, evaluation.n)
     reference.inputs = paired_inputs(config, real, reference.n, "evaluation.n")
     check_config_metrics(config, reference)
     warning = warning_of_extractor(config, evaluation.extractor)

@@ -90,7 +90,7 @@ class Run:
     def generate(self, seeds: Sequence[int], batch_size: int, most_classes: int | None = None) -> Tensor:
         """Generates a sample for each seed: for the run's inputs in turn, if its task has some.
 
-        Otherwise the samples are of each class about equally often, or of the first `most_classes`.
+        Otherwise the samples are of each class about equally often, or of `most_classes` of them.
         """
         if self.inputs is not None:
             row = torch.arange(len(seeds)) % len(self.inputs.truth)

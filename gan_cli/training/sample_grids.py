@@ -12,9 +12,10 @@ from gan_cli.config.options.tasks import RESULTS_SHOWN
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested
 from gan_cli.errors import one_line
+from gan_cli.image_labels.shown_classes import MAX_CLASSES_SHOWN
 from gan_cli.images import animation, grid
 from gan_cli.images.input_rows import draw_input_rows
-from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
+from gan_cli.models.generate import SAMPLES_PER_CLASS
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES

@@ -15,6 +15,7 @@ returns the same batch each time.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,7 +181,7 @@ def _discriminate_both(
     discriminator = state.compiled_or_plain("discriminator")
     # whether groups of samples in D mix real and fake depends on the size of the batch; a plugin's network may not say
     can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)
-    with objective.autocast(state.device):
+    with objective.autocast(state.device), _keeping_maps(state, objective) as kept:
         if can_concatenate is None or not can_concatenate(len(real)):
             on_real = objective.discriminate(discriminator, real, condition)
             on_fake = objective.discriminate(discriminator, fake, condition)
@@ -191,7 +192,18 @@ def _discriminate_both(
             on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
     # penalties run the plain network, see `TrainState.compiled_or_plain`
     inputs = PenaltyInputs(state.discriminator, real, fake, condition, rng, on_real.logits, on_fake.logits)
+    if kept:  # of the first pass, whose first samples are the real ones
+        inputs = inputs._replace(real_maps=[maps[: len(real)] for maps in kept[0]])
     return DiscriminatorPass(inputs, on_real, on_fake, state.penalty_state)
+
+
+def _keeping_maps(state: TrainState, objective: Objective) -> contextlib.AbstractContextManager[list[Any] | None]:
+    """Keeps D's feature maps for `regularizer=reconstruction`, unless D's pass has another precision than penalties."""
+    keep = getattr(state.discriminator, "keeping_maps", None)
+    plain = objective.config.precision != "bf16" and not state.compiled
+    if keep is None or not plain or "reconstruction" not in objective.config.regularizer:
+        return contextlib.nullcontext()
+    return keep()
 
 
 def _discriminate_fakes(

@@ -14,8 +14,11 @@ from gan_cli.cli.explain import PARTS, explain_option, load_explanations
 from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.options.fields import walk
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
+from gan_cli.config.train_config import Config
+from gan_cli.config.validation import words_of
 from gan_cli.errors import UsageError
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES
@@ -313,9 +316,65 @@ def test_a_group_lists_its_options(explained: Explain) -> None:
     assert all(option in told for option in groups()["loss"])
 
 
+SECTIONS = {dotted.rpartition(".")[0] for dotted in KEYS} - {""}
+
+
+@pytest.mark.parametrize("section", sorted(SECTIONS | {section.partition(".")[0] for section in SECTIONS}))
+def test_every_section_is_explained(explained: Explain, section: str) -> None:
+    told = explained(f"explain={section}")
+    if section.replace(".", "/") in groups():
+        assert told.startswith(f"{section.replace('.', '/')}, one of\n")
+        return
+    inside = [key for key in KEYS if key.startswith(f"{section}.")]
+    assert [line[2:] for line in told.splitlines() if line[2:] in KEYS and line.startswith("  ")] == inside
+    assert told.startswith(f"{section}, the keys\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("ada", "training.augment"),
+        ("psnr", "evaluation.metrics"),
+        ("classifier", "evaluation.extractor"),
+        ("late_linear", "training.lr_schedule"),
+        ("ema", "training.ema_decay"),
+        ("optimizer.lr=0.1", "optimizer.lr"),
+        ("training.augment=[ada]", "training.augment"),
+    ],
+)
+def test_a_value_or_a_word_leads_to_its_key(explained: Explain, name: str, key: str) -> None:
+    told = explained(f"explain={name}")
+    assert key in told.splitlines()
+    assert KEYS[key][0].description in " ".join(told.split())
+
+
+def test_a_value_of_several_keys_names_all(explained: Explain) -> None:
+    assert explained("explain=cosine").startswith("cosine, a value of training.lr_schedule, schedule.lr.shape, ")
+
+
+def test_every_value_of_every_key_is_explained(explained: Explain) -> None:
+    words = {word for _, _, field in walk(Config) for word in words_of(field.annotation)}
+    assert {"ada", "frechet", "bf16", "stddev", "orthogonal"} <= words
+    for word in words:
+        assert word in explained(f"explain={word}")
+
+
+def test_keys_of_other_commands_are_explained(explained: Explain) -> None:
+    assert explained("explain=truncation").startswith("gan-sample: truncation\n\ndraw latents within")
+    assert explained("explain=overwrite").startswith(
+        "gan-sample, gan-eval, gan-export, gan-direction, gan-report, gan-"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["explain=experiment=nope"], ["no option of experiment, expected one of anime", "more"]),
+        (["explain=conditioning=tagz"], ["no option of conditioning", "did you mean 'tags'"]),
+        (["explain=architecture/generator=dgan"], ["no option of architecture/generator", "did you mean 'dcgan'"]),
+        (["explain=agument"], ["did you mean 'augment'"]),
+        (["explain=shedule"], ["did you mean 'schedule'"]),
+        (["explain=froze.nothing"], ["neither an option nor a key"]),
         (["explain=wassertein"], ["explain=wassertein", "did you mean 'wasserstein'"]),
         (["explain=training.n_critik"], ["did you mean 'training.n_critic'"]),
         (["explain=nosuchthing12345"], ["explain=nosuchthing12345", "neither an option nor a key"]),

@@ -12,9 +12,12 @@ from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config import suggestions
 from gan_cli.config.compose import groups
+from gan_cli.config.options.fields import walk
 from gan_cli.config.options.loop import metrics_of_other_tools
+from gan_cli.config.options.objectives import CLASHING
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, closest_match, count_noun
+from support.commands import error_line
 from support.configs import compose
 from support.modules import FILES, syntax_tree
 
@@ -256,3 +259,14 @@ def test_advice_on_networks_fits_the_task(overrides: list[str], advice: str) -> 
     with pytest.raises(UsageError) as error:
         compose("dataset=shapes", "dataset.image_channels=3", *overrides)
     assert advice in str(error.value)
+
+
+@pytest.mark.parametrize(("together", "reason"), CLASHING)
+def test_a_suggestion_never_adds_what_would_be_refused_beside_it(
+    here: Path, capsys: pytest.CaptureFixture[str], together: tuple[str, str], reason: str
+) -> None:
+    for chosen, other in (together, together[::-1]):
+        key = next(dotted for dotted, option, _ in walk(Config) if option == f"regularizer={other}")
+        assert f"add regularizer={other}\n" in error_line(capsys, "train", f"regularizer={chosen}", f"{key}=1")
+    refused = error_line(capsys, "train", f"regularizer=[{','.join(together)}]")
+    assert f"regularizer=[{','.join(together)}]: {reason}, choose one" in refused

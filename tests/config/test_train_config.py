@@ -349,8 +349,14 @@ WRONG = [
     ("schedule.lr.shape=step", ["schedule.lr.shape=step", "cosine, linear"]),
     ("schedule.gamma.to=1", ["schedule.gamma", "augment_probability, beta2, ema_decay, lr, penalty"]),
     ("schedule.lr.from=1", ["schedule.lr.from", "shape, to, until"]),
-    ("architecture=pggan architecture.generator.grow=false", ["architecture.discriminator=pggan", "grow=false"]),
-    ("architecture/discriminator=pggan architecture.discriminator.grow=true", ["discriminator=pggan", "grow=false"]),
+    (
+        "architecture=pggan architecture.generator.grow=false architecture.discriminator.grow=true",
+        ["architecture.discriminator.grow=true", "grow=false"],
+    ),
+    (
+        "architecture/discriminator=pggan architecture.discriminator.grow=true",
+        ["architecture.discriminator.grow=true", "architecture.generator=subpixel", "grow=false"],
+    ),
     ("architecture=pggan compile=true", ["compile=true", "architecture.generator.grow=false"]),
     ("architecture=pggan regularizer=weight_clip", ["regularizer=weight_clip", "architecture.discriminator=pggan"]),
     (

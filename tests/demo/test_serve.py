@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import re
@@ -137,6 +138,33 @@ def test_a_wrong_request_is_one_line(address: str, query: str, line: str) -> Non
 def test_only_requests_to_this_computer_are_answered(address: str, host: str) -> None:
     assert refused(urllib.request.Request(address, headers={"Host": host}))[0] == 403
     assert refused(f"{address}elsewhere")[0] == 404
+
+
+@pytest.mark.parametrize("path", ["", "sample.png?seed=3", "sample.png?seed=-3", "elsewhere"])
+def test_head_has_the_answer_of_get_without_its_content(address: str, path: str) -> None:
+    answers = []
+    for method in ("GET", "HEAD"):
+        connection = http.client.HTTPConnection(address.split("/")[2])
+        connection.request(method, f"/{path}")
+        answer = connection.getresponse()
+        headers = {name: value for name, value in answer.getheaders() if name != "Date"}
+        answers.append((answer.status, headers, answer.read()))
+        connection.close()
+    assert answers[0][:2] == answers[1][:2]
+    assert len(answers[0][2]) == int(answers[0][1]["Content-Length"]) > 0
+    assert answers[1][2] == b""
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
+def test_other_methods_are_not_allowed(address: str, method: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(address, method=method))
+    with caught.value as answer:
+        assert (answer.code, answer.headers["Allow"], answer.read()) == (
+            405,
+            "GET, HEAD",
+            b"only GET and HEAD are answered",
+        )
 
 
 def test_a_query_without_values_has_the_defaults() -> None:

@@ -15,7 +15,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import ranking_value
 from gan_cli.data.dataset import to_signed_unit
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, format_number
 from gan_cli.evaluation import checkpoint_evaluation, paired_metrics, without_network
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.evaluate import _titles
@@ -199,11 +199,30 @@ def test_the_table_has_a_column_without_a_network(evaluated: Evaluate) -> None:
         (row,) = (line for line in printed.splitlines() if line.startswith(f" {name} "))
         assert found[name]["method"] in row
         beaten = ranking_value(name, found[name]["value"]) < ranking_value(name, found[name]["without_network"])
-        assert (f"\n{name} " in printed and "does not beat" in printed) != beaten
+        assert (f"\n{name} {format_number(found[name]['value'], 3)} does not beat" in printed) != beaten
+    verdicts = [number for number, line in enumerate(printed.splitlines()) if " does not beat " in line]
+    assert min(verdicts, default=99) > printed.splitlines().index(header)  # after what is logged on the way
     assert found["frechet-random"]["without_network"] > 0
     assert found["frechet-random"]["method"] in ("identity", "kernel ridge")
     assert found["kernel-random"]["without_network"] is None
     assert "without-network" not in printed
+
+
+@pytest.mark.parametrize(
+    ("metrics", "needed"),
+    [("psnr", False), ("psnr,ssim,l1,sharpness,diversity,memorization", False), ("paired", True), ("l1,frechet", True)],
+)
+def test_a_classifier_is_trained_only_for_metrics_that_use_features(metrics: str, needed: bool) -> None:
+    config = compose(*RUNS["inpainting"], *TINY)
+    real = find_real_data(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
+    asked: list[str] = []
+
+    def load(*given: object) -> tuple[None, str]:
+        asked.append("classifier")
+        return None, "none"
+
+    assert build_extractor("auto", real, load=load, metrics=metrics.split(",")).name == "random"
+    assert asked == ["classifier"] * needed
 
 
 def test_the_frechet_distance_without_a_network_is_that_of_the_answers(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from gan_cli.errors import DivergedError
 from gan_cli.health.monitor import HealthMonitor
 from gan_cli.state.train_state import TrainState, build_state, require_finite
 from gan_cli.training.objective import build_objective
+from gan_cli.training.run import Run
 from gan_cli.training.step_metrics import step_metrics
 from gan_cli.training.steps import discriminator_step, training_step
 from gan_cli.training.throughput import RunTimer
@@ -53,7 +55,8 @@ def watched(config: Config, steps: int, plant: Plant | None = None, at: int = -1
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
-    run: Any = SimpleNamespace(config=config, state=state, batches=batches, classes=config.classes)
+    run: Any = SimpleNamespace(config=config, state=state, batches=batches, classes=config.classes, inputs=None)
+    run.generate = partial(Run.generate, run)
     run.objective, run.modes = build_objective(config, batches), known_modes(config.dataset)
     health, timer, told = HealthMonitor(config), RunTimer(state), []
     while state.counters.step < steps:

@@ -194,6 +194,21 @@ def test_strengths() -> None:
 
 
 @pytest.mark.parametrize(
+    ("strength", "words"),
+    [
+        ("1:2:100000", "1:2:100000: 100,000 steps, at most 999 are allowed"),
+        ("1:2:1000", "1,000 steps, at most 999"),
+        ("1:2:0", "expected two ends and at least 2 steps"),
+        ("-3:1000000", "expected ends from -1000 to 1000"),
+        ("-1000.5:3", "expected ends from -1000 to 1000"),
+    ],
+)
+def test_a_strength_out_of_range(strength: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        strengths_of(strength)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "by is missing: by=sefa, or by=label:NAME"),
@@ -207,6 +222,23 @@ def test_strengths() -> None:
 def test_wrong_options(run: Path, error_of: ErrorOf, arguments: tuple[str, ...], words: str) -> None:
     assert words in error_of("direction", str(run), *arguments)
     assert not (run / "directions").exists()
+
+
+def test_a_direction_of_another_checkpoint_is_used_with_a_warning(
+    run: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("direction", [str(run), "by=sefa", "n=2", "out=sefa.npz"]) == 0
+    other = train(*TINY_IMAGES, "steps=1", "seed=5", "name=other")
+    for ckpt, warned in ((run, False), (other, True)):
+        capsys.readouterr()
+        assert run_command("sample", [str(ckpt), "direction=sefa.npz", "n=1", "out=m.png", "overwrite=true"]) == 0
+        error = capsys.readouterr().err
+        assert (error.count("\n"), "direction=sefa.npz: was found with another checkpoint" in error) == (warned, warned)
+    assert run_command("export", [str(run), "out=exported"]) == 0
+    [exported] = Path("exported").iterdir()
+    capsys.readouterr()
+    assert run_command("sample", [str(exported), "direction=sefa.npz", "n=1", "out=m.png", "overwrite=true"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_wrong_files(run: Path, error_of: ErrorOf) -> None:

@@ -1,9 +1,14 @@
 """FastGAN: gates, noise that is constant in evaluation, and decoders whose targets are known."""
 
+from __future__ import annotations
+
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
+from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.fastgan import (
     FastGANDiscriminator,
@@ -13,6 +18,10 @@ from gan_cli.models.networks.fastgan import (
 )
 from gan_cli.models.noise import NoiseInput
 from gan_cli.objectives.regularizers import PENALTIES, PenaltyInputs
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import discriminator_step
+from support.configs import TINY_IMAGES, compose
 
 SMALL = {"base_channels": 4, "max_multiplier": 4, "normalization": "batch"}
 
@@ -141,3 +150,42 @@ def test_quarters() -> None:
 
 def test_only_fastgan_has_decoders() -> None:
     assert not hasattr(Discriminator, "add_decoders")
+
+
+@pytest.mark.parametrize("normalization", ["batch", "none", "layer", "spectral"])
+@pytest.mark.parametrize("more", [(), ("training.accumulate=2", "conditioning=concat"), ("training.pack=2",)])
+def test_maps_of_d_s_pass_give_the_gradients_of_a_pass_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, normalization: str, more: tuple[str, ...]
+) -> None:
+    """One pass less for each part of a batch; spectral norms, which each pass changes, have none less."""
+    outcomes, passes = [], []
+    for reused in (False, True):
+        config = compose(
+            *TINY_IMAGES, "architecture=fastgan", "regularizer=reconstruction", "precision=fp32",
+            f"architecture.discriminator.normalization={normalization}", *more,
+        )  # fmt: skip
+        dataset = build_dataset(config.dataset, config.image_size)
+        config = with_classes(config, dataset)
+        state = build_state(config, torch.device("cpu"))
+        if not reused:
+            monkeypatch.setattr(state.discriminator, "keeping_maps", lambda: contextlib.nullcontext(None))
+        calls: list[int] = []
+        state.discriminator.blocks[0].register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        batches = build_batches(config, dataset, state.device)
+        output = discriminator_step(state, build_objective(config, batches), batches)
+        passes.append(len(calls))
+        outcomes.append((output.penalties, [value.grad for value in state.discriminator.parameters()]))
+    torch.testing.assert_close(outcomes[1], outcomes[0], rtol=1e-5, atol=1e-6)
+    assert outcomes[0][0]["reconstruction"] > 0
+    assert passes[0] - passes[1] == (0 if normalization == "spectral" else config.training.accumulate)
+
+
+def test_a_pass_in_bf16_keeps_no_maps_for_a_penalty_in_fp32() -> None:
+    config = compose(*TINY_IMAGES, "architecture=fastgan", "regularizer=reconstruction", "precision=bf16")
+    state = build_state(config, torch.device("cpu"))
+    batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
+    calls: list[torch.dtype] = []
+    state.discriminator.blocks[0].register_forward_hook(lambda *values: calls.append(values[2].dtype))
+    discriminator_step(state, build_objective(config, batches), batches)
+    assert calls[-1] == torch.float32
+    assert {*calls[:-1]} == {torch.bfloat16}

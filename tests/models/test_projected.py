@@ -12,6 +12,7 @@ from torch.nn.functional import conv2d, interpolate
 
 from gan_cli import extras
 from gan_cli.cli.main import run_command
+from gan_cli.config.options.networks.pretrained import describe_other_objective
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import build_networks, count_parameters, freeze_layers
 from gan_cli.models.conditioning import ConditioningSpec
@@ -235,3 +236,19 @@ def test_what_it_cannot_take_is_refused(overrides: tuple[str, ...], message: str
     chosen = without(PROJECTED, "regularizer") if overrides == ("regularizer=weight_clip",) else PROJECTED
     with pytest.raises(UsageError, match=message):
         compose(*small, *chosen, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (("architecture=projected",), "loss=non_saturating regularizer=[r1]"),
+        (("architecture=projected", "loss=hinge"), "loss=hinge regularizer=[r1]"),
+        (("architecture/discriminator=projected", "regularizer=none"), "loss=non_saturating regularizer=none"),
+        (("architecture=projected", "loss=hinge", "regularizer=none"), ""),
+        (("architecture=subpixel",), ""),
+    ],
+)
+def test_a_run_with_other_losses_than_the_papers_gets_advice(overrides: tuple[str, ...], told: str) -> None:
+    start = "advice: architecture.discriminator=projected is made for loss=hinge regularizer=none (2111.01007)"
+    advice = describe_other_objective(compose(*TINY_IMAGES, *overrides))
+    assert advice == (f"{start}, this run has {told}" if told else "")

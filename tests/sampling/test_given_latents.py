@@ -161,6 +161,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "empty": ({"z": np.zeros((0, 8))}, "z is float64 [0, 8], expected numbers"),
     "a number": ({"z": np.float32(3)}, "z is float32 [], expected numbers"),
     "other arrays": ({"a": Z, "b": Z}, "expected an array called z or w or conditions, it has a, b"),
+    "conditions": ({"z": Z, "conditions": np.ones((3, 2))}, "has conditions, and this checkpoint is unconditional"),
     "conditions alone": ({"conditions": Z, "b": Z}, "holds conditions, but no latents z or styles w"),
 }
 

@@ -94,3 +94,23 @@ def test_a_generator_without_styles_is_refused(
     run = trained(*TINY_IMAGES, "steps=3", "name=run")
     line = error_line(capsys, "sample", str(run), "format=mix", "rows=0-3", "columns=4-9", "layers=coarse")
     assert "format=mix: this generator has no styles to mix; format=interpolate shows" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rows=0-100000"], "rows=0-100000: 100,001 rows, at most 1,427 with so many columns"),
+        (["columns=0-40"], "columns=0-40: 41 columns, at most 31 are allowed"),
+        (["rows=0-99999999999999999999"], "rows=0-99999999999999999999: expected seeds from 0 to 2**62"),
+        (["layers=4096-99999999999"], "layers=4096-99999999999: no layer has such maps, whose sides are 4, 8, 16"),
+    ],
+)
+def test_a_table_out_of_range_is_one_line(
+    train: Callable[..., Path],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert words in error_line(capsys, "sample", str(train_toy(train, here, monkeypatch)), "format=mix", *arguments)

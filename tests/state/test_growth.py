@@ -233,3 +233,25 @@ def test_a_dry_run_tries_the_grown_networks(here: Path, capsys: pytest.CaptureFi
     assert "the networks are tried fully grown" in shown
     assert "8 x 1 x 16 x 16" in shown  # of the layer that makes images of the finest level
     assert "blocks.2.1" in shown
+
+
+def test_a_grown_run_that_goes_on_says_that_it_is(train: Callable[..., Path]) -> None:
+    run = train(*PGGAN, "steps=3")
+    train(f"resume={run}", "extra_steps=1")
+    assert (run / "train.log").read_text().count("the networks are fully grown, through all 2 levels, and stay so") == 1
+
+
+def test_a_run_that_is_stopped_and_ends_later_spreads_the_rest(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(13, patch)  # in step 7 of 12
+        run = train(*PGGAN, "steps=12", code=130)
+    growth = growth_at(6 / 12, 2)
+    train(f"resume={run}", "steps=18")
+    line = f"the networks are at growth {growth:.2f} of 2; the rest is spread over the steps up to the new end"
+    assert (run / "train.log").read_text().count(line) == 1
+    grown = [metrics["schedule/growth"] for metrics in logged_metrics(run)]
+    assert grown[5] == pytest.approx(growth)
+    assert grown == sorted(grown)
+    assert (len(grown), grown[-1]) == (18, 2)

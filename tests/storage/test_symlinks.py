@@ -112,7 +112,7 @@ def test_what_is_made_of_a_run_does_not_go_through_a_link(
         assert len(list((here / "elsewhere").iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["step_00000001_seeds_0-0.json", ".tmp-1-step_00000001_seeds_0-0.npz"])
+@pytest.mark.parametrize("name", ["step_00000001_seed_0.json", ".tmp-1-step_00000001_seed_0.npz"])
 def test_a_link_in_the_folder_of_samples(run: Path, victim: Path, name: str) -> None:
     """Where a file's name is taken by a link the next is used, and one that stands where a part is written goes."""
     (run / "generated").mkdir()

@@ -284,6 +284,40 @@ def test_a_killed_job_without_a_checkpoint_begins_afresh(fake_jobs: FakeJobs, he
     assert fake_jobs.take_requested_folders() == ["0-2"]
 
 
+@pytest.mark.parametrize(
+    ("swept", "name"),
+    [
+        (["architecture=mlp,dcgan"], "shapes-non_saturating"),
+        (["architecture=mlp,dcgan", "loss=hinge,least_squares"], "shapes"),
+        (["dataset=shapes,ring", "architecture=mlp,dcgan", "loss=hinge,least_squares"], "sweeps"),
+        (["architecture=mlp,dcgan", "name=mine"], "mine"),
+        (["seed=1,2"], "shapes-subpixel-non_saturating"),
+    ],
+)
+def test_a_sweep_is_named_after_what_its_jobs_share(
+    fake_jobs: FakeJobs, here: Path, swept: list[str], name: str
+) -> None:
+    assert run_command("train", ["-m", *swept, *([] if "ring" in swept[0] else ["dataset=shapes"]), "steps=3"]) == 0
+    assert [path.parent.name for path in here.glob("outputs/*/sweep_*")] == [name]
+
+
+def test_a_sweep_of_an_earlier_version_is_continued_where_it_is(fake_jobs: FakeJobs, here: Path) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "architecture=dcgan,mlp"]
+    assert run_command("train", command) == 0
+    (now,) = here.glob("outputs/*/sweep_*")
+    before = here / "outputs" / "shapes-dcgan-non_saturating" / now.name  # named after the first job
+    before.parent.mkdir()
+    now.rename(before)
+    now.parent.rmdir()
+    fake_jobs.take_requested_folders()
+    assert run_command("train", command) == 0
+    assert fake_jobs.take_requested_folders() == []
+    assert [*here.glob("outputs/*/sweep_*")] == [before]
+    assert [path.name for path in (here / "outputs").iterdir()] == [before.parent.name]
+    assert run_command("train", [*command, "fresh=true"]) == 0
+    assert len([*here.glob("outputs/shapes-non_saturating/sweep_*")]) == 1
+
+
 def test_a_sweep_is_the_same_whatever_its_order_and_pace(fake_jobs: FakeJobs, here: Path) -> None:
     command = ["-m", "dataset=shapes", "steps=3"]
     assert run_command("train", [*command, "optimizer.lr=1e-3,1e-4", "seed=1,2"]) == 0

@@ -17,8 +17,8 @@ Ckpt = Annotated[
 ]
 Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
-RANGES = r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*"
-NUMBER = r"-?[0-9]{1,6}(\.[0-9]{1,9})?"
+RANGES = r"[0-9]{1,40}(-[0-9]{1,40})?(,[0-9]{1,40}(-[0-9]{1,40})?)*"
+NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,18})?"
 Seeds = Annotated[
     Text | None,
     matching(RANGES, "seeds and ranges, as 0-7,12", description="the seeds, instead of n and seed"),
@@ -33,7 +33,7 @@ Direction = Annotated[
 Strength = Annotated[
     Text | None,
     matching(
-        rf"{NUMBER}:{NUMBER}(:[1-9][0-9]{{0,2}})?",
+        rf"{NUMBER}:{NUMBER}(:[0-9]{{1,18}})?",
         "the ends, as -3:3, and the number of steps, as -3:3:7",
         description="how far along the direction, in standard deviations; -3:3:7 unless set",
     ),
@@ -47,7 +47,7 @@ MixedColumns = Annotated[
 MixedLayers = Annotated[
     Text | None,
     matching(
-        "coarse|middle|fine|[0-9]{1,4}(-[0-9]{1,4})?",
+        "coarse|middle|fine|[0-9]{1,40}(-[0-9]{1,40})?",
         "coarse, middle, fine, or sides of maps, as 4-8",
         description="with format=mix: the layers whose styles come from the column's seed; coarse unless set",
     ),

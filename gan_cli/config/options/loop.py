@@ -13,6 +13,7 @@ PairedMetric = Literal["psnr", "ssim", "l1", "sharpness", "paired", "class_kept"
 TrainingMetric = DistributionMetric | PairedMetric
 PAIRED_METRICS: tuple[str, ...] = get_args(PairedMetric)
 Metric = TrainingMetric | Literal["modes", "class_accuracy", "memorization"]
+WITHOUT_FEATURES = ("psnr", "ssim", "l1", "sharpness", "diversity", "memorization")  # metrics of pixels alone
 Extractor = Literal["auto", "classifier", "random", "pixels", "inception", "efficientnet"]
 # What a metric needs, besides samples and real ones.
 REQUIREMENTS = {

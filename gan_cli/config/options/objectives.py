@@ -91,6 +91,10 @@ REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
 }
 
 
+# Regularizers that a run cannot have together, and why.
+CLASHING = ((("gradient_penalty", "weight_clip"), "both bound D's slope"),)
+
+
 @section
 class PixelLoss:
     weight: Number = Field(ge=0, description="weight of the distance of the sample's pixels to the real image's")
@@ -170,8 +174,9 @@ def check_regularizers(config: Any) -> None:
             )
     if "reconstruction" in chosen:
         _check_reconstruction(config)
-    if "weight_clip" in chosen and "gradient_penalty" in chosen:
-        raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
+    for together, reason in CLASHING:
+        if chosen.keys() >= {*together}:
+            raise UsageError(f"regularizer=[{','.join(together)}]: {reason}, choose one")
     if "weight_clip" in chosen and config.architecture.discriminator.name == "pggan":
         raise UsageError(
             "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gan_cli.config.options.fields import Number, fields_of, section
+from gan_cli.config.options.networks.architectures import networks_grow
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.errors import UsageError
@@ -108,13 +109,12 @@ def _conflicts(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def check_growth(config: Any) -> None:
-    """Raises UsageError if one network alone grows, or if networks that can grow cannot be trained like that."""
-    chosen = config.architecture
-    growing = {role: getattr(getattr(chosen, role), "grow", False) for role in ("generator", "discriminator")}
-    for role, grows in growing.items():
-        if grows and not all(growing.values()):
+    """Raises UsageError if one network alone is to grow, or if networks that grow cannot be trained like that."""
+    chosen, grows = config.architecture, networks_grow(config.architecture)
+    for role, other in (("generator", "discriminator"), ("discriminator", "generator")):
+        if getattr(getattr(chosen, role), "grow", False) is True and not grows:
             raise UsageError(
-                f"architecture.{role}={getattr(chosen, role).name} grows and the other network does not: set"
+                f"architecture.{role}.grow=true: architecture.{other}={getattr(chosen, other).name} does not grow; set"
                 f" architecture.{role}.grow=false, or architecture=pggan"
             )
     if config.training.freeze_discriminator_layers and chosen.discriminator.name == "pggan":
@@ -122,8 +122,8 @@ def check_growth(config: Any) -> None:
             f"training.freeze_discriminator_layers={config.training.freeze_discriminator_layers}: counts layers from"
             " the image on, which architecture.discriminator=pggan has one of for each resolution; leave it out"
         )
-    if all(growing.values()) and config.compile:
+    if grows and config.compile:
         raise UsageError(
             "compile=true: networks that grow would be compiled again for each level; leave it out, or set"
-            " architecture.generator.grow=false architecture.discriminator.grow=false"
+            " architecture.generator.grow=false"
         )

@@ -5,6 +5,7 @@ One that is not better than chance must not be used to evaluate samples.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Binomial
+from torch.distributions import Binomial, Normal
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_signed_unit
 from gan_cli.data.labels import Attribute, encode_labels
-from gan_cli.errors import UsageError, count_noun
+from gan_cli.errors import UsageError, count_noun, format_number
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
@@ -273,7 +274,11 @@ def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attr
     text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
     if not is_at_chance(accuracy, tested, chance):
         return False, text
-    return True, f"{text} ({count_noun(tested, 'sample')}), no better than guessing ({chance:.1%})"
+    text += f" ({count_noun(tested, 'sample')})"
+    if accuracy <= chance + MIN_GAIN * (1 - chance):
+        return True, f"{text}, no better than guessing ({chance:.1%})"
+    needed = format_number(10 * samples_for_significance(accuracy, chance))
+    return True, f"{text}, too few to tell it from guessing ({chance:.1%}), which takes about {needed} labelled images"
 
 
 def majority_class_accuracy(labels: Tensor, attributes: Sequence[Attribute]) -> float:
@@ -294,6 +299,23 @@ def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
         return True
     if accuracy > (1 + chance) / 2:
         return False
+    return _guessing_probability(accuracy, tested, chance) > SIGNIFICANCE_LEVEL
+
+
+def samples_for_significance(accuracy: float, chance: float) -> int:
+    """Returns the number of samples at which the binomial test tells this accuracy from the lower accuracy `chance`.
+
+    The search begins at the number by the normal approximation of the test.
+    """
+    quantile = Normal(0.0, 1.0).icdf(torch.tensor(1 - SIGNIFICANCE_LEVEL)).item()
+    count = max(1, math.floor((quantile / (accuracy - chance)) ** 2 * chance * (1 - chance)))
+    while _guessing_probability(accuracy, count, chance) > SIGNIFICANCE_LEVEL:
+        count += 1
+    return count
+
+
+def _guessing_probability(accuracy: float, tested: int, chance: float) -> float:
+    """Returns the probability that guesses, right with probability `chance`, reach this accuracy on these samples."""
     guesses = Binomial(tested, torch.tensor(chance, dtype=torch.float64))
     at_least_as_many = torch.arange(round(accuracy * tested), tested + 1, dtype=torch.float64)
-    return guesses.log_prob(at_least_as_many).exp().sum().item() > SIGNIFICANCE_LEVEL
+    return guesses.log_prob(at_least_as_many).exp().sum().item()

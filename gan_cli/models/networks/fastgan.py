@@ -7,7 +7,9 @@ auxiliary loss.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -166,6 +168,7 @@ class FastGANDiscriminator(Discriminator):
     """
 
     batch_dependence_is_declared = True
+    kept_maps: list[list[Tensor]] | None = None  # see `keeping_maps`
 
     def __init__(
         self,
@@ -207,19 +210,41 @@ class FastGANDiscriminator(Discriminator):
         maps = [self.blocks[0](self.entry(center_pad(sample, self.inner_sides), condition))]
         for block in self.blocks[1:]:
             maps.append(block(maps[-1]))
+        if self.kept_maps is not None:
+            self.kept_maps.append(maps)
         return maps
+
+    @contextlib.contextmanager
+    def keeping_maps(self) -> Iterator[list[list[Tensor]]]:
+        """While entered, adds the maps of each pass to a list, from which `reconstruction` can take them.
+
+        Spectral norms, which each pass brings nearer to their value, stay as they are without: then nothing is added.
+        """
+        found: list[list[Tensor]] = []
+        self.kept_maps = None if self.settings["normalization"] == "spectral" else found
+        try:
+            yield found
+        finally:
+            self.kept_maps = None
 
     def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
         return flatten_maps(self.last(self._encode(sample, condition)[-1]))
 
-    def reconstruction(self, real: Tensor, condition: Condition | None, random: torch.Generator) -> Tensor:
+    def reconstruction(
+        self,
+        real: Tensor,
+        condition: Condition | None,
+        random: torch.Generator,
+        maps: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Returns E|d_1(f_1) - x'| + E|d_2(f_2) - x''|: the decoders' error on real samples x (section 3.2).
 
         x' is the whole image, reduced to the decoder's sides. x'' is a quarter of it, chosen for each sample, and f_2
-        are the maps of this quarter. The distance is the mean over pixels.
+        are the maps of this quarter. The distance is the mean over pixels. `maps` are those of these samples, if D has
+        computed them already.
         """
         seen = self.view(real, condition)
-        maps, image = self._encode(seen, condition), center_pad(seen, self.inner_sides)
+        maps, image = maps or self._encode(seen, condition), center_pad(seen, self.inner_sides)
         corners = to_device(torch.randint(2, (2, len(real)), generator=random), real.device)
         whole = self.get_submodule("whole")(maps[self.decoded_levels["whole"]])
         quarter = self.get_submodule("quarter")(quarter_of(maps[self.decoded_levels["quarter"]], *corners))

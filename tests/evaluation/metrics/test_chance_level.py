@@ -7,7 +7,12 @@ import torch
 
 from gan_cli.data.labels import attributes_of
 from gan_cli.evaluation.metrics import classifier
-from gan_cli.evaluation.metrics.classifier import assess_classifier, is_at_chance, majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import (
+    assess_classifier,
+    is_at_chance,
+    majority_class_accuracy,
+    samples_for_significance,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +63,21 @@ def test_what_is_said() -> None:
         "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples),"
         " no better than guessing (50.0%)"
     )
+    at_chance, summary = assess_classifier(8 / 12, labels, attributes_of(["a", "b"]))
+    assert at_chance
+    assert summary.endswith(
+        "accuracy 66.7% on the tenth of the data that it was not trained on (12 samples),"
+        " too few to tell it from guessing (50.0%), which takes about 280 labelled images"
+    )
+
+
+@pytest.mark.parametrize(("accuracy", "guess"), [(2 / 3, 0.5), (0.2, 0.1), (0.13, 0.1), (0.55, 0.5), (0.94, 0.9)])
+def test_so_many_samples_tell_an_accuracy_from_guessing(accuracy: float, guess: float) -> None:
+    """By scipy's exact test: at this number it is significant, and at three quarters of it it is not."""
+    from scipy import stats
+
+    count = samples_for_significance(accuracy, guess)
+    for number, expected in ((count, True), (3 * count // 4, False)):
+        test = stats.binomtest(round(accuracy * number), number, guess, alternative="greater")
+        assert (test.pvalue <= classifier.SIGNIFICANCE_LEVEL) == expected
+        assert is_at_chance(accuracy, number, guess) != expected

@@ -1,5 +1,6 @@
 """The networks by name, and the section `architecture`."""
 
+import dataclasses
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -71,3 +72,14 @@ class ArchitectureOptions:
     discriminator: Annotated[Any, OneOf(DISCRIMINATOR_OPTIONS)] = Field(
         description="the network that distinguishes real from fake"
     )
+
+
+def networks_grow(architecture: Any) -> bool:
+    """Returns whether both networks grow: both can, and neither has grow=false."""
+    wishes = [getattr(section, "grow", False) for section in (architecture.generator, architecture.discriminator)]
+    return False not in wishes
+
+
+def settle_growth(section: Any, grows: bool) -> Any:
+    """Returns the section of a network with `grows` as its key `grow`; unchanged if it has no such key."""
+    return dataclasses.replace(section, grow=grows) if hasattr(section, "grow") else section

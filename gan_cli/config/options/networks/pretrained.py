@@ -22,6 +22,18 @@ def uses_of_evaluation(extractor: str) -> list[str]:
     return ["extractor=efficientnet"] if extractor == "efficientnet" else []
 
 
+def describe_other_objective(config: Any) -> str:
+    """Returns a line of advice for a `projected` discriminator without its authors' loss, or with a penalty."""
+    losses = [config.loss.name, *config.regularizer]
+    if config.architecture.discriminator.name != "projected" or losses == ["hinge"]:
+        return ""
+    penalties = f"[{','.join(config.regularizer)}]" if config.regularizer else "none"
+    return (
+        "advice: architecture.discriminator=projected is made for loss=hinge regularizer=none (2111.01007), this run"
+        f" has loss={config.loss.name} regularizer={penalties}"
+    )
+
+
 def check_pretrained(config: Any) -> None:
     """Raises UsageError if the network cannot take the images, or its discriminator cannot take the condition."""
     uses = uses_of_training(config)

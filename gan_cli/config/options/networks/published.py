@@ -68,10 +68,10 @@ class PGGANOptions:
 
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
-    grow: Bool = Field(
-        False,
-        description="whether the resolution doubles at shares of the run, from 4 to 7 pixels on; the same in both"
-        " networks",
+    grow: Literal["auto"] | Bool = Field(
+        "auto",
+        description="whether the resolution doubles at shares of the run, from 4 to 7 pixels on; auto: if both networks"
+        " can and the other one is not set to false",
     )
 
 
