@@ -19,6 +19,7 @@ def main() -> int:
     """Runs the requested command and returns its exit code."""
     from gan_cli.config.search_path import without_notices
 
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # by which Slurm warns all processes of a job; the sweep's stops this
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     folder = request["folder"]
