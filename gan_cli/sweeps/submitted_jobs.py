@@ -40,6 +40,7 @@ FORCED_CHECK = 5.0  # seconds between two questions to Slurm while the sweep is 
 # learns of them from the sweep.
 LOCAL_SETUP = "trap '' INT HUP TERM"
 SLURM_SETUP = "export PYTHONSAFEPATH=1"  # as isolated_process.py sets it: no module is imported from the current folder
+SLURM_CORES = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"  # since Slurm 22.05, srun does not take it from sbatch
 
 
 @dataclass
@@ -159,7 +160,8 @@ class _Submission:
             raise UsageError(f"hydra/launcher=submitit_slurm: {missing[0]} is not found; run the sweep where Slurm is")
         params = {key: value for key, value in self._params.items() if value is not None and key != "submitit_folder"}
         most = {f"{cluster}_max_num_timeout": params.pop("max_num_timeout", 100)}
-        setup = [LOCAL_SETUP] if not self.is_slurm else [*params.pop("setup", []), SLURM_SETUP]
+        cores = [SLURM_CORES] if "cpus_per_task" in params else []
+        setup = [*params.pop("setup", []), *cores, SLURM_SETUP] if self.is_slurm else [LOCAL_SETUP]
         executor = submitit.AutoExecutor(self._params["submitit_folder"], cluster=cluster, **most)
         shared = BaseQueueConf.__dataclass_fields__
         named = {key if key in shared else f"{cluster}_{key}": value for key, value in params.items()}
