@@ -6,6 +6,7 @@ a file with the state of each job, and the batch scripts. Imports nothing but th
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -110,7 +111,7 @@ def _scancel(*arguments: str) -> None:
 
 def _sacct(*arguments: str) -> None:
     print("JobID|State|NodeList")
-    for job in (name for flag, name in zip(arguments, arguments[1:], strict=False) if flag == "-j"):
+    for job in (name for flag, name in itertools.pairwise(arguments) if flag == "-j"):
         for path in sorted(_state().glob(f"{job}*.state")):
             if path.stem.partition("_")[0] == job:
                 print(f"{path.stem}|{path.read_text()}|node")
