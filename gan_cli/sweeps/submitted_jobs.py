@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gan_cli.errors import UsageError, count_noun, first_few, one_line
+from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.stop_signals import available_signals, handling
 from gan_cli.storage.run_folder import write_json
 from gan_cli.streams import tolerant_streams
@@ -125,6 +125,7 @@ def run_submitted(this: Sweep, jobs: Sequence[Job], params: dict[str, Any], proc
     this = replace(this, jobs=[], folder=this.folder.absolute())
     submission = _Submission(this, params)
     waiting = submission.adopt(jobs)
+    print_line(f"the output of each job is in {submission.folder}/")
     checked = time.monotonic()
     while submission.running or (waiting and processes.received is None):
         if processes.received is None:
@@ -140,13 +141,17 @@ def run_submitted(this: Sweep, jobs: Sequence[Job], params: dict[str, Any], proc
 
 
 class _Submission:
-    """The submitted jobs of a sweep. `running` maps the number of each one that has not ended to the job."""
+    """The submitted jobs of a sweep. `running` maps the number of each one that has not ended to the job.
+
+    `folder` has the files of submitit, among them the output of each job.
+    """
 
     def __init__(self, this: Sweep, params: dict[str, Any]) -> None:
         self.is_slurm = "partition" in params
         self.running: dict[int, tuple[Job, Any]] = {}
         self._this, self._params = this, params
-        self._record = Path(params["submitit_folder"].replace("%j", "")) / RECORD
+        self.folder = Path(params["submitit_folder"].replace("%j", ""))
+        self._record = self.folder / RECORD
         self._ids: dict[str, str] = {}
         self._cancelled: set[bool] = set()
         self._executor = self._build_executor()
@@ -199,9 +204,8 @@ class _Submission:
         for job, each in zip(jobs, submitted, strict=True):
             self.running[job.number] = job, each
             self._ids[str(job.number)] = each.job_id
+            print_line(f"job {job.number}: {job.varied} (submitted{' to Slurm' * self.is_slurm} as {each.job_id})")
         write_json(self._record, self._ids)
-        where = f"as {first_few([each.job_id for each in submitted])}; output in {self._record.parent}"
-        print_line(f"submitted {'to Slurm' if self.is_slurm else 'here'}: {count_noun(len(jobs), 'job')}, {where}")
 
     def cancel(self, *, pending_only: bool) -> None:
         """Cancels the jobs, or only those that have not begun. Those that have begun stop with the sweep."""
@@ -219,7 +223,7 @@ class _Submission:
             if submitted.done(force_check=force):
                 del self.running[number]
                 outcome = load_outcome(job, self._this)
-                line = f"job {number} {outcome.status}" + (f": {outcome.reason}" if outcome.reason else "")
+                line = f"job {number} {outcome.status}, {outcome.seconds:.0f} s"
                 if outcome.status not in FINAL:
-                    line += f" (its process: {submitted.state}; {submitted.paths.stdout})"
+                    line += f" (submitit: {submitted.state}; {outcome.reason or 'its process wrote no outcome'})"
                 print_line(one_line(line, 400))
