@@ -11,8 +11,10 @@ queues the job again. In both cases the job finds its run and resumes it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +35,8 @@ from gan_cli.sweeps.outcomes import FINAL, Job, Outcome, Sweep, load_outcome
 from gan_cli.sweeps.stop_requests import read_stop_request, stopping_with_sweep
 
 GPUS = "CUDA_VISIBLE_DEVICES"
-RECORD = "jobs.json"  # beside the logs: the id at Slurm of each job, by its number
+RECORD = "jobs.json"  # in `.submitit`: where the files of each job are and its id at Slurm, as 1/123_0, by its number
+UNFINISHED = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "COMPLETING", "PREEMPTED")  # states at Slurm
 WAIT_AFTER_TERM = 600.0  # seconds for Slurm to end a job that it sent TERM; a job that ends itself is not queued again
 FORCED_CHECK = 5.0  # seconds between two questions to Slurm while the sweep is being stopped
 # The shell in front of a local job ignores these signals, as Ctrl-C in a terminal reaches all processes there. The job
@@ -48,18 +51,20 @@ class SubmittedJob:
     """A job as submitit calls it, in a process of its own.
 
     `sweep_process` is the id of the sweep's process if that is on this machine; None for a job of Slurm. `environment`
-    has variables of the sweep that submitit changes for a local job; None removes one.
+    has variables of the sweep that submitit changes for a local job; None removes one. `restored` has the signals that
+    the job must not ignore, though the shell that started it does.
     """
 
     this: Sweep
     job: Job
     sweep_process: int | None
     environment: dict[str, str | None]
+    restored: tuple[signal.Signals, ...] = ()
 
     def __call__(self) -> None:
         """Runs the job. If the signal of submitit arrives meanwhile, asks for the job to be queued again."""
-        for number in available_signals("SIGINT", "SIGHUP") if self.sweep_process is not None else ():
-            signal.signal(number, signal.SIG_DFL)  # the shell ignored them
+        for number in self.restored:
+            signal.signal(number, signal.SIG_DFL)
         for name, value in self.environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if load_outcome(self.job, self.this).status in FINAL:
@@ -143,15 +148,17 @@ def run_submitted(this: Sweep, jobs: Sequence[Job], params: dict[str, Any], proc
 class _Submission:
     """The submitted jobs of a sweep. `running` maps the number of each one that has not ended to the job.
 
-    `folder` has the files of submitit, among them the output of each job.
+    `folder` has the files of submitit, among them the output of each job. It is new, because submitit loads pickles.
     """
 
     def __init__(self, this: Sweep, params: dict[str, Any]) -> None:
         self.is_slurm = "partition" in params
         self.running: dict[int, tuple[Job, Any]] = {}
         self._this, self._params = this, params
-        self.folder = Path(params["submitit_folder"].replace("%j", ""))
-        self._record = self.folder / RECORD
+        parent = Path(params["submitit_folder"].replace("%j", ""))
+        parent.mkdir(parents=True, exist_ok=True)
+        self.folder = _create_numbered_folder(parent)
+        self._record = parent / RECORD
         self._ids: dict[str, str] = {}
         self._cancelled: set[bool] = set()
         self._executor = self._build_executor()
@@ -167,7 +174,7 @@ class _Submission:
         most = {f"{cluster}_max_num_timeout": params.pop("max_num_timeout", 100)}
         cores = [SLURM_CORES] if "cpus_per_task" in params else []
         setup = [*params.pop("setup", []), *cores, SLURM_SETUP] if self.is_slurm else [LOCAL_SETUP]
-        executor = submitit.AutoExecutor(self._params["submitit_folder"], cluster=cluster, **most)
+        executor = submitit.AutoExecutor(self.folder / "%j", cluster=cluster, **most)
         shared = BaseQueueConf.__dataclass_fields__
         named = {key if key in shared else f"{cluster}_{key}": value for key, value in params.items()}
         executor.update_parameters(**named, **{f"{cluster}_setup": setup})
@@ -175,17 +182,15 @@ class _Submission:
 
     def adopt(self, jobs: Sequence[Job]) -> list[Job]:
         """Takes the jobs that are still in Slurm's queue from a sweep that was killed. Returns the other jobs."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             self._ids = {str(number): str(found) for number, found in json.loads(self._record.read_text()).items()}
-        if not self.is_slurm or not self._ids:
-            return list(jobs)
-        import submitit
+        for job in jobs if self.is_slurm else ():
+            known = re.fullmatch(r"(\d+)/(\d+(_\d+)?)", self._ids.get(str(job.number), ""))
+            if known:
+                from submitit import SlurmJob
 
-        for job in jobs:
-            if str(job.number) in self._ids:
-                found: Any = submitit.SlurmJob(self._params["submitit_folder"], self._ids[str(job.number)])
-                state = found.watcher.get_state(found.job_id, mode="force")
-                if state.split(" ")[0] in ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "COMPLETING", "PREEMPTED"):
+                found: Any = SlurmJob(self._record.parent / known[1] / "%j", known[2])
+                if found.watcher.get_state(found.job_id, mode="force").split(" ")[0] in UNFINISHED:
                     self.running[job.number] = job, found
         if self.running:
             print_line(f"{count_noun(len(self.running), 'job')} of this sweep still at Slurm: waiting for these")
@@ -198,12 +203,14 @@ class _Submission:
         process = None if self.is_slurm else os.getpid()
         sees_all = not self.is_slurm and self._params.get("gpus_per_node") is None
         environment = {GPUS: os.environ.get(GPUS)} if sees_all else {}
-        calls = [SubmittedJob(self._this, job, process, environment) for job in jobs]
+        local = () if self.is_slurm else available_signals("SIGINT", "SIGHUP")
+        restored = tuple(number for number in local if signal.getsignal(number) is not signal.SIG_IGN)
+        calls = [SubmittedJob(self._this, job, process, environment, restored) for job in jobs]
         with self._executor.batch():
             submitted = [self._executor.submit(call) for call in calls]
         for job, each in zip(jobs, submitted, strict=True):
             self.running[job.number] = job, each
-            self._ids[str(job.number)] = each.job_id
+            self._ids[str(job.number)] = f"{self.folder.name}/{each.job_id}"
             print_line(f"job {job.number}: {job.varied} (submitted{' to Slurm' * self.is_slurm} as {each.job_id})")
         write_json(self._record, self._ids)
 
@@ -227,3 +234,12 @@ class _Submission:
                 if outcome.status not in FINAL:
                     line += f" (submitit: {submitted.state}; {outcome.reason or 'its process wrote no outcome'})"
                 print_line(one_line(line, 400))
+
+
+def _create_numbered_folder(parent: Path) -> Path:
+    """Creates the folder with the lowest number that is free, from 1, and returns it."""
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
+            (parent / str(number)).mkdir()
+            return parent / str(number)
+    raise AssertionError
