@@ -83,8 +83,9 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
             if chosen_launcher(this.launcher) in SUBMITIT:
                 run_submitted(this, jobs, launcher.params, processes)
                 return
-            for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
-                _ = done.return_value  # raises the error that the function raised
+            with _naming_launcher(chosen_launcher(this.launcher)):
+                for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
+                    _ = done.return_value  # raises the error that the function raised
     finally:
         _sweep_processes.clear()
         stop_file.unlink(missing_ok=True)
@@ -220,3 +221,15 @@ def _errors_in_one_line() -> Iterator[None]:
         raise
     except Exception as error:
         raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
+
+
+@contextlib.contextmanager
+def _naming_launcher(name: str) -> Iterator[None]:
+    """Raises UsageError for an error of a launcher, such as one about a killed process, that says how to continue."""
+    try:
+        yield
+    except GanCliError:
+        raise
+    except Exception as error:
+        reason = one_line(error, 200)
+        raise UsageError(f"hydra/launcher={name} failed; the same command runs what is missing: {reason}") from error

@@ -133,6 +133,16 @@ def keep_outcome(job: Job, this: Sweep) -> Outcome:
     return found
 
 
+def outcome_without_process(job: Job, this: Sweep, reason: str) -> Outcome:
+    """Returns the job's outcome. If its launcher's process ended before it wrote one, writes that it was killed."""
+    found = load_outcome(job, this)
+    folder = this.folder / (found.folder or str(job.number))
+    if found.status not in FINAL and read_outcome(folder) is None:
+        found = build_outcome(job, this, folder, "killed", reason)
+        _write_outcome(found, folder)
+    return found
+
+
 def _write_outcome(outcome: Outcome, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from gan_cli.stop_signals import available_signals, handling
 from gan_cli.storage.run_folder import write_json
 from gan_cli.streams import tolerant_streams
 from gan_cli.sweeps import stop_requests
-from gan_cli.sweeps.jobs import JobProcesses, print_line, run_job
+from gan_cli.sweeps.jobs import JobProcesses, outcome_without_process, print_line, run_job
 from gan_cli.sweeps.outcomes import FINAL, Job, Outcome, Sweep, load_outcome
 from gan_cli.sweeps.stop_requests import read_stop_request, stopping_with_sweep
 
@@ -142,7 +142,7 @@ def run_submitted(this: Sweep, jobs: Sequence[Job], params: dict[str, Any], proc
         time.sleep(stop_requests.POLL_SECONDS)
         force = processes.received is not None and time.monotonic() - checked > FORCED_CHECK
         checked = time.monotonic() if force else checked
-        submission.collect(force=force)
+        submission.collect(stopping=processes.received is not None, force=force)
 
 
 class _Submission:
@@ -224,16 +224,17 @@ class _Submission:
         for start in range(0, len(ids), 100):
             subprocess.run(["scancel", *state, *ids[start : start + 100]], check=False)
 
-    def collect(self, *, force: bool) -> None:
+    def collect(self, *, stopping: bool, force: bool) -> None:
         """Removes the jobs that have ended, and prints how each ended. `force`: asks Slurm now."""
         for number, (job, submitted) in list(self.running.items()):
             if submitted.done(force_check=force):
                 del self.running[number]
+                reason = f"its process ended before it (submitit: {submitted.state})"
                 outcome = load_outcome(job, self._this)
+                if not stopping:
+                    outcome = outcome_without_process(job, self._this, reason)
                 line = f"job {number} {outcome.status}, {outcome.seconds:.0f} s"
-                if outcome.status not in FINAL:
-                    line += f" (submitit: {submitted.state}; {outcome.reason or 'its process wrote no outcome'})"
-                print_line(one_line(line, 400))
+                print_line(one_line(f"{line}: {outcome.reason}" if outcome.reason else line, 400))
 
 
 def _create_numbered_folder(parent: Path) -> Path:
