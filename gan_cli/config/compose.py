@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -272,15 +271,8 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
 
 @contextmanager
 def own_options() -> Iterator[None]:
-    """While entered, Hydra composes the option files of gan-cli itself, read by `OptionSource`.
-
-    It merges each of `hydra/launcher/` into the keys that the launcher's package declares, and advises against that.
-    """
-    with (
-        warnings.catch_warnings(),
-        initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"),
-    ):
-        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+    """While entered, Hydra composes the option files of gan-cli itself, read by `OptionSource`."""
+    with initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"):
         sources = GlobalHydra.instance().config_loader().get_sources()
         index = next(number for number, source in enumerate(sources) if source.provider == "main")
         sources[index] = OptionSource("main", str(config_folder()))

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -155,7 +156,7 @@ def check_plugins(this: Sweep) -> None:
     for kind, lines in (("launcher", this.launcher), ("sweeper", this.sweeper)):
         overrides = [read_override(line) for line in lines]
         choices = [override for override in overrides if "/" in override.key_or_group]
-        with own_options():
+        with _composing_launchers():
             hydra: Any = GlobalHydra.instance().hydra
             for override in choices:
                 known = hydra.config_loader.get_group_options(override.key_or_group)
@@ -179,6 +180,17 @@ def check_plugins(this: Sweep) -> None:
                 raise UsageError(f"{' '.join(typed)}: cannot be used ({reason})") from error
 
 
+@contextlib.contextmanager
+def _composing_launchers() -> Iterator[None]:
+    """While entered, Hydra composes gan-cli's options, and merges our file of a launcher into its package's keys.
+
+    Hydra would advise against that, because it does so for each two configs of one name.
+    """
+    with warnings.catch_warnings(), own_options():
+        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+        yield
+
+
 def _check_plugin_key(override: Override, choices: Sequence[Override], keys: Sequence[str]) -> None:
     """Raises UsageError if an override sets none of the `keys` of the launcher or sweeper, or says what code runs."""
     key = override.key_or_group
@@ -200,7 +212,7 @@ def _instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callab
         sys.modules[PLUGIN_MODULE] = sys.modules[__name__]
         Plugins.instance().register(TrialLauncher)
         own.append(f"hydra.launcher._target_={PLUGIN_MODULE}.{TrialLauncher.__name__}")
-    with own_options():
+    with _composing_launchers():
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         config = hydra.compose_config("train", [*own, *overrides], RunMode.MULTIRUN)

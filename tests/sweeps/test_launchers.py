@@ -314,10 +314,10 @@ def processes_of(folder: Path) -> list[int]:
 @pytest.mark.slow
 def test_a_pre_empted_job_goes_on_where_it_stopped(tmp_path: Path, slurm: dict[str, str], launcher: str) -> None:
     """The end is that of a run without an interruption, bit by bit."""
-    own = [each for each in TINY_POINTS if not each.startswith("training.checkpoint_every=")]
-    sweep = [*own, "steps=800", "seed=1", "training.checkpoint_every=100000"]
+    sweep = ["experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "steps=200", "seed=1"]
+    sweep += ["training.sample_every=0", "training.log_every=10", "training.checkpoint_every=100000"]
     (tmp_path / "a").mkdir()
-    assert sweep_to_the_end(tmp_path / "a", *sweep, "name=a") == 0, (tmp_path / "a" / "error").read_text()
+    assert sweep_to_the_end(tmp_path / "a", *sweep, "name=a") == 0
     command = ("-m", *sweep, "name=b", f"hydra/launcher={launcher}")
     (tmp_path / "b").mkdir()
     with started(tmp_path / "b", *command, **slurm) as parent:
