@@ -69,8 +69,8 @@ class SubmittedJob:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if load_outcome(self.job, self.this).status in FINAL:
             return
-        asked = preemption_signal()
-        queue_again: Any = signal.getsignal(asked)
+        warning = preemption_signal()
+        queue_again: Any = signal.getsignal(warning)
         preempted: list[int] = []
 
         def preempt(number: int, frame: FrameType | None) -> None:
@@ -78,7 +78,7 @@ class SubmittedJob:
             if processes.received is None:
                 processes.forward(signal.SIGUSR1)
 
-        with tolerant_streams(), JobProcesses() as processes, handling(preempt, [asked]):
+        with tolerant_streams(), JobProcesses() as processes, handling(preempt, [warning]):
             outcome = self._run(processes)
             stopped_by_slurm = processes.received is not None and not read_stop_request(self.this.folder)
             if stopped_by_slurm and self.sweep_process is None and outcome is not None and outcome.status not in FINAL:
