@@ -326,7 +326,7 @@ def test_a_pre_empted_job_goes_on_where_it_stopped(tmp_path: Path, slurm: dict[s
         os.kill(task, signal.SIGUSR2)
         assert parent.wait(timeout=300) == 0
     log = next(tmp_path.glob("b/outputs/b/sweep_*/.submitit/1/*/*_log.out")).read_text()
-    assert "job 0: seed=1 (resumed)" in log
+    assert "(resumed)" in log
     assert job_statuses(load_leaderboard(tmp_path / "b")) == ["done"]
     ends = [load_file(*tmp_path.glob(f"{each}/outputs/{each}/sweep_*/0/checkpoints/last.safetensors")) for each in "ab"]
     assert ends[0].keys() == ends[1].keys()
