@@ -21,6 +21,7 @@ EXAMPLES = {
         ("gan-train explain=wasserstein", "explain an option: how it works, when it fails"),
         ("gan-train resume=outputs/NAME/DATE", "continue a run where it stopped"),
         ("gan-train -m loss=hinge,minimax seed=1,2,3 jobs=2", "a sweep: every combination, two at a time"),
+        ("gan-train -m seed=1,2,3 hydra/launcher=submitit_slurm", "on Slurm; also joblib, submitit_local and ray"),
     ),
     "sample": (
         ("gan-sample NAME", "64 new samples of the newest run of that name, as one image"),

@@ -13,12 +13,15 @@ import threading
 from pathlib import Path
 
 from gan_cli.cli.main import run_command
+from gan_cli.stop_signals import STOP_CODES
 
 
 def main() -> int:
     """Runs the requested command and returns its exit code."""
     from gan_cli.config.search_path import without_notices
 
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # by which Slurm warns all processes of a job; the sweep's stops this
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_CODES)  # Ray's processes block SIGINT, and this one inherits that
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     folder = request["folder"]

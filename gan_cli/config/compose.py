@@ -272,7 +272,7 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
 @contextmanager
 def own_options() -> Iterator[None]:
     """While entered, Hydra composes the option files of gan-cli itself, read by `OptionSource`."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"):
         sources = GlobalHydra.instance().config_loader().get_sources()
         index = next(number for number, source in enumerate(sources) if source.provider == "main")
         sources[index] = OptionSource("main", str(config_folder()))

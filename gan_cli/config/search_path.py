@@ -66,11 +66,12 @@ def find_option_files(group: str, option: str) -> list[Path]:
 def options_of_groups() -> dict[str, list[str]]:
     """Returns all groups, each with its options: those of gan-cli, of the user's folders and of plugins.
 
-    The folders of gan-cli say which groups exist. Other parts of the user's folders, which may be large, are not read.
+    The folders of gan-cli say which groups exist, without Hydra's own groups, to which the user's files add nothing.
+    Other parts of the user's folders, which may be large, are not read.
     """
     ours = config_folder()
     groups = {group_of(path.relative_to(ours).as_posix()) for path in ours.rglob("*.yaml")}
-    found: dict[str, list[str]] = {group: [] for group in sorted(groups - {""})}
+    found: dict[str, list[str]] = {group: [] for group in sorted(groups) if group and not group.startswith("hydra/")}
     for folders in ([ours], user_config_folders()):
         for group, option in sorted({pair for folder in folders for pair in _list_options(folder, found)}):
             if option not in found[group]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
 import sys
-import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,23 +25,25 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.compose import searchpath_overrides
+from gan_cli.config.compose import own_options, searchpath_overrides
 from gan_cli.config.composed_values import to_container
 from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_literals
-from gan_cli.config.search_path import config_folder
 from gan_cli.config.train_config import flatten
 from gan_cli.errors import GanCliError, UsageError, did_you_mean, one_line
+from gan_cli.extras import require_extra
 from gan_cli.storage.run_folder import JOB_OUTCOME, STOP_FILE
 from gan_cli.streams import tolerant_streams
 from gan_cli.sweeps.jobs import JobProcesses, run_job
+from gan_cli.sweeps.launchers import LAUNCHERS, SUBMITIT, chosen_launcher
 from gan_cli.sweeps.leaderboard_tables import write_leaderboard
 from gan_cli.sweeps.outcomes import Job, Sweep, load_outcome, objective_value, trial_outcomes
 from gan_cli.sweeps.plan import short_hash
+from gan_cli.sweeps.stop_requests import read_stop_request, repeating, stopping_with_sweep, write_stop_request
+from gan_cli.sweeps.submitted_jobs import run_submitted
 
 PLUGIN_MODULE = "hydra_plugins.gan_cli"  # Hydra accepts launchers of the package `hydra_plugins` only
-POLL_SECONDS = 0.2  # between two checks for a signal, or for an outcome, of another process
 _sweep_processes: dict[int, JobProcesses] = {}  # has the id of this process if a sweep runs in it
 
 
@@ -69,8 +69,7 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
     known: dict[Path, int] = {}
 
     def update() -> None:
-        if processes.received is not None and not stop_file.exists():
-            stop_file.write_text(str(processes.received))
+        write_stop_request(this.folder, processes)
         found = {path: path.stat().st_mtime_ns for path in this.folder.glob(f"*/{JOB_OUTCOME}")}
         if found != known:
             known.update(found)
@@ -79,11 +78,15 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
     stop_file.unlink(missing_ok=True)
     _sweep_processes[os.getpid()] = processes
     try:
-        with _errors_in_one_line(), _repeating(update):
+        with _errors_in_one_line(), repeating(update):
             task = partial(_run_launched, replace(this, jobs=list(jobs)))
             launcher = _instantiate("launcher", this.launcher, this.folder, task)
-            for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
-                _ = done.return_value  # raises the error that the function raised
+            if chosen_launcher(this.launcher) in SUBMITIT:
+                run_submitted(this, jobs, launcher.params, processes)
+                return
+            with _naming_launcher(chosen_launcher(this.launcher)):
+                for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
+                    _ = done.return_value  # raises the error that the function raised
     finally:
         _sweep_processes.clear()
         stop_file.unlink(missing_ok=True)
@@ -95,23 +98,19 @@ def _run_launched(this: Sweep, config: DictConfig) -> None:
     A launcher calls this function, in this process or in another one, to which it sends `this`.
     """
     job = this.jobs[HydraConfig.get().job.num]
-    stop_file, parent = this.folder / STOP_FILE, os.getppid()
+    parent = os.getppid()
     if (shared := _sweep_processes.get(os.getpid())) is not None:  # the launcher uses the sweep's own process
         if shared.received is None:
             run_job(job, this, shared)
         return
 
-    def stop_with_sweep() -> None:
-        number = signal.SIGTERM if os.getppid() != parent else 0
-        with contextlib.suppress(OSError, ValueError):  # there is no file, or it is not completely written
-            number = number or int(stop_file.read_text())
-        if number and processes.received is None:
-            processes.forward(number)
+    def is_dead() -> bool:
+        return os.getppid() != parent
 
-    with tolerant_streams(), JobProcesses() as processes, _repeating(stop_with_sweep):
-        if not stop_file.exists():
+    with tolerant_streams(), JobProcesses() as processes, stopping_with_sweep(this.folder, processes, is_dead):
+        if not read_stop_request(this.folder):
             run_job(job, this, processes)
-    if os.getppid() != parent:
+    if is_dead():
         os._exit(1)  # a worker of joblib would wait for more jobs
 
 
@@ -157,13 +156,15 @@ def check_plugins(this: Sweep) -> None:
     for kind, lines in (("launcher", this.launcher), ("sweeper", this.sweeper)):
         overrides = [read_override(line) for line in lines]
         choices = [override for override in overrides if "/" in override.key_or_group]
-        with initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"):
+        with _composing_launchers():
             hydra: Any = GlobalHydra.instance().hydra
             for override in choices:
                 known = hydra.config_loader.get_group_options(override.key_or_group)
                 if override.value() not in known:
                     similar = did_you_mean(str(override.value()), known)
-                    raise UsageError(f"{override.input_line}: installed are {', '.join(known)}{similar}")
+                    raise UsageError(f"{override.input_line}: there are {', '.join(known)}{similar}")
+                if override.key_or_group == "hydra/launcher" and str(override.value()) in LAUNCHERS:
+                    require_extra(LAUNCHERS[str(override.value())].extra, str(override.input_line))
             named = [*searchpath_overrides(), *(override.input_line for override in choices)]
             section = hydra.compose_config("train", named, RunMode.MULTIRUN).hydra[kind]
             keys = [key for key, _ in flatten(to_container(section), f"hydra.{kind}")]
@@ -177,6 +178,17 @@ def check_plugins(this: Sweep) -> None:
                 typed = [str(each.input_line) for each in overrides if each.key_or_group == wrong] or lines
                 reason = one_line(str(cause).splitlines()[0], 200)
                 raise UsageError(f"{' '.join(typed)}: cannot be used ({reason})") from error
+
+
+@contextlib.contextmanager
+def _composing_launchers() -> Iterator[None]:
+    """While entered, Hydra composes gan-cli's options, and merges our file of a launcher into its package's keys.
+
+    Hydra would advise against that, because it does so for each two configs of one name.
+    """
+    with warnings.catch_warnings(), own_options():
+        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+        yield
 
 
 def _check_plugin_key(override: Override, choices: Sequence[Override], keys: Sequence[str]) -> None:
@@ -200,10 +212,13 @@ def _instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callab
         sys.modules[PLUGIN_MODULE] = sys.modules[__name__]
         Plugins.instance().register(TrialLauncher)
         own.append(f"hydra.launcher._target_={PLUGIN_MODULE}.{TrialLauncher.__name__}")
-    with initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"):
+    with _composing_launchers():
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         config = hydra.compose_config("train", [*own, *overrides], RunMode.MULTIRUN)
+        # A launcher composes again for each job, whose config nothing reads.
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.overrides.hydra = own
         context = HydraContext(hydra.config_loader, Callbacks())
         create = getattr(Plugins.instance(), f"instantiate_{kind}")
         return create(hydra_context=context, task_function=task, config=config)
@@ -221,18 +236,12 @@ def _errors_in_one_line() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _repeating(step: Callable[[], None]) -> Iterator[None]:
-    """Calls `step` in a thread, every POLL_SECONDS, while the context is active."""
-    finished = threading.Event()
-
-    def repeat() -> None:
-        while not finished.wait(POLL_SECONDS):
-            step()
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
+def _naming_launcher(name: str) -> Iterator[None]:
+    """Raises UsageError for an error of a launcher, such as one about a killed process, that says how to continue."""
     try:
         yield
-    finally:
-        finished.set()
-        thread.join()
+    except GanCliError:
+        raise
+    except Exception as error:
+        reason = one_line(error, 200)
+        raise UsageError(f"hydra/launcher={name} failed; the same command runs what is missing: {reason}") from error

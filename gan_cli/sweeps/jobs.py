@@ -46,11 +46,12 @@ class JobProcesses:
     """The processes of the running jobs. While the context is active, signals to this process are forwarded to them.
 
     At the first signal the jobs save a checkpoint and stop. A later signal kills them, unless it belongs to the same
-    request. `received` is the first signal, or None if there was none.
+    request. `received` is the first signal, or None if there was none. `killing` is True after a later signal.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self.killing = False
         self._received_at = 0.0
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._signalled: dict[int, object] = {}
@@ -76,16 +77,19 @@ class JobProcesses:
 
     def forward(self, number: int, frame: FrameType | None = None) -> None:
         """Handles a signal: the first one tells every running job to save and stop, a later one kills the jobs."""
-        again = self.received is not None
-        if again and is_same_request(self._received_at):
+        if self.received is not None:
+            if not is_same_request(self._received_at):
+                self.kill()
             return
-        if not again:
-            self._received_at, self.received = time.monotonic(), signal.Signals(number)
+        self._received_at, self.received = time.monotonic(), signal.Signals(number)
         for process in list(self._running.values()):
-            if again:
-                process.kill()
-            else:
-                self._stop(process)
+            self._stop(process)
+
+    def kill(self) -> None:
+        """Kills every running job, which then saves nothing."""
+        self.received, self.killing = self.received or signal.SIGTERM, True
+        for process in list(self._running.values()):
+            process.kill()
 
     def _stop(self, process: subprocess.Popen[str]) -> None:
         """Sends the received signal once, because a second one would end the job without saving."""
@@ -125,6 +129,16 @@ def keep_outcome(job: Job, this: Sweep) -> Outcome:
     found = load_outcome(job, this)
     folder = this.folder / (found.folder or "")
     if found.status in FINAL and read_outcome(folder) is None:
+        _write_outcome(found, folder)
+    return found
+
+
+def outcome_without_process(job: Job, this: Sweep, reason: str) -> Outcome:
+    """Returns the job's outcome. If its launcher's process ended before it wrote one, writes that it was killed."""
+    found = load_outcome(job, this)
+    folder = this.folder / (found.folder or str(job.number))
+    if found.status not in FINAL and read_outcome(folder) is None:
+        found = build_outcome(job, this, folder, "killed", reason)
         _write_outcome(found, folder)
     return found
 

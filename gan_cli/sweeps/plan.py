@@ -24,6 +24,7 @@ from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.sweeps.combinations import PlannedSweep, compose_sweep
+from gan_cli.sweeps.launchers import LAUNCHERS, chosen_launcher, with_parallel_jobs
 from gan_cli.sweeps.outcomes import Job, Sweep
 
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
@@ -51,6 +52,7 @@ def plan(overrides: Sequence[str], command: str) -> Sweep:
     first = parsed[0]
     added = _added_overrides(planned, parsed)
     own = tuple(each for each in overrides if not each.lstrip("+").startswith(HYDRA_KEYS))
+    launcher = with_parallel_jobs(planned.launcher, first.jobs if "jobs" in planned.named else None)
     jobs = _jobs_of(planned, parsed, added)
     config_dir = explicit_config_folder()
     _refuse_small(parsed)
@@ -68,12 +70,12 @@ def plan(overrides: Sequence[str], command: str) -> Sweep:
         jobs=[] if planned.sweeper else list(jobs.values()),
         overrides=_job_overrides(own),
         added=added,
-        launcher=planned.launcher,
+        launcher=launcher,
         sweeper=(*planned.sweeper, *_search_defaults(planned, ranked_by[0], first)),
         ranked_by=ranked_by,
         flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
         parallel_jobs=first.jobs,
-        threads=_threads(first.jobs),
+        threads=_threads(first.jobs, chosen_launcher(launcher)),
         ranking_note=_unranked_note(parsed, added, ranked_by[0], moving),
     )
 
@@ -141,10 +143,6 @@ def _check(planned: PlannedSweep) -> list[Config]:
         raise UsageError("dry_run=true: shows one run; leave out -m and the swept values")
     if varied := [key for key in SWEEP_ONLY_KEYS if key in planned.varied]:
         raise UsageError(f"{varied[0]}: is a setting of the whole sweep and takes one value")
-    if first.jobs > 1 and planned.launcher:
-        raise UsageError(
-            f"jobs={first.jobs}: not with {planned.launcher[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
-        )
     train_config.resolve_run_length(first, planned.named)
     errors = []
     for config in parsed:
@@ -239,9 +237,13 @@ def _job_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     return tuple(override for override in overrides if override.partition("=")[0] not in SWEEP_ONLY_KEYS)
 
 
-def _threads(parallel_jobs: int) -> int | None:
-    """Returns the number of CPU threads for each job. None lets it choose: alone, or if OMP_NUM_THREADS is set."""
-    if parallel_jobs == 1 or os.environ.get("OMP_NUM_THREADS", "").strip().isdigit():
+def _threads(parallel_jobs: int, launcher: str) -> int | None:
+    """Returns the number of CPU threads for each job. None lets it choose: alone, or if OMP_NUM_THREADS is set.
+
+    It also chooses if a launcher gives it cores of its own.
+    """
+    own_cores = launcher != "" and not (launcher in LAUNCHERS and LAUNCHERS[launcher].shares_cores)
+    if parallel_jobs == 1 or own_cores or os.environ.get("OMP_NUM_THREADS", "").strip().isdigit():
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // parallel_jobs)
@@ -267,7 +269,7 @@ def _search_defaults(planned: PlannedSweep, metric: str, first: Config) -> tuple
     defaults = {"hydra.sweeper.max_failure_rate": "1.0", "hydra.sweeper.direction": direction}
     if "hydra/sweeper/sampler" not in given:
         defaults["hydra.sweeper.sampler.seed"] = str(first.seed)
-    if not planned.launcher:
+    if not planned.launcher or "jobs" in planned.named:
         defaults["hydra.sweeper.n_jobs"] = str(first.jobs)
     return tuple(f"{key}={value}" for key, value in defaults.items() if key not in given)
 

@@ -40,7 +40,8 @@ def test_the_shipped_schemas_are_up_to_date() -> None:
 
 
 def test_every_file_names_its_schema_and_fits_it() -> None:
-    for path in config_folder().rglob("*.yaml"):
+    """Except those of Hydra's launchers, whose packages declare the keys."""
+    for path in {*config_folder().rglob("*.yaml")} - {*(config_folder() / "hydra").rglob("*.yaml")}:
         named = re.findall(r"^# yaml-language-server: \$schema=(\S+)$", path.read_text(), re.M)
         assert len(named) == 1, path
         schema = (path.parent / named[0]).resolve()

@@ -93,7 +93,7 @@ def run_command(command, arguments, folder=None):
         def stop(number, frame):
             (folder / "stopped").touch()
             os._exit(128 + number)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, stop)
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 5, "modes/covered": 4}) + "\\n")
     while what == "wait":

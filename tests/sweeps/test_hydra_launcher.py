@@ -11,7 +11,7 @@ import pytest
 
 from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
-from gan_cli.sweeps import hydra_launcher
+from gan_cli.sweeps import hydra_launcher, stop_requests
 from gan_cli.sweeps.outcomes import Outcome, Sweep, load_outcome, next_folder, objective_value
 from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.sweep_folder import open_sweep
@@ -83,7 +83,7 @@ WRONG_PLUGINS = {
     "+hydra.launcher.nope=1": "unknown key",
 }
 WRONG_KEYS = {
-    "hydra/launcher=jobli": "hydra/launcher=jobli: installed are basic, joblib (did you mean 'joblib'?)",
+    "hydra/launcher=jobli": "there are basic, joblib, ray, submitit_local, submitit_slurm (did you mean 'joblib'?)",
     "hydra.launcher.n_job=2": "unknown key (did you mean 'hydra.launcher.n_jobs'?): joblib has n_jobs, backend, ",
     "hydra.launcher.n_jobs=abc": "hydra.launcher.n_jobs=abc: cannot be used (Value 'abc' ",
 }
@@ -134,7 +134,7 @@ def test_a_signal_ends_the_sweep_after_the_running_job(
 ) -> None:
     pytest.importorskip("joblib" if plugin is JOBLIB else "optuna")
     fake_jobs.signal = signal.SIGINT
-    monkeypatch.setattr(hydra_launcher, "POLL_SECONDS", 60.0)  # however soon the next job begins
+    monkeypatch.setattr(stop_requests, "POLL_SECONDS", 60.0)  # however soon the next job begins
     assert run_command("train", ["-m", *plugin, "dataset=shapes", "steps=3", "seed=1,2,3"]) == 130
     assert fake_jobs.take_requested_folders() == ["0"]
     assert job_statuses(load_leaderboard(here))[:1] == ["done"]
