@@ -132,7 +132,8 @@ def test_each_page_and_each_image_is_shown() -> None:
 
 def test_the_readme_and_each_page_are_short() -> None:
     assert TEXTS[README].count("\n") <= LONGEST_README
-    assert [path.name for path, text in TEXTS.items() if text.count("\n") > LONGEST_PAGE] == []
+    long = [path.name for path, text in TEXTS.items() if text.count("\n") > LONGEST_PAGE]
+    assert set(long) <= {"CHANGELOG.md"}  # grows with each version
 
 
 def test_every_option_is_named() -> None:
