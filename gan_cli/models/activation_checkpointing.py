@@ -1,11 +1,13 @@
 """Activation checkpointing: layers are computed again in the backward pass instead of kept (Chen et al., 1604.06174).
 
-The blocks are found in the structure of a network: the children of a `ModuleList`, and in a `Sequential` each child with
-weights together with the normalization, activation and the like that follow it. Of a block only its input is kept.
+The blocks are found in the structure of a network: the children of a `ModuleList`, and in a `Sequential` each child
+with weights together with the normalization, activation and the like that follow it. Of a block only its input is kept.
 
 A block that is computed again must compute what it did before, also after the state of its layers has changed: D is
 frozen in the forward pass of G's update but no longer in its backward pass, the vectors of spectral normalization move
 in each pass, and unrolling replaces weights. So the state of the layers is recorded in the forward pass.
+
+Torch 2.14 imports its compiler at the first call of `checkpoint`, which takes a second or two and some memory.
 """
 
 from __future__ import annotations

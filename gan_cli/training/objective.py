@@ -82,7 +82,7 @@ class Objective:
     auxiliary: list[Auxiliary]
 
     def autocast(self, device: torch.device, *, unrolled: bool = False) -> torch.autocast:
-        """Returns a context with the precision of the networks; not float16 inside an `unrolled` D: nothing scales it."""
+        """Returns a context with the networks' precision; float32 for float16 in an `unrolled` D: nothing scales it."""
         half = not (unrolled and self.config.precision == "fp16")
         return autocast(self.config.precision if half else "fp32", device)
 
