@@ -32,8 +32,10 @@ def resolve_precision(config: Config, device: torch.device) -> Config:
     """
     if config.precision != "auto":
         return config
-    fastest = "bf16" if computes_bf16_fast(device) else "fp16" if computes_fp16_fast(device) else "fp32"
-    return dataclasses.replace(config, precision=fastest if len(config.sample_shape) > 1 else "fp32")
+    of_images = len(config.sample_shape) > 1
+    if of_images and computes_bf16_fast(device):
+        return dataclasses.replace(config, precision="bf16")
+    return dataclasses.replace(config, precision="fp16" if of_images and computes_fp16_fast(device) else "fp32")
 
 
 def computes_bf16_fast(device: torch.device) -> bool:

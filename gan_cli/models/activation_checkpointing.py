@@ -40,7 +40,7 @@ def checkpoint_activations(network: nn.Module) -> None:
     """
     for child in _children(network):
         if type(child) in CHAINS:
-            child.forward = CheckpointedChain(child)  # type: ignore[method-assign]
+            child.forward = CheckpointedChain(child)
         elif isinstance(child, nn.ModuleList):
             for block in child:
                 _checkpoint_block(block)
@@ -52,7 +52,7 @@ def checkpoint_activations(network: nn.Module) -> None:
 
 def _checkpoint_block(block: nn.Module) -> None:
     if _children(block):  # recomputing a single layer would save nothing
-        block.forward = CheckpointedBlock(block, [block])  # type: ignore[method-assign]
+        block.forward = CheckpointedBlock(block, [block])
 
 
 def _children(module: nn.Module) -> list[nn.Module]:
