@@ -128,6 +128,7 @@ def test_an_endless_row_of_skipped_updates_is_said_in_one_line(
     plant_overflow(monkeypatch, before_step=math.inf)
     line = error_line(capsys, "train", *TINY_IMAGES, "precision=fp16", "steps=40", code=4)
     assert "diverged: precision=fp16 skipped the last 17 updates of the generator up to step 17" in line
+    assert "Try precision=fp32 or " in line
 
 
 def test_a_few_skipped_updates_are_no_endless_row() -> None:
