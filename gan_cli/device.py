@@ -51,7 +51,18 @@ def build_device(section: Any) -> torch.device:
     if index >= count:
         raise UsageError(f"device.index={index}: this machine has {count_noun(count, 'GPU')}, numbered from 0")
     torch.cuda.set_device(index)  # networks that draw noise use the generator of the current device
+    if isinstance(tf32 := getattr(section, "tf32", "auto"), bool):
+        allow_tf32(tf32)
     return torch.device("cuda", index)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Sets whether GPUs may use TF32 in products and convolutions of float32, by the interface that all of torch reads.
+
+    After `torch.backends.cuda.matmul.fp32_precision`, the newer one, some of the compiler's readers raise RuntimeError.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -66,7 +77,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def configure_process(config: Config, device: torch.device) -> None:
-    """Configures PyTorch for the key `deterministic`, and checks what the keys `compile` and `logger` need.
+    """Configures PyTorch for `deterministic` and `device.tf32`, and checks what the keys `compile` and `logger` need.
 
     With `deterministic`, PyTorch uses operations that repeat to the last bit, and warns where such operations do not
     exist. Raises UsageError if `compile` needs a C or C++ compiler, or a logger a package, that is missing.
@@ -75,6 +86,8 @@ def configure_process(config: Config, device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
     # torch.use_deterministic_algorithms does the same, but also imports torch's compiler, which takes two seconds.
     torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
+    if device.type == "cuda" and getattr(config.device, "tf32", "auto") == "auto":
+        allow_tf32(not config.deterministic)
     for name in config.logger:
         if name in EXTRAS:  # the other loggers need no package
             require_extra(name, f"logger={name}")
@@ -139,7 +152,10 @@ def describe_flags(device: torch.device) -> str:
     names = [*FLAGS, *(CUDA_FLAGS if device.type == "cuda" else ())]
     found = [f"{name}={one_line(os.environ[name], 40)}" for name in names if os.environ.get(name)]
     precision = torch.get_float32_matmul_precision()
-    return " ".join([*found, *([] if precision == "highest" else [f"matmul={precision}"])]) or "none"
+    found += [] if precision == "highest" else [f"matmul={precision}"]
+    if device.type == "cuda" and not torch.backends.cudnn.allow_tf32:
+        found.append("convolutions=highest")
+    return " ".join(found) or "none"
 
 
 def numeric_environment(device: torch.device) -> dict[str, Any]:

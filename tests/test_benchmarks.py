@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gan_cli.training import steps
 from support.configs import TINY_IMAGES, without
@@ -16,6 +17,7 @@ from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import gpu_networks
 import report
 import scaling
 import stalls
@@ -101,3 +103,18 @@ def test_a_first_step_is_timed(here: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(steps, "generator_step", steps.generator_step)  # restored in the end
     monkeypatch.setattr(startup, "_run", run_here)
     assert 0 < startup.first_step_seconds(str(here)) < 60
+
+
+def test_networks_are_measured_beside_a_plain_loop_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu_networks, "DEVICE", torch.device("cpu"))
+    words = "--networks dcgan --side 16 --steps 1 --rounds 1 --batch 4 --threads 1 --variants fp32 checkpointed"
+    monkeypatch.setattr(sys, "argv", ["gpu_networks.py", *words.split()])
+    gpu_networks.main()
+    rows = json.loads(Path("outputs/bench/gpu_networks.json").read_text())["rows"]
+    assert [row["variant"] for row in rows] == ["plain loop", "fp32", "checkpointed"]
+    assert all(row["images_per_second"] > 0 and "error" not in row for row in rows)
+    assert rows[0]["ratio"] == 1
+    assert "outputs/bench/gpu_networks.json" in capsys.readouterr().out

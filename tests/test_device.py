@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
@@ -30,6 +32,47 @@ def test_a_gpu_is_chosen_by_its_number_and_by_auto_the_first(
 ) -> None:
     assert device.build_device(compose(*overrides).device) == torch.device("cuda", index)
     assert two_gpus == [index]
+
+
+@pytest.fixture
+def tf32() -> Iterator[Callable[[], tuple[bool, bool]]]:
+    """Returns a function that reads whether products and convolutions may use TF32; restores PyTorch's defaults."""
+    device.allow_tf32(False)
+    torch.backends.cudnn.allow_tf32 = True
+    yield lambda: (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    device.allow_tf32(False)
+    torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("overrides", "before", "in_training", "flags"),
+    [
+        ([], (False, True), (True, True), "matmul=high"),
+        (["device=cuda"], (False, True), (True, True), "matmul=high"),
+        (["device=cuda", "device.tf32=true"], (True, True), (True, True), "matmul=high"),
+        (["device=cuda", "device.tf32=false"], (False, False), (False, False), "convolutions=highest"),
+        (["device=cuda", "deterministic=true"], (False, True), (False, False), "convolutions=highest"),
+        (["device=cuda", "deterministic=true", "device.tf32=true"], (True, True), (True, True), "matmul=high"),
+    ],
+)
+def test_tf32_is_used_in_training_unless_the_key_or_deterministic_says_otherwise(
+    tf32: Callable[[], tuple[bool, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: list[str],
+    before: tuple[bool, bool],
+    in_training: tuple[bool, bool],
+    flags: str,
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    config = compose(*overrides)
+    gpu = device.build_device(config.device)
+    assert tf32() == before  # as other commands have it
+    device.configure_process(config, gpu)
+    torch.set_deterministic_debug_mode("default")
+    assert tf32() == in_training
+    assert flags in device.describe_flags(gpu).split()
+    torch.get_float32_matmul_precision()  # raises where the two interfaces of PyTorch were mixed
 
 
 def test_the_cpu_is_chosen_if_it_is_named(two_gpus: list[int]) -> None:

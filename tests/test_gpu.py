@@ -22,6 +22,7 @@ import torch
 from gan_cli.cli.main import run_command
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.device import build_device
+from gan_cli.launch.autotune import resolve_precision
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import training_step
@@ -83,6 +84,10 @@ CHOICES = {
         "training.accumulate=2", "dataset.flip=both", "training.n_critic=2", "training.reuse_fakes=false",
     ],
     "unrolling": ["regularizer=none", "training.unroll_steps=2", "loss=minimax"],
+    "activation checkpointing": [
+        "architecture=resnet", "training.checkpoint_activations=true", "regularizer=none",
+        "architecture.discriminator.normalization=spectral", "architecture.generator.normalization=batch",
+    ],
     "task translation": ["task=translation", "task.source=edges", "conditioning=projection"],
     "task inpainting": ["task=inpainting", "auxiliary=[l1,gradient_difference,perceptual]"],
     "task super_resolution": ["task=super_resolution", "auxiliary=[l2,feature_matching]", "task.factor=2"],
@@ -90,6 +95,11 @@ CHOICES = {
 READS_COUNTS = ("unrolling",)  # reads the number of D's updates in each step
 RESUMED = {
     "default, bf16": ["precision=bf16"],
+    "default, fp16": ["precision=fp16"],
+    "activation checkpointing, dropout": [
+        "architecture.generator.dropout=0.3", "architecture.discriminator.dropout=0.3",
+        "training.checkpoint_activations=true",
+    ],
     "batch norm, augmented": [*DCGAN_NORM, "training.augment=[color,translation,cutout]"],
     "dropout, consistency": [
         "architecture.generator.dropout=0.3", "architecture.discriminator.dropout=0.3",
@@ -118,12 +128,12 @@ def refuse_waits(refused: bool) -> None:
 @pytest.fixture(autouse=True)
 def default_modes() -> Iterator[None]:
     """Restores the process-wide modes that a test or a run changes."""
-    tf32 = torch.backends.cudnn.allow_tf32
+    in_products, in_convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
     refuse_waits(False)
     torch.set_deterministic_debug_mode("default")
     torch.cuda.set_per_process_memory_fraction(1.0)
-    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = in_products, in_convolutions
 
 
 def prepared(device: torch.device, *overrides: str) -> tuple[TrainState, Objective, Any]:
@@ -167,7 +177,7 @@ def test_points_equal_those_of_the_cpu() -> None:
     assert losses(GPU, *POINTS) == pytest.approx(losses(CPU, *POINTS), rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_fewer_digits_change_little(precision: str) -> None:
     """fp32 is with TF32 in convolutions, as PyTorch sets it."""
     ours, expected = losses(GPU, f"precision={precision}"), losses(CPU)
@@ -183,6 +193,30 @@ def test_a_step_does_not_wait_for_the_gpu(choice: str) -> None:
     refuse_waits(True)
     while state.counters.step < 3:
         training_step(state, objective, batches)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("architecture", ["dcgan", "resnet", "stylegan2"])
+def test_a_step_in_any_precision_does_not_wait_for_the_gpu(architecture: str, precision: str) -> None:
+    """The scaler of fp16 neither, with Adam, whose kernel skips an update by itself."""
+    overrides = [f"architecture={architecture}", f"precision={precision}", "regularizer=[r1,lecam]", "image_size=32"]
+    state, objective, batches = prepared(GPU, *overrides, "training.clip_grad_norm=1", "training.ada_target=0.6")
+    while state.counters.step < 1:
+        training_step(state, objective, batches)
+    refuse_waits(True)
+    while state.counters.step < 3:
+        training_step(state, objective, batches)
+
+
+def test_the_scaler_skips_an_overflow_on_the_gpu() -> None:
+    state, objective, batches = prepared(GPU, "precision=fp16", "regularizer=none")
+    scaler = state.scalers["discriminator"]
+    scaler.load({"scale": torch.tensor(2.0**126), "growth": torch.tensor(0.0), "skipped": torch.tensor(0.0)})
+    before = [parameter.clone() for parameter in state.discriminator.parameters()]
+    training_step(state, objective, batches)
+    assert scaler.skipped.item() == 1
+    assert scaler.tensors()["scale"].item() == 2.0**125
+    assert all(torch.equal(*pair) for pair in zip(before, state.discriminator.parameters(), strict=True))
 
 
 @pytest.mark.filterwarnings("default")  # the compiler's advice
@@ -206,7 +240,7 @@ def gpu_run(trained: Callable[..., Path]) -> Path:
 
 def test_auto_takes_the_gpu_and_the_log_names_it(gpu_run: Path) -> None:
     name = f"cuda:0 ({torch.cuda.get_device_name(0)})"
-    precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    precision = resolve_precision(compose(*TINY_IMAGES), GPU).precision
     assert f"device: {name}, {precision}" in text_of(gpu_run)
     assert json.loads((gpu_run / "config.json").read_text())["device"] == name
     assert last_checkpoint(gpu_run).provenance.device == name
@@ -316,6 +350,19 @@ def test_too_little_memory_names_a_batch_size_that_then_trains(
     assert named is not None, line
     free_memory()
     train(*large, named[1])
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_too_little_memory_names_activation_checkpointing_where_it_then_trains(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture
+) -> None:
+    """A ResNet whose activations take some 3.8 GiB at this size, and 0.5 with checkpoints beside those of a block."""
+    large = [*without(TINY_IMAGES, "batch_size", "image_size", "architecture"), "architecture=resnet", "device=cuda"]
+    large += ["image_size=64", "dataset.image_channels=3", "regularizer=none", "precision=fp32", "steps=1"]
+    line = error_line(capsys, "train", *large, "batch_size=160")
+    assert "training.checkpoint_activations=true with the same batch_size" in line
+    free_memory()
+    train(*large, "batch_size=160", "training.checkpoint_activations=true")
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -196,6 +196,8 @@ def _validate_training(config: Config) -> None:
     _validate_training_techniques(config)
     if config.compile and config.conditioning.name in CLASSIFYING:
         raise UsageError("compile=true: D's classification is not compiled, use conditioning=projection or concat")
+    if config.compile and training.checkpoint_activations:
+        raise UsageError("compile=true: its layers are not computed again, set training.checkpoint_activations=false")
     if training.alternate == "epoch" and config.budget is not None:
         raise UsageError("training.alternate=epoch: its speed is unknown before a whole turn, give steps, no budget")
     if training.generator_updates > MAX_UPDATES_WITH_BUDGET and config.budget is not None:

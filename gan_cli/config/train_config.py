@@ -81,9 +81,9 @@ class Config:
     jobs: Integer = Field(1, ge=1, le=1024, description="with -m: runs of the sweep at the same time")
     fresh: Bool = Field(False, description="with -m: begin a new sweep, even if this one has begun")
     keep: Integer = Field(ge=0, description="number of step_* checkpoints to keep; 0: all")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        json_schema_extra={"instead": {"fp16": "is not supported, its range needs loss scaling; use auto, fp32, bf16"}},
-        description="precision of the networks; auto: bf16 for images if the machine computes it fast, else fp32",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        description="precision of the networks; auto: for images bf16 if the machine computes it fast, or fp16 on a GPU"
+        " that computes only this fast, else fp32"
     )
     threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)] | None = Field(
         description="CPU threads; auto or null: the number that is fastest in a short trial"

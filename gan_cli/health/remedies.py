@@ -25,7 +25,7 @@ REMEDIES = {
     "discriminator_overpowered": ("penalty", "noise", "slower_discriminator"),
     "oscillation": ("penalty", "schedule", "slower"),
     "ignores_latent": ("no_latent", "less_paired_loss"),
-    "nonfinite": ("slower", "penalty", "rollback"),
+    "nonfinite": ("precision", "slower", "penalty", "rollback"),
 }
 
 
@@ -76,6 +76,7 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
         "schedule": ("training.lr_schedule=linear", training.lr_schedule == "constant"),
         "slower": (slower_both, min(rates.generator.lr, rates.discriminator.lr) >= 10 * LEAST_RATE),
         "slower_discriminator": (slower, rates.discriminator.lr >= 10 * LEAST_RATE),
+        "precision": ("precision=fp32", config.precision == "fp16"),
         "rollback": ("health.on_nonfinite=rollback", config.health.on_nonfinite != "rollback"),
     }
     useless = () if getattr(config.loss, "weight", 1.0) else OF_DISCRIMINATOR

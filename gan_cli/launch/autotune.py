@@ -21,15 +21,21 @@ from gan_cli.training.steps import discriminator_step, generator_step
 TRIAL_VALUES = 100_000  # a trial step uses a batch of at most so many numbers, so that the step is short
 TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # each number of threads is timed until one of these limits is reached
 BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private functions of torch.cpu
+FP16_GPUS = (7, 0)  # compute capability of the first GPUs whose tensor cores multiply float16 (Volta)
 MIN_SPEEDUP = 1.1  # more threads are used only if they are this much faster, because they slow down other programs
 
 
 def resolve_precision(config: Config, device: torch.device) -> Config:
-    """Replaces `precision=auto`: bf16 for images if the device computes it fast; points need the digits of fp32."""
+    """Replaces `precision=auto`: for images bf16 if the device computes it fast, else fp16 if a GPU computes this fast.
+
+    Points need the digits of fp32.
+    """
     if config.precision != "auto":
         return config
-    fast = len(config.sample_shape) > 1 and computes_bf16_fast(device)
-    return dataclasses.replace(config, precision="bf16" if fast else "fp32")
+    of_images = len(config.sample_shape) > 1
+    if of_images and computes_bf16_fast(device):
+        return dataclasses.replace(config, precision="bf16")
+    return dataclasses.replace(config, precision="fp16" if of_images and computes_fp16_fast(device) else "fp32")
 
 
 def computes_bf16_fast(device: torch.device) -> bool:
@@ -38,6 +44,26 @@ def computes_bf16_fast(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = device.type == "cpu" and torch.backends.mkldnn.is_available()
     return able and any(getattr(torch.cpu, name, lambda: False)() for name in BF16_CPUS)
+
+
+def computes_fp16_fast(device: torch.device) -> bool:
+    """Returns True for GPUs of NVIDIA that multiply float16 in hardware: Volta (V100), Turing (T4) and later ones."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= FP16_GPUS
+
+
+def describe_precision(config: Config, device: torch.device) -> str:
+    """Returns a line about a precision that the device computes slowly, or that is chosen for lack of bf16; or ""."""
+    precision = config.precision
+    if device.type == "cuda" and not computes_bf16_fast(device):
+        gpu = f"this GPU, of compute capability {'.'.join(map(str, torch.cuda.get_device_capability(device)))},"
+        faster = "fp16 or fp32" if computes_fp16_fast(device) else "fp32"
+        if precision == "bf16" or (precision == "fp16" and not computes_fp16_fast(device)):
+            return f"warning: precision={precision}: {gpu} does not multiply it in hardware; use precision={faster}"
+        if precision == "fp16":
+            return f"precision: fp16, with scaled losses: {gpu} does not multiply bf16 in hardware"
+    if device.type == "cpu" and precision == "fp16":
+        return "warning: precision=fp16: is for GPUs, most CPUs compute it slowly; use precision=auto"
+    return ""
 
 
 def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:

@@ -1,8 +1,9 @@
 """A program that finds a batch size for which there is enough memory, by trying training steps.
 
 It reads a config, the shape of a data set and its labels from standard input, and writes the settings that work to
-standard output, both as JSON. Each trial is a process of its own: too little memory can also end a process, and a
-failed trial leaves memory in use that a new run has.
+standard output, both as JSON: a smaller batch, or the whole one in microbatches or with activation checkpointing. Each
+trial is a process of its own: too little memory can also end a process, and a failed trial leaves memory in use that a
+new run has.
 """
 
 from __future__ import annotations
@@ -33,20 +34,34 @@ from gan_cli.training.steps import discriminator_step, generator_step
 
 TRIAL_STEPS = 2  # the optimizers allocate their state in the first
 TRIAL_SECONDS = 15.0
+BEFORE_LAST_TRIAL = 40.0  # seconds after which the last trial is left out, since all together have 60
 RESERVE = 64 << 20  # bytes that a trial leaves free
 USABLE = 0.9  # share of the available memory that a trial may use
 MOST_PARTS = 10_000
 
 
 def main() -> None:
-    """Reads the request and writes the settings that work: `batch_size`, and `accumulate` if that is a way too."""
+    """Reads the request and writes the settings that work, each alone; see `find_batch` and `find_checkpointing`."""
     request = json.load(sys.stdin)
     load_plugins(request["config"].get("plugins") or [])
-    config = dataclasses.replace(parse_config(request["config"]), compile=False)  # which would take minutes
+    config = parse_config(request["config"])
+    may_checkpoint = not (config.compile or config.training.checkpoint_activations)
+    config = dataclasses.replace(config, compile=False)  # which would take minutes
     labels = None if request["labels"] is None else torch.tensor(request["labels"])
     dtype = np.uint8 if len(request["samples"]) > 2 else np.float32
     samples = torch.from_numpy(np.zeros(request["samples"], dtype))
-    print(json.dumps(find_batch(config, Dataset(samples, "", labels, tuple(request["classes"])))))
+    dataset, began = Dataset(samples, "", labels, tuple(request["classes"])), time.monotonic()
+    found = find_batch(config, dataset)
+    if may_checkpoint and time.monotonic() - began < BEFORE_LAST_TRIAL:
+        found |= find_checkpointing(config, dataset)
+    print(json.dumps(found))
+
+
+def find_checkpointing(config: Config, dataset: Dataset) -> dict[str, int]:
+    """Returns `checkpoint_activations` if the batch size works with activation checkpointing, else an empty dict."""
+    training = dataclasses.replace(config.training, checkpoint_activations=True)
+    works = _works(dataclasses.replace(config, training=training), dataset)
+    return {"checkpoint_activations": 1} if works else {}
 
 
 def find_batch(config: Config, dataset: Dataset) -> dict[str, int]:

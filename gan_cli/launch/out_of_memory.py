@@ -62,10 +62,12 @@ def _advice(found: dict[str, int] | None, add: str) -> str:
         return ": choose a smaller batch_size, image_size or network"
     if not found:
         return ", and no smaller one works here: choose a smaller image_size or network"
-    works = f"; batch_size={found['batch_size']} works here"
-    if "accumulate" in found:
-        works += f", and so does training.accumulate={found['accumulate']} with the same batch_size"
-    return f"{works}: {add}"
+    ways = [f"training.accumulate={found['accumulate']}"] if "accumulate" in found else []
+    ways += ["training.checkpoint_activations=true"] if "checkpoint_activations" in found else []
+    whole = f"{' or '.join(ways)} with the same batch_size"
+    if "batch_size" not in found:
+        return f"; {whole} works here: {add}"
+    return f"; batch_size={found['batch_size']} works here{f', and so does {whole}' if ways else ''}: {add}"
 
 
 def _find_batch(config: Config, dataset: Dataset) -> dict[str, int] | None:

@@ -26,7 +26,9 @@ DATA_LOCATION_KEYS = tuple(
 DATA_CHOICE = {"dataset": "dataset.name", "dataset.path": "dataset.path"}  # the keys that a new run needs most
 LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
 # Each change of these is recorded with the step at which it was made.
-CHANGEABLE_SETTINGS = ("batch_size", "training.accumulate", "threads", *LEARNING_RATE_KEYS)
+CHANGEABLE_SETTINGS = (
+    "batch_size", "training.accumulate", "threads", "training.checkpoint_activations", *LEARNING_RATE_KEYS,
+)  # fmt: skip
 
 
 def overrides_for_resume(overrides: Sequence[str]) -> list[str] | None:

@@ -29,6 +29,7 @@ from gan_cli.errors import (
 )
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.image_labels.shown_classes import describe_shown
+from gan_cli.launch.autotune import describe_precision
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.models.build_networks import count_parameters
@@ -77,6 +78,8 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         f"device: {describe_device(state.device)}, {config.precision}, {count_noun(torch.get_num_threads(), 'thread')}"
         + (f" ({threads_note})" if threads_note else "")
     )
+    if line := describe_precision(config, state.device):
+        log.info(line)
     _log_warnings(config, log)
 
 

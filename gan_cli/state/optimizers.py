@@ -47,6 +47,20 @@ def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
     return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
 
 
+@torch.no_grad()
+def add_missing_state(optimizer: Optimizer, network: nn.Module, **settings: Any) -> None:
+    """Gives parameters with a gradient the state of zeros if their first update was skipped: it starts the same.
+
+    So a checkpoint has the same tensors whether updates were skipped or not. `settings` are those of the optimizer.
+    """
+    slots = slots_of(**{key: value for key, value in settings.items() if key != "lr"})
+    for parameter in network.parameters() if slots else ():
+        state = optimizer.state[parameter] if parameter.grad is not None else {}
+        if parameter.grad is not None and not state:
+            for slot in slots:
+                state[slot] = torch.tensor(0.0) if slot == "step" else torch.zeros_like(parameter)
+
+
 def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
     """Returns the optimizer's state tensors by `<slot>.<parameter>`. There are none before its first step."""
     return {

@@ -18,10 +18,12 @@ from gan_cli.config.options.fields import SETTINGS, Bool, Integer, Number
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
+from gan_cli.models.activation_checkpointing import checkpoint_activations
 from gan_cli.models.build_networks import build_networks, check_parameters, freeze_layers, under
 from gan_cli.objectives.auxiliary import AUXILIARY_STATE
 from gan_cli.objectives.regularizers import PENALTY_STATE
 from gan_cli.state import optimizers
+from gan_cli.state.half_precision import LossScaler, build_scalers
 from gan_cli.state.optimizers import build_optimizer
 
 ROLES = ("generator", "discriminator")
@@ -101,6 +103,7 @@ class TrainState:
     generator_output: GeneratorStepOutput | None = None  # of G's
     fakes: Tensor | None = None  # of that update, with their autograd graph, if G's next update reuses them
 
+    scalers: dict[str, LossScaler] = dataclasses.field(default_factory=dict)  # by role, if precision=fp16
     compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role, if compile=true
 
     def compiled_or_plain(self, role: str) -> Callable[..., Any]:
@@ -125,6 +128,8 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     generator, discriminator = build_networks(config, device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if training.ema_decay > 0 else None
     freeze_layers(discriminator, training.freeze_discriminator_layers)
+    for network in (generator, discriminator) if training.checkpoint_activations else ():
+        checkpoint_activations(network)
     compiling = config.compile and device.type != "meta"
     to_compile = {"generator": generator, "discriminator": discriminator} if compiling else {}
     return TrainState(
@@ -141,6 +146,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
             for name in config.auxiliary.keys() & AUXILIARY_STATE.keys()
         },
         augment_probability=None if training.ada_target is None else torch.zeros((), device=device),
+        scalers=build_scalers(config.precision, device),
         # one kernel for each shape; with dynamic shapes the kernels would depend on where a run was interrupted
         compiled={role: torch.compile(network, dynamic=False) for role, network in to_compile.items()},
     )
@@ -158,6 +164,8 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
     for name, penalty_tensors in (*state.penalty_state.items(), *state.auxiliary_state.items()):
         named |= _prefixed(f"memory.{name}", penalty_tensors)
+    for role, scaler in state.scalers.items():
+        named |= _prefixed(f"{role}_scaler", scaler.tensors())
     if state.augment_probability is not None:
         named[AUGMENT_PROBABILITY] = state.augment_probability
     return named
@@ -181,6 +189,8 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
             kept[name] = {key: tensor.to(state.device, copy=True) for key, tensor in saved.items()}
     if state.augment_probability is not None:
         state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
+    for role, scaler in state.scalers.items():
+        scaler.load(under(f"{role}_scaler", tensors))
     for role in ROLES:
         saved = under(f"{role}_optimizer", tensors)
         optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), saved)

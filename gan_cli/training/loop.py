@@ -15,6 +15,7 @@ from gan_cli.errors import CollapsedError, DivergedError, StorageError, format_n
 from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due
+from gan_cli.state.half_precision import require_updates
 from gan_cli.state.train_state import Counters, require_finite
 from gan_cli.stop_signals import Interrupted, StopSignals
 from gan_cli.training.best_checkpoint import keep_best
@@ -218,8 +219,9 @@ def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> Non
 def _measure(run: Run, timer: RunTimer) -> dict[str, float]:
     """Returns the metrics of the last step, without those of an evaluation; warns if steps became much slower.
 
-    Raises DivergedError if a metric is NaN or infinite.
+    Raises DivergedError if a metric is NaN or infinite, or if loss scaling skips updates without end.
     """
+    require_updates(run.state.scalers, run.state.counters.step)
     with timer.pause("log"):
         values = step_metrics(run, timer)
     warning = timer.slowdown_warning(values["images_per_second"])

@@ -32,6 +32,7 @@ from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs, mean_of_patches
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
 from gan_cli.state.ema import update_ema
+from gan_cli.state.half_precision import autocast
 from gan_cli.state.schedules import RATE_SCHEDULES, scheduled, scheduled_decay
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.tasks.condition import Condition, labels_of
@@ -80,9 +81,10 @@ class Objective:
     penalties: list[Penalty]
     auxiliary: list[Auxiliary]
 
-    def autocast(self, device: torch.device) -> torch.autocast:
-        """Returns a context with the precision of the networks."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+    def autocast(self, device: torch.device, *, unrolled: bool = False) -> torch.autocast:
+        """Returns a context with the networks' precision; float32 for float16 in an `unrolled` D: nothing scales it."""
+        half = not (unrolled and self.config.precision == "fp16")
+        return autocast(self.config.precision if half else "fp32", device)
 
     def learning_rate(self, role: str, counters: Counters) -> float:
         """Returns the learning rate of the `generator` or `discriminator` in its next update."""

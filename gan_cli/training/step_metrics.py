@@ -7,6 +7,7 @@ statistics of G are not updated. Reading metrics waits for the device.
 
 from __future__ import annotations
 
+import math
 import sys
 
 import torch
@@ -53,7 +54,16 @@ def discriminator_metrics(run: Run) -> dict[str, float]:
         "accuracy/fake": (output.fake_logits < 0).float().mean(),
         "grad_norm/discriminator": gradient_norm(run.state.discriminator),
     }
-    return _numbers(tensors) | _penalties(run) | {"learning_rate/discriminator": output.learning_rate}
+    values = _without_skipped(run, "discriminator", _numbers(tensors))
+    return values | _penalties(run) | {"learning_rate/discriminator": output.learning_rate}
+
+
+def _without_skipped(run: Run, role: str, values: dict[str, float]) -> dict[str, float]:
+    """Returns the values without those that are not finite because loss scaling skipped the network's last update."""
+    scaler = run.state.scalers.get(role)
+    if scaler is None or not scaler.skipped.item():
+        return values
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def metrics_to_keep(run: Run) -> dict[str, float]:
@@ -82,8 +92,7 @@ def step_metrics(run: Run, timer: RunTimer) -> dict[str, float]:
         "step": state.counters.step,
         "images_seen": state.counters.images_seen(batch_size),
         **discriminator_metrics(run),
-        **_numbers(tensors),
-        **health_metrics(run),
+        **_without_skipped(run, "generator", _numbers(tensors) | health_metrics(run)),
         **condition_metrics(run),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,

@@ -8,9 +8,10 @@ The choices of a config are in the `objective` (`objective.py`). It uses losses 
 (`objectives/regularizers.py`), the order of updates (`alternation.py`), schedules (`state/schedules.py`) and the
 average of G's weights (`state/ema.py`). D's input is prepared in `discriminator_input.py`.
 
-Networks run under autocast if `precision` asks for it; losses and penalties are always float32. All randomness depends
-only on (seed, purpose, count), where count is the number of earlier updates of that network. So `batches.draw(update)`
-returns the same batch each time.
+Networks run under autocast if `precision` asks for it; losses and penalties, and the passes of penalties through D, are
+always float32. With fp16 the sum of a network's losses is scaled for its backward pass, and its gradients are unscaled
+before they are clipped (`state/half_precision.py`). All randomness depends only on (seed, purpose, count), where count
+is the number of earlier updates of that network. So `batches.draw(update)` returns the same batch each time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.data.dataset import Batches
 from gan_cli.device import to_device
 from gan_cli.models.freezing import frozen, without_statistics_updates
@@ -29,6 +31,8 @@ from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.regularizers import PenaltyInputs, mean_of_patches
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.growth import complete_moments, faded, grow
+from gan_cli.state.half_precision import LossScaler, kept_logits
+from gan_cli.state.optimizers import add_missing_state
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.alternation import is_first_of_generator, is_last_of_discriminator, next_network
@@ -54,7 +58,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     rng = generator_for(objective.seed, "penalty", update)  # for augmentation and noise too
     penalties = objective.due_penalties(update)  # among them D's classification loss, if there is one
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    microbatches = Microbatches(objective.config.training.accumulate)
+    microbatches = Microbatches(objective.config.training.accumulate, state.scalers.get("discriminator"))
     for real, condition, latents in microbatches.split(all_real, all_conditions, all_latents):
         fake = _fakes_for_discriminator(state, objective, latents, condition)
         forward = _discriminate_both(state, objective, real, fake, condition, rng)
@@ -69,6 +73,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     real_logits, fake_logits = (mean_of_patches(microbatches.merged(name)) for name in ("real", "fake"))
     values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
     output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
+    real_logits, fake_logits = (kept_logits(objective.config.precision, each) for each in (real_logits, fake_logits))
     objective.update_penalty_state(state, real_logits, fake_logits)
     adapt_augmentation(state, real_logits, objective.config.training.ada_target, objective.batch_size)
     state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
@@ -81,7 +86,7 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
     """Updates G, and then the exponential moving average (EMA) of its weights. No weight or buffer of D changes."""
     rng = generator_for(objective.seed, "present", state.counters.step)  # for augmentation and noise
     state.generator_optimizer.zero_grad(set_to_none=True)
-    microbatches = Microbatches(objective.config.training.accumulate)
+    microbatches = Microbatches(objective.config.training.accumulate, state.scalers.get("generator"))
     epochs = state.counters.images_seen(objective.batch_size) // len(batches.dataset)
     for fake, condition, real in _fakes_for_generator(state, objective, batches, microbatches):
         compared = real if objective.needs_real_logits else None
@@ -215,7 +220,7 @@ def _discriminate_fakes(
     rng: torch.Generator,
 ) -> tuple[DiscriminatorOutput, Tensor | None]:
     """Returns D's output for the fakes, with gradient to them, and D's logits for real samples (None without them)."""
-    with objective.autocast(state.device):
+    with objective.autocast(state.device, unrolled=objective.config.training.unroll_steps > 0):
         (fake, real), condition = discriminator_inputs((fake, real), condition, state, objective.config, rng)
         with objective.discriminator_for_generator(state, real, fake, condition) as discriminator:
             on_fake = objective.discriminate(discriminator, fake, condition)
@@ -233,8 +238,8 @@ class Microbatches:
     for losses that are means over independent samples.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, scaler: LossScaler | None = None) -> None:
+        self.count, self.scaler = count, scaler
         self._outputs: list[dict[str, Tensor]] = []
 
     def split(self, *tensors: Tensor | Condition | None) -> Iterator[tuple[Any, ...]]:
@@ -244,7 +249,8 @@ class Microbatches:
 
     def backward(self, total: Tensor, outputs: dict[str, Tensor]) -> None:
         """Backpropagates the loss of one microbatch and stores its detached outputs, scalars or logits `[n]`."""
-        (total / self.count).backward()
+        mean = total / self.count
+        (mean if self.scaler is None else self.scaler.scale(mean)).backward()
         self._outputs.append({name: value.detach() for name, value in outputs.items()})
 
     def merged(self, name: str) -> Tensor:
@@ -264,9 +270,15 @@ def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: i
 def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float:
     """Updates a network (`generator` or `discriminator`) with its accumulated gradient. Returns the learning rate."""
     network: nn.Module = getattr(state, role)
-    optimizer = getattr(state, f"{role}_optimizer")
+    optimizer, scaler = getattr(state, f"{role}_optimizer"), state.scalers.get(role)
     learning_rate = objective.set_rates(optimizer, role, state.counters)
+    if scaler is not None:
+        scaler.unscale(optimizer)
     objective.clip_gradients(network)
-    optimizer.step()
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        add_missing_state(optimizer, network, **optimizer_settings(objective.config.optimizer, role))
     complete_moments(network, optimizer)
     return learning_rate

@@ -15,7 +15,6 @@ from gan_cli.cli.main import run_command
 from support.configs import TINY_IMAGES, without
 
 LINES = {
-    "train precision=fp16": "precision=fp16: is not supported, its range needs loss scaling; use auto, fp32, bf16",
     "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one GPU; start one run for each",
     "train training.augment=[blur]": "each one of ada, brightness, color, contrast, cutout, flip, hue, noise, rotation",
     "train dataset.flip=sideways": "both or vertical or true or false",

@@ -83,6 +83,7 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     if changing := {name: schedule for name, schedule in data.pop("schedule").items() if schedule != CONSTANT}:
         data["schedule"] = changing
     assert data["training"].pop("augment_probability") == 1.0
+    assert data["training"].pop("checkpoint_activations") is False
     generator = data["architecture"]["generator"]
     newer = NEWER_OF_GENERATOR if experiment == "fast" else {}
     assert {key: generator.pop(key) for key in newer} == newer

@@ -48,6 +48,67 @@ def test_apple_gpus_keep_fp32() -> None:
     assert not autotune.computes_bf16_fast(torch.device("mps"))
 
 
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], torch.device]:
+    """Returns a function that lets PyTorch report a GPU of this compute capability, and returns the device."""
+
+    def report(*capability: int) -> torch.device:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True: including_emulation or capability >= (8, 0),
+        )
+        return torch.device("cuda", 0)
+
+    return report
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen"),
+    [((6, 1), "fp32"), ((7, 0), "fp16"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((8, 6), "bf16"), ((9, 0), "bf16")],
+)
+def test_a_gpu_takes_the_precision_that_it_multiplies_in_hardware(
+    gpu: Callable[..., torch.device], capability: tuple[int, int], chosen: str
+) -> None:
+    device = gpu(*capability)
+    assert autotune.resolve_precision(compose(*TINY_IMAGES), device).precision == chosen
+    assert autotune.resolve_precision(compose("experiment=ring"), device).precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "line"),
+    [
+        (
+            (7, 5),
+            "fp16",
+            "precision: fp16, with scaled losses: this GPU, of compute capability 7.5, does not multiply bf16 in"
+            " hardware",
+        ),
+        (
+            (7, 0),
+            "bf16",
+            "warning: precision=bf16: this GPU, of compute capability 7.0, does not multiply it in hardware; use"
+            " precision=fp16 or fp32",
+        ),
+        (
+            (6, 1),
+            "fp16",
+            "warning: precision=fp16: this GPU, of compute capability 6.1, does not multiply it in hardware; use"
+            " precision=fp32",
+        ),
+        ((7, 5), "fp32", ""),
+        ((8, 0), "fp16", ""),
+        ((8, 0), "bf16", ""),
+    ],
+)
+def test_a_line_says_why_a_precision_is_chosen_or_slow(
+    gpu: Callable[..., torch.device], capability: tuple[int, int], precision: str, line: str
+) -> None:
+    config = compose(*TINY_IMAGES, f"precision={precision}")
+    assert autotune.describe_precision(config, gpu(*capability)) == line
+
+
 def settled(*overrides: str) -> tuple[int | str | None, str]:
     config = compose(*UNSET, *overrides)
     config, said = autotune.resolve_threads(config, build_dataset(config.dataset, config.image_size), CPU)

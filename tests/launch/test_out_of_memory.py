@@ -63,6 +63,46 @@ def test_batches_are_halved_until_one_works_also_as_a_part(
     assert batch_trials.find_batch(config, dataset) == found
 
 
+@pytest.mark.parametrize(("key", "found"), [("works", {"checkpoint_activations": 1}), ("fails", {})])
+def test_the_whole_batch_is_tried_with_activation_checkpointing(
+    monkeypatch: pytest.MonkeyPatch, key: str, found: dict[str, int]
+) -> None:
+    config = compose(*TINY_IMAGES)
+    monkeypatch.setattr(
+        batch_trials,
+        "_works",
+        lambda tried, _: (
+            key == "works" and tried.training.checkpoint_activations and tried.batch_size == config.batch_size
+        ),
+    )
+    dataset = build_dataset(config.dataset, config.image_size)
+    assert batch_trials.find_checkpointing(config, dataset) == found
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ({"batch_size": 4}, "; batch_size=4 works here: add it"),
+        (
+            {"batch_size": 4, "accumulate": 2},
+            "; batch_size=4 works here, and so does training.accumulate=2 with the same batch_size: add it",
+        ),
+        (
+            {"batch_size": 4, "accumulate": 2, "checkpoint_activations": 1},
+            "; batch_size=4 works here, and so does training.accumulate=2 or training.checkpoint_activations=true with"
+            " the same batch_size: add it",
+        ),
+        (
+            {"checkpoint_activations": 1},
+            "; training.checkpoint_activations=true with the same batch_size works here: add it",
+        ),
+        ({}, ", and no smaller one works here: choose a smaller image_size or network"),
+    ],
+)
+def test_the_advice_names_each_way(found: dict[str, int], text: str) -> None:
+    assert out_of_memory._advice(found, "add it") == text
+
+
 def test_a_run_that_has_begun_can_be_resumed_with_less(
     train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,11 @@ class Cuda:
         },
         description="number of the GPU, from 0",
     )
+    tf32: Literal["auto"] | Bool = Field(
+        "auto",
+        description="round factors of products in float32 to 10 bits (TF32), which later GPUs than V100 and T4 compute"
+        " faster; auto: in training unless deterministic=true, else in convolutions only",
+    )
 
 
 DEVICE_OPTIONS: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
@@ -128,6 +133,11 @@ class TrainingOptions:
     reuse_fakes: Bool = Field(False, description="update G with the fakes of the last D update instead of new ones")
     accumulate: Integer = Field(
         1, ge=1, le=10_000, description="microbatches per batch, whose gradients are accumulated, to save memory"
+    )
+    checkpoint_activations: Bool = Field(
+        False,
+        description="keep only the inputs of each block of layers for the backward pass, and compute the rest again"
+        " there (1604.06174), to save memory; results stay the same",
     )
     clip_grad_norm: Number | None = Field(
         None, gt=0, description="largest norm of a network's gradient; a longer one is scaled down; no limit unless set"
