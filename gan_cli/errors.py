@@ -57,6 +57,12 @@ class StorageError(GanCliError):
     exit_code = 5
 
 
+class LostProcessError(GanCliError):
+    """Another process of the same run ended or does not answer."""
+
+    exit_code = 6
+
+
 @contextlib.contextmanager
 def reworded(change: Callable[[str, str], str], key: str) -> Iterator[None]:
     """Replaces the text of an error of the block by `change(text, key)`, which names the user's own option `key`."""

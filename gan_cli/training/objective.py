@@ -21,6 +21,8 @@ from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.labels import attributes_of
+from gan_cli.distributed.batch_share import Share
+from gan_cli.distributed.collectives import gathered
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import PREDICTED, classification_loss, tag_loss
 from gan_cli.models.freezing import frozen
@@ -79,6 +81,7 @@ class Objective:
     classify: Callable[[DiscriminatorOutput, Condition | None], Tensor] | None
     penalties: list[Penalty]
     auxiliary: list[Auxiliary]
+    share: Share | None = None  # of each batch, that this process computes; None: the whole batch
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Returns a context with the precision of the networks."""
@@ -222,6 +225,8 @@ class Objective:
         share = self.top_share(epochs)
         if share == 1:
             return fake_logits, real_logits
+        fake_logits = gathered(fake_logits)
+        real_logits = None if real_logits is None else gathered(real_logits)
         best = mean_of_patches(fake_logits).topk(max(1, round(share * len(fake_logits)))).indices
         return fake_logits[best], None if real_logits is None else real_logits[best]
 
