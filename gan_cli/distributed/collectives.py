@@ -48,7 +48,7 @@ class _Mean(torch.autograd.Function):
         return _summed(tensor, share) / share.count
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Mean.apply(gradient, ctx.share), None
 
 
@@ -59,12 +59,12 @@ class _Gather(torch.autograd.Function):
         return _stacked(tensor, share)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _SumOfOwn.apply(gradient, ctx.share), None
 
 
 class _SumOfOwn(torch.autograd.Function):
-    """The sum over the processes of the part of `[count, ...]` that belongs to this process: the opposite of _Gather."""
+    """The sum over the processes of the part of `[count, ...]` that is of this process: the opposite of _Gather."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, share: Share) -> Tensor:
@@ -72,7 +72,7 @@ class _SumOfOwn(torch.autograd.Function):
         return _summed(tensor, share)[share.index].clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Gather.apply(gradient, ctx.share), None
 
 
@@ -139,9 +139,9 @@ def merged_outputs(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     return merged
 
 
-def is_same_on_all(group: Any, values: Iterable[int], device: torch.device) -> list[bool]:
+def is_same_on_all(group: Any, values: Iterable[int]) -> list[bool]:
     """Returns for each whole number whether all processes of a group of `torch.distributed` have the same."""
-    mine = torch.tensor(list(values), dtype=torch.int64, device=device)
+    mine = torch.tensor(list(values), dtype=torch.int64)
     least, most = mine.clone(), mine.clone()
     connected(dist.all_reduce, least, op=dist.ReduceOp.MIN, group=group)
     connected(dist.all_reduce, most, op=dist.ReduceOp.MAX, group=group)

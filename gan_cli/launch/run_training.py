@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
@@ -73,7 +74,23 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         f"device: {describe_device(state.device)}, {config.precision}, {count_noun(torch.get_num_threads(), 'thread')}"
         + (f" ({threads_note})" if threads_note else "")
     )
+    log_processes(config, state, log)
     _log_warnings(config, log)
+
+
+def log_processes(config: Config, state: TrainState, log: RunLog) -> None:
+    """Logs how several processes divide the work."""
+    count, kind = config.device.processes, config.device.batch_norm
+    if count == 1:
+        return
+    layers = [*state.generator.modules(), *state.discriminator.modules()]
+    statistics = "of the whole batch" if kind == "synchronized" else "of each process's part"
+    norm = (
+        f"; batch normalization by statistics {statistics}"
+        if any(isinstance(each, _BatchNorm) for each in layers)
+        else ""
+    )
+    log.info(f"processes: {count}, each computes {config.batch_size // count} samples of a batch{norm}")
 
 
 def _way_to_use_classes(config: Config) -> str:

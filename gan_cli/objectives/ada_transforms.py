@@ -207,9 +207,9 @@ def hue(images: Tensor, random: torch.Generator, probability: float | Tensor = 1
 def noise(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
     """Returns images with Gaussian noise, whose standard deviation is |s|, s of N(0, 0.1^2), for each sample."""
     strength = NOISE_STD * own(torch.randn(whole(len(images)), 1, 1, 1, generator=random)).abs()
-    own_random = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=random)))  # `random` draws no images
+    seed = int(torch.randint(2**62, (), generator=random))  # `random` itself draws no images
     colours, opacity = split_opacity(images)
-    numbers = own(torch.randn(whole(len(colours)), *colours.shape[1:], generator=own_random))
+    numbers = own(torch.randn(whole(len(colours)), *colours.shape[1:], generator=torch.Generator().manual_seed(seed)))
     drawn = to_device(strength * numbers, images.device).to(images.dtype)
     selected = select_samples(images, random, probability)[:, None, None, None]
     changed = torch.where(selected, colours + drawn, colours)

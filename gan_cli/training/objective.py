@@ -250,7 +250,7 @@ class Objective:
             update_ema(state.generator_ema, state.generator, self.ema_decay(state.counters), step)
 
 
-def build_objective(config: Config, batches: Batches) -> Objective:
+def build_objective(config: Config, batches: Batches, share: Share | None = None) -> Objective:
     """Returns the objective of a run on these batches. Finds each function of `config` by its name."""
     training, classify = config.training, _classification(config.conditioning)
     if "perceptual" in config.auxiliary:
@@ -266,6 +266,7 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         classify=classify,
         penalties=_penalties(config, classify),
         auxiliary=[build_auxiliary(name, options) for name, options in config.auxiliary.items()],
+        share=share,
     )
 
 

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.distributed.batch_share import own, whole
 from gan_cli.distributed.collectives import gathered, mean_over_processes
-from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.equalized import equalize
 from gan_cli.models.layers import (
