@@ -74,13 +74,13 @@ def _copy_errors(source: IO[str] | None, copy: IO[str]) -> None:
 def _wait(children: Sequence[subprocess.Popen[str]]) -> set[int]:
     """Waits until all processes have ended. Returns the numbers of those that did not and were killed."""
     until: float | None = None
-    while any(child.poll() is None for child in children):
-        ended = [child.returncode for child in children if child.returncode is not None]
+    while None in (codes := [child.poll() for child in children]):
+        ended = [code for code in codes if code is not None]
         if ended and until is None:
             lost = any(code < 0 or code == LOST for code in ended)
             until = time.monotonic() + (AFTER_LOSS if lost else AFTER_END)
         if until is not None and time.monotonic() > until:
-            stuck = {rank for rank, child in enumerate(children) if child.returncode is None}
+            stuck = {rank for rank, code in enumerate(codes) if code is None}
             _kill(children)
             return stuck
         time.sleep(POLL_SECONDS)

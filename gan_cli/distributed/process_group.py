@@ -170,6 +170,7 @@ class ConnectedGroup(ProcessGroup):
         self._lock.acquire()
         combined = self.exchange(Message(signal=received, command=UPDATE, value=total_steps or 0))
         if combined.signal:
+            self._signalled = True
             self._lock.release()
             return combined.signal
         self.in_update = True
