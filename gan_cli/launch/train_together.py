@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -19,7 +20,7 @@ from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_sources
 from gan_cli.data.moved_data import resolve_data_paths, without_untrusted_folders
 from gan_cli.device import configure_process
-from gan_cli.distributed.process_environment import ProcessEnvironment
+from gan_cli.distributed.process_environment import ProcessEnvironment, reports_losses
 from gan_cli.distributed.process_group import COMPARE, END, LOAD, PREPARE, UPDATE, ConnectedGroup, Message, ProcessGroup
 from gan_cli.errors import GanCliError, LostProcessError, UsageError
 from gan_cli.launch.request import Request
@@ -34,9 +35,24 @@ from gan_cli.training.steps import training_step
 
 
 def train_together(request: Request, environment: ProcessEnvironment) -> int:
-    """Trains a run as one of its processes. Returns the exit code of the run."""
+    """Trains a run as one of its processes. Returns the exit code of the run.
+
+    If another process is lost, this one ends at once: its connections may keep it from ending as usual.
+    """
     if request.config.dry_run:
         return launch(request).code if environment.rank == 0 else 0
+    try:
+        return _train(request, environment)
+    except LostProcessError as error:
+        if reports_losses():
+            print(f"gan-train: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(error.exit_code)
+
+
+def _train(request: Request, environment: ProcessEnvironment) -> int:
     if environment.count == 1:
         group = ProcessGroup()
         group.restarts, group.jobs = environment.restarts, (environment.job,)
