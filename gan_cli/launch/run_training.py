@@ -90,7 +90,7 @@ def log_processes(config: Config, state: TrainState, log: RunLog) -> None:
         if any(isinstance(each, _BatchNorm) for each in layers)
         else ""
     )
-    log.info(f"processes: {count}, each computes {config.batch_size // count} samples of a batch{norm}")
+    log.info(f"processes: {count}, each batch of {config.batch_size} is divided equally among them{norm}")
 
 
 def _way_to_use_classes(config: Config) -> str:

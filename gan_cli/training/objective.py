@@ -222,11 +222,9 @@ class Objective:
 
     def select_top(self, fake_logits: Tensor, real_logits: Tensor | None, epochs: int) -> tuple[Tensor, Tensor | None]:
         """Selects the fakes with the highest logits (top-k, arXiv:2002.06224), and the real logits of the same rows."""
-        share = self.top_share(epochs)
-        if share == 1:
+        if (share := self.top_share(epochs)) == 1:
             return fake_logits, real_logits
-        fake_logits = gathered(fake_logits)
-        real_logits = None if real_logits is None else gathered(real_logits)
+        fake_logits, real_logits = gathered(fake_logits), None if real_logits is None else gathered(real_logits)
         best = mean_of_patches(fake_logits).topk(max(1, round(share * len(fake_logits)))).indices
         return fake_logits[best], None if real_logits is None else real_logits[best]
 
