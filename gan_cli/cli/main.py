@@ -190,7 +190,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     with exit_on_signal():
         request = dataclasses.replace(read_overrides(overrides), command=command, folder=folder)
     from gan_cli.cli.early_checks import check_training  # only now, since a wrong option needs none of these modules
-    from gan_cli.distributed.process_count import check_batch, check_count, with_processes, with_saved_device
+    from gan_cli.distributed.process_count import check_count, check_processes, with_processes, with_saved_device
     from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
@@ -202,7 +202,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
         check_count(config, request.named, environment.count)
         config = with_processes(config, environment.count)
     if config.resume is None:
-        check_batch(config)
+        check_processes(config)
     request, device = dataclasses.replace(request, config=config), config.device
     check_training(request)
     if environment is None and device.processes > 1 and not request.config.dry_run:

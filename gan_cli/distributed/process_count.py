@@ -62,8 +62,10 @@ def process_changes(saved: Config, config: Config) -> list[str]:
     return [f"processes: {now}, before {before}: the same training, but results may differ in their last bits"]
 
 
-def check_batch(config: Config) -> None:
-    """Raises UsageError if the batch cannot be divided among the processes."""
+def check_processes(config: Config) -> None:
+    """Raises UsageError if the config cannot be trained by its processes, such as by a batch that is not divisible."""
+    if config.device.processes > 1 and config.compile:
+        raise UsageError("compile=true: compiles networks for one process alone, leave one of both out")
     training, count = config.training, config.device.processes
     half = 2 if "path_length" in config.auxiliary else 1
     unit = count * training.accumulate * training.pack * half

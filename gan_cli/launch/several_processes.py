@@ -9,7 +9,7 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import build_device
-from gan_cli.distributed.process_count import check_batch
+from gan_cli.distributed.process_count import check_processes
 from gan_cli.distributed.process_environment import ProcessEnvironment, stop_with_parent
 from gan_cli.distributed.process_group import PREPARE, ConnectedGroup
 from gan_cli.errors import UsageError
@@ -48,7 +48,7 @@ def let_others_prepare(request: Request, dataset: Dataset, folder: Path) -> None
     group = request.group
     if group is None or group.count == 1:
         return
-    check_batch(request.config)
+    check_processes(request.config)
     content = {
         "config": train_config.to_dict(request.config),
         "fingerprint": dataset.fingerprint,

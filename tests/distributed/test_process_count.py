@@ -66,6 +66,11 @@ def test_torchrun_and_the_command_disagree(capsys: pytest.CaptureFixture[str], m
     assert "device.processes=4: torchrun started 2, leave device.processes out" in capsys.readouterr().err
 
 
+def test_compiled_networks_have_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", [*TINY_IMAGES, "device.processes=2", "compile=true"]) == 2
+    assert "compile=true: compiles networks for one process alone" in capsys.readouterr().err
+
+
 def test_variables_without_torchrun_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")  # as some schedulers set it
     assert read_environment() is None
