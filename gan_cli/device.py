@@ -36,8 +36,11 @@ CUDA_FLAGS = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
 
 
-def build_device(section: Any) -> torch.device:
-    """Returns the device that the section `device` names. Raises UsageError if this machine does not have it."""
+def build_device(section: Any, number: int = 0) -> torch.device:
+    """Returns the device that the section `device` names. Raises UsageError if this machine does not have it.
+
+    Each process of a run has a GPU of its own: `number` is that of the process on this machine.
+    """
     accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
     available = [*(name for name, there in accelerators if there), "cpu"]  # the fastest first
     name = available[0] if section.name == "auto" else section.name
@@ -47,7 +50,12 @@ def build_device(section: Any) -> torch.device:
         raise UsageError(f"device={name}: {missing}; here is device={' and device='.join(available)}")
     if name != "cuda":
         return torch.device(name)
-    index, count = getattr(section, "index", 0), torch.cuda.device_count()
+    index, count = getattr(section, "index", 0) + number, torch.cuda.device_count()
+    if index >= count and number > 0:
+        raise UsageError(
+            f"device.processes={section.processes}: each process needs a GPU, this machine has"
+            f" {count_noun(count, 'GPU')} and the first one used is number {index - number}"
+        )
     if index >= count:
         raise UsageError(f"device.index={index}: this machine has {count_noun(count, 'GPU')}, numbered from 0")
     torch.cuda.set_device(index)  # networks that draw noise use the generator of the current device

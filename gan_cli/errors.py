@@ -57,6 +57,20 @@ class StorageError(GanCliError):
     exit_code = 5
 
 
+class LostProcessError(GanCliError):
+    """Another process of the same run ended or does not answer."""
+
+    exit_code = 6
+
+
+class ProcessFailedError(LostProcessError):
+    """Another process of the same run failed, with the exit code `code`, and has printed why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("another process of this run failed, and has printed why")
+        self.exit_code = code
+
+
 @contextlib.contextmanager
 def reworded(change: Callable[[str, str], str], key: str) -> Iterator[None]:
     """Replaces the text of an error of the block by `change(text, key)`, which names the user's own option `key`."""

@@ -10,6 +10,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -375,3 +377,25 @@ def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture, here
     count = torch.cuda.device_count()
     line = error_line(capsys, "train", *TINY_IMAGES, "device=cuda", f"device.index={count}")
     assert f"device.index={count}: this machine has {count} GPU" in line
+
+
+def test_each_process_needs_a_gpu(here: Path) -> None:
+    """The error of the process without a GPU, printed once, ends the others."""
+    count = torch.cuda.device_count()
+    command = [sys.executable, "-m", "gan_cli", "train", *TINY_IMAGES, "device=cuda", f"device.processes={count + 1}"]
+    sized = f"batch_size={8 * (count + 1)}"
+    done = subprocess.run([*command, "steps=1", sized], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2
+    assert f"device.processes={count + 1}: each process needs a GPU, this machine has {count} GPU" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_as_one(here: Path, train: Callable[..., Path]) -> None:
+    overrides = [*TINY_IMAGES, "device=cuda", "steps=3", "precision=fp32", "optimizer=sgd"]
+    expected = last_checkpoint(train(*overrides, "name=one"))
+    command = [sys.executable, "-m", "gan_cli", "train", *overrides, "device.processes=2", "name=two"]
+    subprocess.run(command, check=True, timeout=300)
+    (folder,) = Path("outputs/two").iterdir()
+    found = last_checkpoint(folder)
+    for name, tensor in expected.tensors.items():
+        assert torch.allclose(tensor, found.tensors[name], rtol=1e-3, atol=1e-4), name

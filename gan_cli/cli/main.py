@@ -16,7 +16,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.errors import GanCliError, StorageError, UsageError, describe_reason, is_out_of_memory, one_line
+from gan_cli.distributed.process_environment import read_environment, reports_losses
+from gan_cli.errors import (
+    GanCliError,
+    LostProcessError,
+    StorageError,
+    UsageError,
+    describe_reason,
+    is_out_of_memory,
+    one_line,
+)
 from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
 from gan_cli.streams import require_output, tolerant_streams
@@ -48,7 +57,8 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
                 return _dispatch(command, list(arguments), folder)
         except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError, ImportError) as error:
             message, code = _describe_error(command, error)
-            print(f"gan-{command}: {message}", file=sys.stderr)
+            if not isinstance(error, LostProcessError) or reports_losses():
+                print(f"gan-{command}: {message}", file=sys.stderr)
             return code
 
 
@@ -180,32 +190,34 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     with exit_on_signal():
         request = dataclasses.replace(read_overrides(overrides), command=command, folder=folder)
     from gan_cli.cli.early_checks import check_training  # only now, since a wrong option needs none of these modules
+    from gan_cli.distributed.process_count import check_count, check_processes, with_processes, with_saved_device
     from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
     gc.enable()
     if not request.config.dry_run:
         require_file_locks()
-    _refuse_processes()
+    environment, config = read_environment(), with_saved_device(request.config, request.named)
+    if environment is not None:
+        check_count(config, request.named, environment.count)
+        config = with_processes(config, environment.count)
+    if config.resume is None:
+        check_processes(config)
+    request, device = dataclasses.replace(request, config=config), config.device
     check_training(request)
+    if environment is None and device.processes > 1 and not request.config.dry_run:
+        from gan_cli.cli.start_processes import train_in_processes
+
+        return train_in_processes(shlex.split(command)[1:], folder, device.processes, device.timeout)
     print_used_files("train")
     with exit_on_signal():
         from gan_cli.launch.start_run import launch
+        from gan_cli.launch.train_together import train_together
 
-    code = launch(request).code
+    code = launch(request).code if environment is None else train_together(request, environment)
     if request.config.dry_run:
         require_output()
     return code
-
-
-def _refuse_processes() -> None:
-    """Raises UsageError if torchrun started several processes, because each process would do a whole run."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if "TORCHELASTIC_RUN_ID" in os.environ and count not in ("", "1"):
-        raise UsageError(
-            f"torchrun started {one_line(count, 20)} processes: a run uses one card, start each by itself, as gan-train"
-            " device=cuda device.index=0"
-        )
 
 
 def _run_by_config(command: str, arguments: list[str]) -> int:

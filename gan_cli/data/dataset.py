@@ -15,6 +15,7 @@ from torch import Tensor
 from gan_cli.data.balance import ClassGroups
 from gan_cli.data.labels import encode_labels
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import own, whole
 from gan_cli.errors import GanCliError, StorageError, UsageError, count_noun, one_line
 from gan_cli.randomness import generator_for
 from gan_cli.tasks.condition import Condition
@@ -112,7 +113,10 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: i
 
 @dataclass(frozen=True)
 class Batches:
-    """The real batches of a run, which depend on the update's number. With `groups`, classes are drawn equally."""
+    """The real batches of a run, which depend on the update's number. With `groups`, classes are drawn equally.
+
+    Of each batch, a process returns its share (`distributed/batch_share.py`).
+    """
 
     dataset: Dataset
     seed: int
@@ -134,7 +138,7 @@ class Batches:
     def draw(self, update: int) -> Batch:
         """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
         self.dataset.require_whole()
-        indices = self._indices(update)
+        indices = own(self._indices(update))
         samples, condition = self._images(self.dataset.samples, indices, update), self._condition(indices)
         if self.make_condition is None:
             return Batch(samples, condition)
@@ -148,7 +152,7 @@ class Batches:
         rows = images.index_select(0, indices)  # 75 times as fast as images[indices] for images of 64 px
         samples = to_signed_unit(to_device(rows, self.device))
         for side, purpose in FLIPS[self.flip].items():
-            mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
+            mirrored = own(torch.rand(whole(len(samples)), generator=generator_for(self.seed, purpose, update))) < 0.5
             samples = torch.where(to_device(mirrored, self.device).view(-1, 1, 1, 1), samples.flip(side), samples)
         return samples
 
@@ -156,7 +160,7 @@ class Batches:
         """Returns the condition of the batch of `update`; None if unconditional."""
         if self.make_condition is not None:
             return self.draw(update).condition
-        return self._condition(self._indices(update))
+        return self._condition(own(self._indices(update)))
 
     def _indices(self, update: int) -> Tensor:
         if self.groups is not None:
@@ -167,8 +171,8 @@ class Batches:
         """Draws a condition for generator step `step` from the labels of the data set; None if unconditional."""
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
-            return self._condition(self.groups.drawn(random, self.batch_size))
-        return self._condition(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
+            return self._condition(own(self.groups.drawn(random, self.batch_size)))
+        return self._condition(own(torch.randint(len(self.dataset), (self.batch_size,), generator=random)))
 
     def _condition(self, indices: Tensor) -> Condition | None:
         if not self.conditional or self.dataset.labels is None:

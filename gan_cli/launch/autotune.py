@@ -78,6 +78,8 @@ def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> t
         count = config.threads
     elif config.deterministic:
         count, note = 1, "for deterministic=true"
+    elif config.device.processes > 1:
+        count, note = max(1, count_cores() // config.device.processes), "of the cores for each process"
     elif threads_set_by_user() or device.type != "cpu":
         count = torch.get_num_threads()
     else:

@@ -10,6 +10,7 @@ from gan_cli.config.recipes import NO_RECIPE, RecipeChoice
 from gan_cli.config.train_config import Config
 
 if TYPE_CHECKING:
+    from gan_cli.distributed.process_group import ProcessGroup
     from gan_cli.state.checkpoint import Checkpoint
 
 
@@ -26,3 +27,4 @@ class Request:
     command: str = "gan-train"
     folder: Path | None = None  # None creates a new dated folder
     base: Checkpoint | None = None  # the checkpoint that `init_from` names
+    group: ProcessGroup | None = None  # the processes that train together; None: this one alone

@@ -18,6 +18,7 @@ from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes, with_sources
 from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.device import build_device, configure_process, numeric_environment
+from gan_cli.distributed.process_count import merged_device, process_changes, with_processes
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
@@ -49,6 +50,8 @@ def merge_configs(saved: Config, request: Request, folder: Path) -> Config:
         head, _, leaf = key.partition(".")
         if leaf and (head in ("health", "evaluation") or key.endswith("_every")):
             data[head][leaf] = new[head][leaf]
+        elif head == "device":
+            data["device"] = merged_device(train_config.to_dict(saved)["device"], new["device"], named)
         elif head in train_config.RUN_CONTROL and head not in NOT_MERGED:
             data[head] = new[head]
         elif key in resume_changes.DATA_LOCATION_KEYS and leaf in new["dataset"]:
@@ -237,6 +240,8 @@ def restore_run(folder: Path, saved: Checkpoint, config: Config, end: int | None
     Raises UsageError as `check_data` does, and with `resume_strict` if the environment has changed.
     """
     config, warnings = restrict_saved(config, request, folder)
+    config = with_processes(config, 1 if request.group is None else request.group.count)
+    warnings += process_changes(saved.config, config)
     typed = config.threads if "threads" in request.named and isinstance(config.threads, int) else 0
     use_saved_threads(saved.provenance.threads, typed)
     device = build_device(config.device)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
@@ -80,7 +81,23 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     )
     if line := describe_precision(config, state.device):
         log.info(line)
+    log_processes(config, state, log)
     _log_warnings(config, log)
+
+
+def log_processes(config: Config, state: TrainState, log: RunLog) -> None:
+    """Logs how several processes divide the work."""
+    count, kind = config.device.processes, config.device.batch_norm
+    if count == 1:
+        return
+    layers = [*state.generator.modules(), *state.discriminator.modules()]
+    statistics = "of the whole batch" if kind == "synchronized" else "of each process's part"
+    norm = (
+        f"; batch normalization by statistics {statistics}"
+        if any(isinstance(each, _BatchNorm) for each in layers)
+        else ""
+    )
+    log.info(f"processes: {count}, each batch of {config.batch_size} is divided equally among them{norm}")
 
 
 def _way_to_use_classes(config: Config) -> str:

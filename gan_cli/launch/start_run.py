@@ -35,6 +35,7 @@ from gan_cli.device import (
     limit_threads,
     numeric_environment,
 )
+from gan_cli.distributed.process_group import ALONE
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
@@ -44,6 +45,7 @@ from gan_cli.launch.finish import due_work, missing_parts
 from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
+from gan_cli.launch.several_processes import let_others_prepare, refuse_processes, run_of_same_job
 from gan_cli.launch.weight_transfer import (
     Transfer,
     compare_classes,
@@ -86,6 +88,10 @@ def launch(request: Request) -> RunResult:
     request = dataclasses.replace(request, config=config)
     if config.dry_run:
         return _preview(_with_base(request))
+    if request.group is None and config.resume is None:
+        refuse_processes(config)
+    if (interrupted := run_of_same_job(request)) is not None:
+        return _resume(dataclasses.replace(request, config=dataclasses.replace(config, resume="auto")), interrupted)
     if config.resume is None:
         return _start(_with_base(request))
     if config.resume != "auto":
@@ -130,7 +136,7 @@ def _preview(request: Request) -> RunResult:
         if replayed is not None:
             shutil.copyfile(replayed, folder / replay.ENDS_COPY)
         with RunLog(folder) as log:
-            run = _build_run(config, dataset, state, folder, log)
+            run = _build_run(dataclasses.replace(request, config=config), dataset, state, folder, log)
             preview(run, request.named, implied, data_notes(config, dataset))
     return RunResult(None, 0)
 
@@ -204,7 +210,7 @@ def _start(request: Request) -> RunResult:
             for line in _transfer_notes(request, config, transfers):
                 log.info(line)
             log_setup(config, dataset, state, log, threads_note)
-            run = _build_run(config, dataset, state, folder, log, reference=reference)
+            run = _build_run(request, dataset, state, folder, log, reference=reference)
             first_end = run.replayed_total_steps.get((0, AFTER_STEP))
             if first_end is not None:
                 state.counters.total_steps = first_end
@@ -244,6 +250,7 @@ def _record_start(
         "threads": torch.get_num_threads(),
         "data": resume.data_record(dataset),
         "init_from": None if base is None else _describe_base(base),
+        **({} if request.group is None else {"jobs": request.group.jobs}),
         **({"taken_over": {role: each._asdict() for role, each in transfers.items()}} if transfers else {}),
         "brought_along": request.implied,
         "recipe": request.recipe._asdict(),
@@ -287,16 +294,19 @@ def _resume(request: Request, folder: Path) -> RunResult:
             if missing:
                 log.info(f"{done} done; completing the end of the run: {', '.join(missing)}")
             log_setup(config, dataset, state, log)
+            request = dataclasses.replace(request, config=config)
             run = _build_run(
-                config, dataset, state, folder, log, saved_metrics=saved.metrics, reference=reference, due=due
+                request, dataset, state, folder, log, saved_metrics=saved.metrics, reference=reference, due=due
             )
             if changed:  # saved at once, so that the changes are kept even if the run is stopped early
                 run.save_checkpoint(saved.metrics, due=due, paused=True)
             return run_training(run)
 
 
-def _build_run(config: Config, dataset: Dataset, state: TrainState, folder: Path, log: RunLog, **fields: Any) -> Run:
+def _build_run(request: Request, dataset: Dataset, state: TrainState, folder: Path, log: RunLog, **fields: Any) -> Run:
     """Returns a run that is ready to train. `fields` are more fields of it."""
+    config, group = request.config, request.group or ALONE
+    let_others_prepare(request, dataset, folder)
     batches = build_batches(config, dataset, state.device, state.counters.images_offset)
     provenance = Provenance(
         **numeric_environment(state.device),
@@ -305,4 +315,4 @@ def _build_run(config: Config, dataset: Dataset, state: TrainState, folder: Path
         budget_start=0.0,
     )
     replayed = replay.read_replayed_ends(config, folder)
-    return Run(config, state, batches, folder, log, provenance, replayed_total_steps=replayed, **fields)
+    return Run(config, state, batches, folder, log, provenance, replayed_total_steps=replayed, group=group, **fields)

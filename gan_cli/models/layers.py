@@ -14,6 +14,8 @@ from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
+from gan_cli.distributed.batch_share import current_share, own, whole
+from gan_cli.distributed.collectives import gathered
 from gan_cli.models.conditioning import PREDICTED, UNCONDITIONAL, ConditioningSpec, conditional_norm
 from gan_cli.models.equalized import equalize
 from gan_cli.tasks.condition import Condition, labels_of
@@ -100,7 +102,7 @@ def center_pad(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 def build_dropout(probability: float) -> list[nn.Module]:
     """Returns a list of one layer that drops single values, also of images, or `[]` if `probability` is 0."""
-    return [nn.Dropout(probability)] if probability > 0 else []
+    return [SharedDropout(probability)] if probability > 0 else []
 
 
 def normalized_relu(channels: int, normalization: str, dropout: float, conditions: ConditioningSpec) -> list[nn.Module]:
@@ -133,6 +135,18 @@ def binomial_blur() -> nn.Module:
     return nn.Sequential(nn.AvgPool2d(2, 1, padding=1, count_include_pad=False), nn.AvgPool2d(2, 1))
 
 
+class SharedDropout(nn.Dropout):
+    """Dropout (1207.0580) that draws for the samples of all processes, of which each uses its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or current_share() is None:
+            return super().forward(input)
+        layout = torch.channels_last if input.is_contiguous(memory_format=torch.channels_last) else None
+        ones = torch.ones(whole(len(input)), *input.shape[1:], dtype=input.dtype, device=input.device)
+        ones = ones if layout is None else ones.contiguous(memory_format=layout)
+        return input * own(super().forward(ones))
+
+
 class PixelNorm(nn.Module):
     """Divides the features of each position of maps `[N, C, H, W]` by their root mean square (1710.10196, 4.2)."""
 
@@ -151,10 +165,11 @@ class MinibatchStddev(nn.Module):
     group = 4
 
     def forward(self, features: Tensor) -> Tensor:
-        size = largest_divisor(len(features), self.group)
-        grouped = features.unflatten(0, (size, -1))
+        batch = gathered(features)
+        size = largest_divisor(len(batch), self.group)
+        grouped = batch.unflatten(0, (size, -1))
         spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
-        repeated = spread.repeat(size).view(-1, *[1] * (features.ndim - 1))
+        repeated = own(spread.repeat(size)).view(-1, *[1] * (features.ndim - 1))
         return torch.cat([features, repeated.expand(-1, -1, *features.shape[2:])], 1)
 
 
@@ -168,7 +183,8 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         projected = self.project(features).unflatten(1, (self.added_features, -1))  # `[N, kernels, dimensions]`
-        distances = (projected.unsqueeze(0) - projected.unsqueeze(1)).abs().sum(3)  # `[N, N, kernels]`
+        batch = gathered(projected)
+        distances = (batch.unsqueeze(0) - projected.unsqueeze(1)).abs().sum(3)  # `[N, N, kernels]`
         similarity = torch.exp(-distances).sum(1) - 1  # without the sample itself
         return torch.cat([features, similarity], 1)
 
@@ -194,10 +210,10 @@ class MinibatchDeviations(nn.Module):
         self.project = nn.Linear(features, kernels)
 
     def forward(self, features: Tensor) -> Tensor:
-        size = largest_divisor(len(features), self.group)
-        grouped = self.project(features).float().unflatten(0, (-1, size))
-        spread = (grouped.var(1, correction=0) + 1e-8).sqrt()  # `[N / size, kernels]`
-        return torch.cat([features, spread.repeat_interleave(size, 0).to(features.dtype)], 1)
+        batch = gathered(self.project(features).float())
+        size = largest_divisor(len(batch), self.group)
+        spread = (batch.unflatten(0, (-1, size)).var(1, correction=0) + 1e-8).sqrt()  # `[N / size, kernels]`
+        return torch.cat([features, own(spread.repeat_interleave(size, 0)).to(features.dtype)], 1)
 
 
 # The layers that add statistics of the batch to vectors `[N, features]`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gan_cli.distributed.batch_share import own, whole
+
 
 class NoiseInput(nn.Module):
     """Adds noise to maps `[N, C, height, width]`: one number for each position, times a learned strength.
@@ -23,5 +25,6 @@ class NoiseInput(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         noise = self.constant
         if self.training:
-            noise = torch.randn(maps.shape[0], *noise.shape[1:], device=maps.device, dtype=maps.dtype)
+            drawn = torch.randn(whole(maps.shape[0]), *noise.shape[1:], device=maps.device, dtype=maps.dtype)
+            noise = own(drawn)
         return maps + (self.strength * noise).to(maps.dtype)

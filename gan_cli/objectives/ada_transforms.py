@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import own, whole
 
 SCALE_STD = 0.2  # of the logarithm to base 2, as for contrast and saturation
 BRIGHTNESS_STD, CONTRAST_STD, SATURATION_STD = 0.2, 0.5, 1.0
@@ -22,7 +23,7 @@ NOISE_STD = 0.1  # of the half-normal distribution of the standard deviation
 
 def select_samples(images: Tensor, random: torch.Generator, probability: float | Tensor) -> Tensor:
     """Returns which samples to change, bool `[N]`. Compares in float32, because half precision could round up to 1."""
-    return to_device(torch.rand(len(images), generator=random), images.device) < probability
+    return to_device(own(torch.rand(whole(len(images)), generator=random)), images.device) < probability
 
 
 def split_opacity(images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -38,7 +39,7 @@ def split_opacity(images: Tensor) -> tuple[Tensor, Tensor | None]:
 
 def flip(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
     """Returns images of which half are mirrored left to right."""
-    mirrored = to_device(torch.rand(len(images), generator=random) < 0.5, images.device)
+    mirrored = to_device(own(torch.rand(whole(len(images)), generator=random)) < 0.5, images.device)
     mirrored = mirrored & select_samples(images, random, probability)
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
@@ -49,7 +50,7 @@ def rotate_quarters(images: Tensor, random: torch.Generator, probability: float 
     Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.
     """
     selected = select_samples(images, random, probability)
-    quarters = to_device(torch.randint(4, (len(images),), generator=random), images.device)
+    quarters = to_device(own(torch.randint(4, (whole(len(images)),), generator=random)), images.device)
     square = images.shape[2] == images.shape[3]
     quarters = torch.where(selected, quarters if square else quarters // 2 * 2, 0)[:, None, None, None]
     if square:
@@ -76,7 +77,7 @@ def scale_and_rotation(images: Tensor, random: torch.Generator, probability: flo
 
 def _scale_matrices(images: Tensor, random: torch.Generator, probability: float | Tensor) -> Tensor:
     """Draws matrices `[N, 2, 2]` that map the positions of pixels, from the centre, to those they are taken from."""
-    shrunk = torch.exp2(-SCALE_STD * torch.randn(len(images), 1, 1, generator=random))
+    shrunk = torch.exp2(-SCALE_STD * own(torch.randn(whole(len(images)), 1, 1, generator=random)))
     return _where_selected(shrunk * torch.eye(2), images, random, probability)
 
 
@@ -89,7 +90,7 @@ def _rotation_matrices(images: Tensor, random: torch.Generator, probability: flo
 
 
 def _angles(images: Tensor, random: torch.Generator) -> Tensor:
-    return (2 * torch.rand(len(images), generator=random) - 1) * math.pi
+    return (2 * own(torch.rand(whole(len(images)), generator=random)) - 1) * math.pi
 
 
 def _where_selected(matrices: Tensor, images: Tensor, random: torch.Generator, probability: float | Tensor) -> Tensor:
@@ -177,7 +178,8 @@ def _change_colours(
     change: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """Returns `change(colours, drawn)`, with one number of N(0, 1) for each sample, and the same opacity."""
-    drawn = to_device(torch.randn(len(images), 1, 1, 1, generator=random), images.device).to(images.dtype)
+    numbers = own(torch.randn(whole(len(images)), 1, 1, 1, generator=random))
+    drawn = to_device(numbers, images.device).to(images.dtype)
     selected = select_samples(images, random, probability)[:, None, None, None]
     colours, opacity = split_opacity(images)
     changed = torch.where(selected, change(colours, drawn), colours)
@@ -204,10 +206,11 @@ def hue(images: Tensor, random: torch.Generator, probability: float | Tensor = 1
 
 def noise(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
     """Returns images with Gaussian noise, whose standard deviation is |s|, s of N(0, 0.1^2), for each sample."""
-    strength = NOISE_STD * torch.randn(len(images), 1, 1, 1, generator=random).abs()
-    own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=random)))  # `random` draws no images
+    strength = NOISE_STD * own(torch.randn(whole(len(images)), 1, 1, 1, generator=random)).abs()
+    seed = int(torch.randint(2**62, (), generator=random))  # `random` itself draws no images
     colours, opacity = split_opacity(images)
-    drawn = to_device(strength * torch.randn(colours.shape, generator=own), images.device).to(images.dtype)
+    numbers = own(torch.randn(whole(len(colours)), *colours.shape[1:], generator=torch.Generator().manual_seed(seed)))
+    drawn = to_device(strength * numbers, images.device).to(images.dtype)
     selected = select_samples(images, random, probability)[:, None, None, None]
     changed = torch.where(selected, colours + drawn, colours)
     return changed if opacity is None else torch.cat((changed, opacity), dim=1)

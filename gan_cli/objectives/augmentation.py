@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import own, whole
 from gan_cli.objectives.ada_transforms import (
     brightness,
     contrast,
@@ -43,7 +44,8 @@ def color(images: Tensor, random: torch.Generator, probability: float | Tensor =
     """
     # With b, s, c the three numbers, g the mean at each pixel and m that of the image, the three steps together are
     # c (s (x - g) + g + b - (m + b)) + m + b = c s x + c (1 - s) g + (1 - c) m + b: one pass over the image.
-    drawn = to_device(torch.rand(3, len(images), 1, 1, 1, generator=random), images.device).to(images.dtype)
+    numbers = own(torch.rand(3, whole(len(images)), 1, 1, 1, generator=random), dim=1)
+    drawn = to_device(numbers, images.device).to(images.dtype)
     selected = select_samples(images, random, probability)[:, None, None, None]
     brightness = torch.where(selected, drawn[0] - 0.5, 0)
     saturation = torch.where(selected, drawn[1] * 2, 1)
@@ -133,7 +135,7 @@ def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
     Half of them are mirrored left to right. All are shifted by up to 1/8 of each side (4 of 32 pixels), rounded half
     up. Pixels from outside the image are those of its reflection at the border, as in StudioGAN's bCR.
     """
-    flipped = to_device(torch.rand(len(images), 1, generator=random) < 0.5, images.device)
+    flipped = to_device(own(torch.rand(whole(len(images)), 1, generator=random)) < 0.5, images.device)
     rows, columns = (  # reflected at the outermost pixels
         len(here) - 1 - (len(here) - 1 - source.abs()).abs() for here, source in _shifted_positions(images, random)
     )
@@ -163,7 +165,8 @@ def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Te
     pairs = []
     for side in images.shape[2:]:
         limit = (side + 4) // 8
-        shift = to_device(torch.randint(-limit, limit + 1, (len(images), 1), generator=random), images.device)
+        drawn = own(torch.randint(-limit, limit + 1, (whole(len(images)), 1), generator=random))
+        shift = to_device(drawn, images.device)
         position = torch.arange(side, device=images.device)
         pairs.append((position, position - shift))
     return pairs
@@ -173,7 +176,8 @@ def _random_span(side: int, images: Tensor, random: torch.Generator) -> Tensor:
     """Returns bool `[N, side]`. For each image, True in a span of half the side with a random centre."""
     length = (side + 1) // 2
     # The middle of an even length lies between two pixels, so there is one more position for it.
-    middle = to_device(torch.randint(0, side + 1 - length % 2, (len(images), 1), generator=random), images.device)
+    drawn = own(torch.randint(0, side + 1 - length % 2, (whole(len(images)), 1), generator=random))
+    middle = to_device(drawn, images.device)
     offset = torch.arange(side, device=images.device) - (middle - length // 2)
     return (offset >= 0) & (offset < length)
 

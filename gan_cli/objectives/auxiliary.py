@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, normalize
 
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import own, whole
+from gan_cli.distributed.collectives import gathered, mean_over_processes
 from gan_cli.models.freezing import frozen, without_statistics_updates
 from gan_cli.models.imagenet import load_efficientnet
 from gan_cli.models.latents import LatentDistribution
@@ -86,17 +88,17 @@ def path_length(given: GeneratorPass, *, decay: float) -> Tensor:
     as many as the samples of the batch.
     """
     state, device = given.state["path_length"], given.fake.device
-    half = slice(max(len(given.fake) // 2, 1))
-    latents = given.latent.fill(torch.empty(half.stop, given.latent.dim), given.random)
+    half = slice(max(whole(len(given.fake)) // 2, 1))
+    latents = own(given.latent.fill(torch.empty(half.stop, given.latent.dim), given.random))
     with without_statistics_updates(given.generator):
-        condition = None if given.condition is None else given.condition.rows(half)
+        condition = None if given.condition is None else given.condition.map(lambda part: own(gathered(part)[half]))
         styles = given.generator.map(to_device(latents, device), condition)
         images = given.generator.synthesize(styles)
-    noise = to_device(torch.randn(images.shape, generator=given.random), device)
+    noise = to_device(own(torch.randn(whole(len(images)), *images.shape[1:], generator=given.random)), device)
     product = (images * noise).sum() / math.sqrt(images.shape[2] * images.shape[3])
     (gradient,) = torch.autograd.grad(product, styles, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).add(LENGTH_EPSILON).sqrt()
-    mean = torch.lerp(lengths.detach().mean(), state["mean"], decay)
+    mean = torch.lerp(mean_over_processes(lengths.detach().mean()), state["mean"], decay)
     state["mean"] = mean
     return (lengths - mean).square().mean()
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import current_share, own, whole
+from gan_cli.distributed.collectives import mean_over_processes
 from gan_cli.objectives.augmentation import flip_and_shift
 from gan_cli.tasks.condition import Condition
 
@@ -79,7 +81,7 @@ def dragan_penalty(inputs: PenaltyInputs) -> Tensor:
     draws d from [0, 1], and they say that they meant both signs.
     """
     noise = 2 * _uniform(inputs.real.shape, inputs) - 1
-    near = inputs.real + _interpolation_weights(inputs) * 0.5 * inputs.real.std() * noise
+    near = inputs.real + _interpolation_weights(inputs) * 0.5 * _standard_deviation(inputs.real) * noise
     squared = squared_gradient_norm(inputs.discriminator, near, inputs.condition)
     return (squared.add(EPSILON).sqrt() - 1).square().mean()
 
@@ -125,7 +127,7 @@ def lecam_anchors(
     """
     moved = {}
     for name, logits in (("real", real_logits), ("fake", fake_logits)):
-        mean = logits.detach().mean()
+        mean = mean_over_processes(logits.detach().mean())
         moved[name] = torch.lerp(mean, state[name], decay) if name in state else mean
     updates = state["updates"] + 1 if "updates" in state else torch.ones((), device=real_logits.device)
     return {**moved, "updates": updates}
@@ -167,6 +169,15 @@ def drift_penalty(inputs: PenaltyInputs) -> Tensor:
     return inputs.real_logits.square().mean()
 
 
+def _standard_deviation(batch: Tensor) -> Tensor:
+    """Returns the standard deviation of all values of a batch, of which each process may have a share."""
+    if current_share() is None:
+        return batch.std()
+    mean = mean_over_processes(batch.mean())
+    count = whole(batch.numel())
+    return (mean_over_processes((batch - mean).square().mean()) * (count / (count - 1))).sqrt()
+
+
 def _interpolation_weights(inputs: PenaltyInputs) -> Tensor:
     """Draws one number of U[0, 1] for each sample. Returns them as `[N, 1, ...]`, to multiply with the samples."""
     return _uniform((len(inputs.real),) + (1,) * (inputs.real.ndim - 1), inputs)
@@ -174,7 +185,8 @@ def _interpolation_weights(inputs: PenaltyInputs) -> Tensor:
 
 def _uniform(shape: tuple[int, ...], inputs: PenaltyInputs) -> Tensor:
     """Draws numbers of U[0, 1] on the CPU. Returns them on the device of the samples, with their dtype."""
-    return to_device(torch.rand(shape, generator=inputs.random), inputs.real.device).to(inputs.real.dtype)
+    drawn = own(torch.rand(whole(shape[0]), *shape[1:], generator=inputs.random))
+    return to_device(drawn, inputs.real.device).to(inputs.real.dtype)
 
 
 def _interpolate(inputs: PenaltyInputs) -> Tensor:

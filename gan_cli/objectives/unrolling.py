@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
+from gan_cli.distributed.collectives import means_over_processes
 from gan_cli.tasks.condition import Condition
 
 Slots = dict[str, Tensor]  # an optimizer's state of one parameter, empty before the first update
@@ -141,7 +142,8 @@ def unrolled_parameters(
     for _ in range(steps):
         loss = loss_of(with_parameters(discriminator, parameters, buffers))
         slopes = torch.autograd.grad(loss, [parameters[key] for key in learning], create_graph=True, allow_unused=True)
-        gradients = {key: slope for key, slope in zip(learning, slopes, strict=True) if slope is not None}
+        found = {key: slope for key, slope in zip(learning, slopes, strict=True) if slope is not None}
+        gradients = dict(zip(found, means_over_processes([*found.values()]), strict=True))
         parameters, optimizer_state = updated(name, parameters, gradients, optimizer_state, **settings)
     return parameters
 

@@ -46,6 +46,7 @@ class RunRecord(FileModel):
     python: Short = ""
     platform: Sentence = ""
     packages: Annotated[dict[Short, Short], first(40)] = Field(default_factory=dict)
+    jobs: Annotated[tuple[OnErrorOmit[Annotated[str, line(512)]], ...], first(MOST_ENTRIES)] = ()
     commit: Short = at("git", "commit", default="")
     uncommitted: bool = at("git", "changed", default=False)
     init_from: Sentence = ""

@@ -34,6 +34,7 @@ KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", "resume_strict", *SWEEP_ONLY_KEYS
 LATER_KEYS = {
     "task.name": "generation", "loss.weight": 1.0, "dataset.pairs": "auto", "dataset.direction": "AtoB",
     "training.augment_probability": 1.0, "training.checkpoint_activations": False, "device.tf32": "auto",
+    "device.processes": 1, "device.timeout": 300, "device.batch_norm": "synchronized",
     **{f"schedule.{key}": value for key, value in train_config.flatten(train_config.to_dict(ScheduleOptions()))},
 }  # fmt: skip
 # If the user names no metric, the first of these that any job has ranks the results.

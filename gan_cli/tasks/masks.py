@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from gan_cli.distributed.batch_share import own, whole
+
 Draw = Callable[[int, int, int, torch.Generator], Tensor]  # (count, height, width, random) to bool `[count, H, W]`
 
 BOX_SHARE = (0.25, 0.6)  # the sides of a random box, as shares of the image's sides
@@ -16,9 +18,10 @@ STROKE_WIDTH = (0.06, 0.16)  # as shares of the shorter side
 
 def draw_masks(kinds: Sequence[str], count: int, height: int, width: int, random: torch.Generator) -> Tensor:
     """Returns masks float32 `[count, 1, height, width]`. Each is of one of the `kinds`, drawn at random."""
-    drawn = torch.stack([MASKS[kind](count, height, width, random) for kind in kinds])
-    chosen = torch.randint(len(kinds), (count,), generator=random)
-    return drawn[chosen, torch.arange(count)].unsqueeze(1).float()
+    total = whole(count)
+    drawn = torch.stack([MASKS[kind](total, height, width, random) for kind in kinds])
+    chosen = torch.randint(len(kinds), (total,), generator=random)
+    return own(drawn[chosen, torch.arange(total)]).unsqueeze(1).float()
 
 
 def _centre(count: int, height: int, width: int, random: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gan_cli.config.train_config import Config
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import own, whole
 from gan_cli.objectives.augmentation import augment, next_ada_probability
 from gan_cli.state.schedules import scheduled
 from gan_cli.state.train_state import TrainState
@@ -30,7 +31,8 @@ def discriminator_input(samples: Tensor, state: TrainState, config: Config, rng:
     if options.augment:
         samples = augment(samples, options.augment, rng, augment_probability(state, config))
     if options.instance_noise > 0:
-        noise = to_device(torch.randn(samples.shape, generator=rng), samples.device).to(samples.dtype)
+        drawn = own(torch.randn(whole(len(samples)), *samples.shape[1:], generator=rng))
+        noise = to_device(drawn, samples.device).to(samples.dtype)
         samples = samples + options.instance_noise * (1 - state.counters.progress) * noise
     return pack_samples(samples, options.pack)
 

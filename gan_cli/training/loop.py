@@ -16,6 +16,7 @@ from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due
 from gan_cli.state.half_precision import require_updates
+from gan_cli.state.shared_state import give_state
 from gan_cli.state.train_state import Counters, require_finite
 from gan_cli.stop_signals import Interrupted, StopSignals
 from gan_cli.training.best_checkpoint import keep_best
@@ -90,6 +91,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     """
     config, state, counters = run.config, run.state, run.state.counters
     objective, batches = _reseeded(run)
+    give_state(state, run.group)
     timer = RunTimer(state)
     budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
@@ -118,7 +120,11 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
             run.due = None
         if finished or stopping_finding is not None or stop.received is not None:
             break
+        if number := run.group.begin_update(counters.total_steps, 0):
+            stop.received = signal.Signals(number)  # another process got it
+            break
         step_done = training_step(state, objective, batches) is not None
+        run.group.end_update()
         timer.update_done()
         if step_done:
             _show_step(run)

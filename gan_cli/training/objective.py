@@ -21,6 +21,8 @@ from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.labels import attributes_of
+from gan_cli.distributed.batch_share import Share
+from gan_cli.distributed.collectives import gathered
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import PREDICTED, classification_loss, tag_loss
 from gan_cli.models.freezing import frozen
@@ -80,6 +82,7 @@ class Objective:
     classify: Callable[[DiscriminatorOutput, Condition | None], Tensor] | None
     penalties: list[Penalty]
     auxiliary: list[Auxiliary]
+    share: Share | None = None  # of each batch, that this process computes; None: the whole batch
 
     def autocast(self, device: torch.device, *, unrolled: bool = False) -> torch.autocast:
         """Returns a context with the networks' precision; float32 for float16 in an `unrolled` D: nothing scales it."""
@@ -221,9 +224,9 @@ class Objective:
 
     def select_top(self, fake_logits: Tensor, real_logits: Tensor | None, epochs: int) -> tuple[Tensor, Tensor | None]:
         """Selects the fakes with the highest logits (top-k, arXiv:2002.06224), and the real logits of the same rows."""
-        share = self.top_share(epochs)
-        if share == 1:
+        if (share := self.top_share(epochs)) == 1:
             return fake_logits, real_logits
+        fake_logits, real_logits = gathered(fake_logits), None if real_logits is None else gathered(real_logits)
         best = mean_of_patches(fake_logits).topk(max(1, round(share * len(fake_logits)))).indices
         return fake_logits[best], None if real_logits is None else real_logits[best]
 
@@ -247,7 +250,7 @@ class Objective:
             update_ema(state.generator_ema, state.generator, self.ema_decay(state.counters), step)
 
 
-def build_objective(config: Config, batches: Batches) -> Objective:
+def build_objective(config: Config, batches: Batches, share: Share | None = None) -> Objective:
     """Returns the objective of a run on these batches. Finds each function of `config` by its name."""
     training, classify = config.training, _classification(config.conditioning)
     if "perceptual" in config.auxiliary:
@@ -263,6 +266,7 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         classify=classify,
         penalties=_penalties(config, classify),
         auxiliary=[build_auxiliary(name, options) for name, options in config.auxiliary.items()],
+        share=share,
     )
 
 

@@ -12,6 +12,7 @@ from gan_cli.health.monitor import Finding
 from gan_cli.randomness import derive_seed
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.shared_state import give_state
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.training.run import Run
@@ -58,6 +59,7 @@ def roll_back(run: Run, finding: Finding) -> bool:
     state.counters.retries = before.counters.retries + 1
     state.seconds, state.budget_start = before.seconds, before.budget_start
     run.state, run.saved_metrics = state, saved.metrics
+    give_state(state, run.group)
     step = state.counters.step
     for line in checkpoint.set_aside(saved, refused):
         run.log.info(f"warning: {line}")

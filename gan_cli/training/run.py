@@ -15,6 +15,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import evenly
+from gan_cli.distributed.process_group import ALONE, ProcessGroup
 from gan_cli.evaluation.metrics.classifier import Classifier, ClassifierLoader, load_assessed_classifier
 from gan_cli.evaluation.reference import Reference
 from gan_cli.health.monitor import HealthMonitor
@@ -23,6 +24,7 @@ from gan_cli.runs.log import Position, RunLog, read_metrics
 from gan_cli.runs.pending_work import Due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Provenance
+from gan_cli.state.shared_state import require_equal_states
 from gan_cli.state.train_state import TrainState, require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.tasks.condition import Condition
@@ -56,12 +58,14 @@ class Run:
     load_classifier: ClassifierLoader = load_assessed_classifier  # a trial of a run trains one for a few steps only
     due: Due | None = None  # the work after a step that is not done yet; a resumed run begins with it
     unwritten: set[Path] = field(default_factory=set)  # images that could not be written
+    group: ProcessGroup = ALONE  # the processes of the run, of which this is number 0
     inputs: ShownInputs | None = field(init=False)  # None if the task has no images
     health: HealthMonitor = field(init=False)
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
-        self.objective = build_objective(self.config, self.batches)
+        share = self.group.share(synchronized_norm=self.config.device.batch_norm == "synchronized")
+        self.objective = build_objective(self.config, self.batches, share)
         self.inputs = shown_inputs(self.config, self.batches.dataset)
         self.restart_health()
 
@@ -73,9 +77,11 @@ class Run:
     def save_checkpoint(self, metrics: dict[str, float], *, due: Due | None = None, paused: bool = False) -> None:
         """Saves a checkpoint, with `metrics` and `due` for a resumed run; `paused` if it is not one of the schedule.
 
-        Raises DivergedError if the state has NaN or infinite values, StorageError if the file cannot be written.
+        Raises DivergedError if the state has NaN or infinite values or differs between processes, StorageError if the
+        file cannot be written.
         """
         require_finite(self.state, state_tensors(self.state))
+        require_equal_states(self.state, self.group)
         self.log.sync()
         folder, provenance = self.folder / CHECKPOINTS, self.current_provenance()
         work = None if due is None else dataclasses.asdict(due)

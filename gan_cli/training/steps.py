@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.data.dataset import Batches
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import in_sections, own, sharing, whole
+from gan_cli.distributed.collectives import average_gradients, merged_outputs
 from gan_cli.models.freezing import frozen, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.regularizers import PenaltyInputs, mean_of_patches
@@ -42,10 +44,11 @@ from gan_cli.training.objective import DiscriminatorPass, Objective
 
 def training_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput | None:
     """Makes the next update, of D or of G. Returns G's output, or None after an update of D."""
-    if next_network(state.counters, objective.alternation) == "discriminator":
-        discriminator_step(state, objective, batches)
-        return None
-    return generator_step(state, objective, batches)
+    with sharing(objective.share), in_sections(objective.config.training.accumulate):
+        if next_network(state.counters, objective.alternation) == "discriminator":
+            discriminator_step(state, objective, batches)
+            return None
+        return generator_step(state, objective, batches)
 
 
 def discriminator_step(state: TrainState, objective: Objective, batches: Batches) -> DiscriminatorStepOutput:
@@ -70,9 +73,10 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         microbatches.backward(total, {"loss": loss, "real": real_logits, "fake": fake_logits, **values})
     learning_rate = _optimizer_step(state, objective, "discriminator")
     objective.constrain_weights(state.discriminator)
-    real_logits, fake_logits = (mean_of_patches(microbatches.merged(name)) for name in ("real", "fake"))
-    values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
-    output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
+    merged = microbatches.merged()
+    real_logits, fake_logits = mean_of_patches(merged["real"]), mean_of_patches(merged["fake"])
+    values = {each.name: merged[f"penalty/{each.name}"] for each in penalties}
+    output = DiscriminatorStepOutput(merged["loss"], real_logits, fake_logits, values, learning_rate)
     real_logits, fake_logits = (kept_logits(objective.config.precision, each) for each in (real_logits, fake_logits))
     objective.update_penalty_state(state, real_logits, fake_logits)
     adapt_augmentation(state, real_logits, objective.config.training.ada_target, objective.batch_size)
@@ -101,8 +105,9 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
     state.counters.step += 1  # a step is one update of G
     grow(state)
     objective.update_ema(state)
-    losses = state.keep_auxiliary({name: microbatches.merged(name) for name in values})
-    state.generator_output = GeneratorStepOutput(microbatches.merged("loss"), learning_rate, losses)
+    merged = microbatches.merged()
+    losses = state.keep_auxiliary({name: merged[name] for name in values})
+    state.generator_output = GeneratorStepOutput(merged["loss"], learning_rate, losses)
     return state.generator_output
 
 
@@ -110,9 +115,12 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
 
 
 def draw_latents(objective: Objective, purpose: str, count: int) -> Tensor:
-    """Returns latents `[batch_size, latent_dim]` on the CPU, which depend only on seed, purpose and count."""
+    """Returns latents `[N, latent_dim]` on the CPU, this process's share of those of `batch_size` samples.
+
+    They depend only on seed, purpose and count.
+    """
     latents = torch.empty(objective.batch_size, objective.latent.dim)
-    return objective.latent.fill(latents, generator_for(objective.seed, f"latent/{purpose}", count))
+    return own(objective.latent.fill(latents, generator_for(objective.seed, f"latent/{purpose}", count)))
 
 
 def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Condition | None) -> Tensor:
@@ -187,12 +195,13 @@ def _discriminate_both(
     # whether groups of samples in D mix real and fake depends on the size of the batch; a plugin's network may not say
     can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)
     with objective.autocast(state.device), _keeping_maps(state, objective) as kept:
-        if can_concatenate is None or not can_concatenate(len(real)):
+        if can_concatenate is None or not can_concatenate(whole(len(real))):
             on_real = objective.discriminate(discriminator, real, condition)
             on_fake = objective.discriminate(discriminator, fake, condition)
         else:
             both_conditions = None if condition is None else condition.twice()
-            output = objective.discriminate(discriminator, torch.cat([real, fake]), both_conditions)
+            with in_sections(2):
+                output = objective.discriminate(discriminator, torch.cat([real, fake]), both_conditions)
             classes = (None, None) if output.class_logits is None else output.class_logits.chunk(2)
             on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
     # penalties run the plain network, see `TrainState.compiled_or_plain`
@@ -245,7 +254,9 @@ class Microbatches:
     def split(self, *tensors: Tensor | Condition | None) -> Iterator[tuple[Any, ...]]:
         """Splits each tensor or condition into `count` chunks, and yields them together. A None stays None."""
         chunks = [[None] * self.count if tensor is None else tensor.chunk(self.count) for tensor in tensors]
-        return zip(*chunks, strict=True)
+        for parts in zip(*chunks, strict=True):
+            with in_sections(1):
+                yield parts
 
     def backward(self, total: Tensor, outputs: dict[str, Tensor]) -> None:
         """Backpropagates the loss of one microbatch and stores its detached outputs, scalars or logits `[n]`."""
@@ -253,10 +264,15 @@ class Microbatches:
         (mean if self.scaler is None else self.scaler.scale(mean)).backward()
         self._outputs.append({name: value.detach() for name, value in outputs.items()})
 
-    def merged(self, name: str) -> Tensor:
-        """Returns an output of the batch: the mean of scalars, or all logits `[N]`."""
-        parts = [outputs[name] for outputs in self._outputs]
-        return torch.stack(parts).mean() if parts[0].ndim == 0 else torch.cat(parts)
+    def merged(self) -> dict[str, Tensor]:
+        """Returns the outputs of the batch, of all processes: the means of scalars, and all logits `[N, ...]`."""
+        by_name = {name: [outputs[name] for outputs in self._outputs] for name in self._outputs[0]}
+        return merged_outputs(
+            {
+                name: torch.stack(parts).mean() if parts[0].ndim == 0 else torch.cat(parts)
+                for name, parts in by_name.items()
+            }
+        )
 
 
 def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: int) -> None:
@@ -272,6 +288,7 @@ def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float
     network: nn.Module = getattr(state, role)
     optimizer, scaler = getattr(state, f"{role}_optimizer"), state.scalers.get(role)
     learning_rate = objective.set_rates(optimizer, role, state.counters)
+    average_gradients(network)
     if scaler is not None:
         scaler.unscale(optimizer)
     objective.clip_gradients(network)

@@ -38,16 +38,6 @@ def test_one_line_names_what_there_is(here: Path, capsys: pytest.CaptureFixture[
     assert list(here.iterdir()) == []
 
 
-def test_torchrun_is_told_that_a_run_has_one_card(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run_command("train", list(TINY_IMAGES)) == 2
-    assert "torchrun started 2 processes: a run uses one card, start each by itself" in capsys.readouterr().err
-    assert list(here.iterdir()) == []
-
-
 # As Windows is: no locks, no limits of resources, fewer signals.
 BARE = """
 import json, signal, sys

@@ -46,21 +46,31 @@ def metrics_of_other_tools(section: str = "") -> dict[str, str]:
 
 @section
 class Device:
-    """A device without keys: auto, cpu or mps."""
+    """The CPU, the GPU of a Mac, or the fastest device: auto, cpu or mps."""
 
     name: OptionName
+    processes: Integer = Field(
+        1, ge=1, le=4096, description="processes that train one model on this machine, each with a part of the batch"
+    )
+    timeout: Integer = Field(
+        300, ge=1, le=86_400, description="seconds after which a run ends if one of its processes does not answer"
+    )
+    batch_norm: Literal["synchronized", "process"] = Field(
+        "synchronized",
+        description="statistics of batch normalization with several processes: of the whole batch, or of each"
+        " process's part",
+    )
 
 
 @section
-class Cuda:
+class Cuda(Device):
     """An NVIDIA or AMD GPU."""
 
-    name: OptionName
     index: Integer = Field(
         ge=0,
         le=1023,
         json_schema_extra={
-            "instead": {"[]": "a run uses one GPU; start one run for each, as device.index=0 and device.index=1"}
+            "instead": {"[]": "a process uses one GPU; device.processes=2 uses two from device.index on"}
         },
         description="number of the GPU, from 0",
     )

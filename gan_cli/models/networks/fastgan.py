@@ -19,6 +19,7 @@ from torch.nn.functional import avg_pool2d, l1_loss, normalize
 
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.device import to_device
+from gan_cli.distributed.batch_share import own, whole
 from gan_cli.models.conditioning import (
     CONCATENATED,
     UNCONDITIONAL,
@@ -245,10 +246,10 @@ class FastGANDiscriminator(Discriminator):
         """
         seen = self.view(real, condition)
         maps, image = maps or self._encode(seen, condition), center_pad(seen, self.inner_sides)
-        corners = to_device(torch.randint(2, (2, len(real)), generator=random), real.device)
-        whole = self.get_submodule("whole")(maps[self.decoded_levels["whole"]])
+        corners = to_device(own(torch.randint(2, (2, whole(len(real))), generator=random), dim=1), real.device)
+        complete = self.get_submodule("whole")(maps[self.decoded_levels["whole"]])
         quarter = self.get_submodule("quarter")(quarter_of(maps[self.decoded_levels["quarter"]], *corners))
-        return _distance(whole, image) + _distance(quarter, quarter_of(image, *corners))
+        return _distance(complete, image) + _distance(quarter, quarter_of(image, *corners))
 
 
 def quarter_of(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
+from gan_cli.distributed.batch_share import own, whole
+from gan_cli.distributed.collectives import gathered, mean_over_processes
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.equalized import equalize
 from gan_cli.models.layers import (
@@ -109,10 +111,11 @@ class StyleGAN2Generator(StyleGenerator):
         with full_precision(latent.device):
             style = self._style_of(latent, condition)
             if self.training and self.track_running_stats:
-                self._update_mean_style(style.detach().mean(0))
+                self._update_mean_style(mean_over_processes(style.detach().mean(0)))
             styles = style.unsqueeze(1).expand(-1, len(self.sides), -1)
             if self.training and self.style_mixing > 0:
-                styles = self._mix(styles, self._style_of(latent.roll(1, 0), condition))
+                neighbours = own(gathered(latent).roll(1, 0))
+                styles = self._mix(styles, self._style_of(neighbours, condition))
         return styles
 
     def _style_of(self, latent: Tensor, condition: Condition | None) -> Tensor:
@@ -129,8 +132,8 @@ class StyleGAN2Generator(StyleGenerator):
     def _mix(self, styles: Tensor, other: Tensor) -> Tensor:
         """Replaces the styles of some samples, from a random layer on, by `other` `[N, latent_dim]`."""
         count, layers = styles.shape[:2]
-        mixed = torch.rand(count, device=styles.device) < self.style_mixing
-        cutoff = torch.randint(1, layers, (count,), device=styles.device).where(mixed, layers)
+        mixed = own(torch.rand(whole(count), device=styles.device)) < self.style_mixing
+        cutoff = own(torch.randint(1, layers, (whole(count),), device=styles.device)).where(mixed, layers)
         kept = torch.arange(layers, device=styles.device) < cutoff[:, None]
         return torch.where(kept.unsqueeze(2), styles, other.unsqueeze(1))
 

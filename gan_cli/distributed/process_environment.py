@@ -1,0 +1,97 @@
+"""What the environment says about the processes of a run: those of `torchrun`, or those that `gan-train` started.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_cli.errors import UsageError, one_line
+from gan_cli.stop_signals import available_signals
+
+TORCHRUN, STORE = "TORCHELASTIC_RUN_ID", "GAN_CLI_PROCESS_STORE"  # the second is set by `cli/start_processes.py`
+CHECK_SECONDS = 0.5
+# The network interface of this machine alone, and the variables by which gloo and NCCL take it.
+LOOPBACK, INTERFACES = ("lo0" if os.uname().sysname == "Darwin" else "lo"), ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+
+
+@dataclass(frozen=True)
+class ProcessEnvironment:
+    """This process is number `rank` of the `count` of a run, and number `local_rank` of the `local_count` here.
+
+    The processes meet in the file `store`, or without it where torchrun's variables say. `restarts` is how often
+    torchrun has started them again. `job` identifies the processes' starter: torchrun on this machine.
+    """
+
+    rank: int
+    count: int
+    local_rank: int
+    local_count: int
+    store: Path | None
+    restarts: int = 0
+    job: str = ""
+
+
+def read_environment() -> ProcessEnvironment | None:
+    """Returns what the environment says, None if this process was started alone. Raises UsageError for a wrong value.
+
+    The variables of torchrun are read only if torchrun itself started this process, since other tools, such as Slurm,
+    set some of them too.
+    """
+    store = os.environ.get(STORE)
+    if store is None and TORCHRUN not in os.environ:
+        return None
+    rank, count = _number("RANK"), _number("WORLD_SIZE")
+    local_rank, local_count = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", count)
+    if not (rank < count and local_rank < local_count <= count):
+        raise UsageError(f"RANK={rank} WORLD_SIZE={count}: a process has a number below that of all processes")
+    restarts = _number("TORCHELASTIC_RESTART_COUNT", 0)
+    job = f"{one_line(os.environ.get(TORCHRUN, ''), 100)} {_identity_of_parent()}"
+    return ProcessEnvironment(rank, count, local_rank, local_count, Path(store) if store else None, restarts, job)
+
+
+def _number(variable: str, default: int | None = None) -> int:
+    text = os.environ.get(variable, "" if default is None else str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise UsageError(f"{variable}={one_line(text, 40)}: not a number of processes, start them by torchrun")
+    return int(text)
+
+
+def _identity_of_parent() -> str:
+    """Returns a text that no other process has, now or later: the machine, the number and the start of the parent."""
+    parent = os.getppid()
+    try:
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # only Linux has this file
+        started = "?"
+    return f"{one_line(socket.gethostname(), 100)} {parent} {started}"
+
+
+def reports_losses() -> bool:
+    """Returns whether this process prints that another was lost: process 0, unless what started them prints it."""
+    return STORE not in os.environ and os.environ.get("RANK", "0") == "0"
+
+
+def keep_connections_local(environment: ProcessEnvironment) -> None:
+    """Lets the processes connect over the loopback interface if all are on this machine and the user set no other."""
+    if environment.local_count == environment.count:
+        for variable in INTERFACES:
+            os.environ.setdefault(variable, LOOPBACK)
+
+
+def stop_with_parent() -> None:
+    """From now on, sends TERM to this process when its parent has ended, so that it saves a checkpoint and stops."""
+    parent = os.getppid()
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(CHECK_SECONDS)
+        os.kill(os.getpid(), available_signals("SIGTERM")[0])
+
+    threading.Thread(target=wait, daemon=True, name="stop_with_parent").start()
