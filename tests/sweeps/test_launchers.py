@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from safetensors.torch import load_file
 from gan_cli import extras
 from gan_cli.cli.main import run_command
 from gan_cli.sweeps import hydra_launcher, submitted_jobs
-from gan_cli.sweeps.jobs import JobProcesses
+from gan_cli.sweeps.jobs import JobProcesses, outcome_without_process
 from gan_cli.sweeps.launchers import LAUNCHERS, chosen_launcher
-from gan_cli.sweeps.outcomes import Sweep
+from gan_cli.sweeps.outcomes import Sweep, load_outcome, next_folder
 from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.stop_requests import read_stop_request, write_stop_request
 from gan_cli.sweeps.submitted_jobs import SubmittedJob
@@ -208,6 +209,16 @@ def test_term_before_the_signal_of_submitit_is_no_second_request(
     monkeypatch.setattr(submitted_jobs, "_wait_for", lambda preempted: os.kill(os.getpid(), signal.SIGUSR2))
     SubmittedJob(this, this.jobs[0], None, {})()
     assert queued_again == [signal.SIGUSR2]
+
+
+def test_a_process_that_ends_before_its_job_leaves_the_outcome_killed(here: Path) -> None:
+    """So that the exit code is not 0, and the job is tried again."""
+    this = replace(plan(["experiment=ring", "seed=1,2"], "gan-train -m"), folder=here)
+    found = outcome_without_process(this.jobs[0], this, "submitit: OUT_OF_MEMORY")
+    assert (found.status, found.code, found.reason) == ("killed", 1, "submitit: OUT_OF_MEMORY")
+    assert load_outcome(this.jobs[0], this).status == "killed"
+    assert next_folder(this.jobs[0], this, load_outcome(this.jobs[0], this)) == (here / "0-2", False)
+    assert outcome_without_process(this.jobs[0], this, "later").reason == found.reason
 
 
 # --- whole sweeps ------------------------------------------------------------------------------------------------
