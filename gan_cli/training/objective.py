@@ -298,11 +298,9 @@ def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[P
         if name not in PENALTIES:
             continue
         settings = _without_weight(options)
-        interval = settings.pop("every", 1)
-        if interval == "auto":
+        if (interval := settings.pop("every", 1)) == "auto":
             interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
-        unweighted = partial(_penalty, name=name, settings=settings)
-        penalties.append(Penalty(name, options.weight, interval, unweighted))
+        penalties.append(Penalty(name, options.weight, interval, partial(_penalty, name=name, settings=settings)))
     if classify is not None:
 
         def compute(forward: DiscriminatorPass) -> Tensor:

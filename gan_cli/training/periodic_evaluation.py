@@ -24,7 +24,8 @@ from gan_cli.evaluation.generated_samples import (
     generate_evaluated,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.classifier import Classifier, LabelledImages, majority_class_accuracy
+from gan_cli.evaluation.metrics.chance_level import majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import Classifier, LabelledImages
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.real_data import find_real_data

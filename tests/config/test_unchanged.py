@@ -15,6 +15,7 @@ NEWER = {
     "replay": None, "data": None, "on_changed_data": "auto", "resume_strict": False, "auxiliary": {},
     "task": {"name": "generation"},
 }  # fmt: skip
+NEWER_OF_DEVICE = {"processes": 1, "timeout": 300, "batch_norm": "synchronized"}
 CONSTANT = {"to": None, "until": 1.0, "shape": "cosine"}  # of each schedule that does not change its value
 NEWER_OF_DATASET = {"balance": False}
 NEWER_OF_FOLDER = {
@@ -58,8 +59,8 @@ CONFIGS = {
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",
-    "stylegan2_64": "008d3aefd7fcdcc5",
-    "stylegan2_folder": "48a0f0b6a7e153c2",
+    "stylegan2_64": "dd308578603d71a8",
+    "stylegan2_folder": "d94245674bc5fa01",
     "swiss_roll": "dd93b5df9294e366",
     "wgan_gp_cifar10": "6d47719e8621d6ee",
     "wgan_gp_mnist": "6838f662840516d8",
@@ -76,6 +77,7 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     data = compose_command("train", [f"experiment={experiment}"]).data
     recipe = (data.pop(GROUP), data.pop(USED_KEY))
     assert {key: data.pop(key) for key in NEWER} == NEWER
+    assert {key: data["device"].pop(key) for key in NEWER_OF_DEVICE} == NEWER_OF_DEVICE
     dataset = data["dataset"]
     newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})
     assert {key: dataset.pop(key) for key in newer} == newer

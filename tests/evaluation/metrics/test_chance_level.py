@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gan_cli.data.labels import attributes_of
-from gan_cli.evaluation.metrics import classifier
-from gan_cli.evaluation.metrics.classifier import (
+from gan_cli.evaluation.metrics import chance_level
+from gan_cli.evaluation.metrics.chance_level import (
     assess_classifier,
     is_at_chance,
     majority_class_accuracy,
@@ -41,7 +41,7 @@ def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
     from scipy import stats  # takes a second to import
 
     right = stats.binom(200, 0.25).rvs(4000, random_state=0)
-    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < classifier.SIGNIFICANCE_LEVEL
+    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < chance_level.SIGNIFICANCE_LEVEL
 
 
 def test_guessing_is_to_name_the_most_frequent_class() -> None:
@@ -79,5 +79,5 @@ def test_so_many_samples_tell_an_accuracy_from_guessing(accuracy: float, guess: 
     count = samples_for_significance(accuracy, guess)
     for number, expected in ((count, True), (3 * count // 4, False)):
         test = stats.binomtest(round(accuracy * number), number, guess, alternative="greater")
-        assert (test.pvalue <= classifier.SIGNIFICANCE_LEVEL) == expected
+        assert (test.pvalue <= chance_level.SIGNIFICANCE_LEVEL) == expected
         assert is_at_chance(accuracy, number, guess) != expected
