@@ -11,6 +11,7 @@ from gan_cli.errors import UsageError
 
 EXTRAS = {
     "avatars": ("dicebear", "dicebear_styles", "resvg_py"),
+    "datasets": ("datasets",),
     "emoji": ("resvg_py",),
     "lsun": ("lmdb",),
     "mlflow": ("mlflow",),

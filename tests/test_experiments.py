@@ -22,6 +22,7 @@ from support.published import WRITERS, PublishedFiles
 from support.published.arrays import write_cifar10
 from support.published.checksums import use_small_copies
 from support.runs import last_checkpoint, logged_metrics
+from support.shards import write_numbered, write_parquet
 from support.training import train_in_memory
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
@@ -97,6 +98,8 @@ def root(published: PublishedFiles, tmp_path_factory: pytest.TempPathFactory) ->
     for name in WRITERS:
         published.copy(name, folder, extracted=name == "lsun")
     write_class_folders(folder / "pets", cat=6, dog=6)
+    write_numbered(folder / "webdataset", 12, 12)
+    write_parquet(folder / "huggingface", 24)
     with pytest.MonkeyPatch.context() as patch:
         use_small_copies(patch, {file: md5 for name in WRITERS for file, md5 in published.md5(name).items()})
         yield folder
@@ -113,6 +116,8 @@ def data_of(option: str, root: Path) -> list[str]:
     """Where the data of a data set or of an experiment are, so that nothing is fetched."""
     if option in OWN:
         return [f"dataset.path={root / 'pets'}"]
+    if option in ("webdataset", "huggingface"):
+        return [f"dataset.path={root / option}", "dataset.cache=none"]
     return (
         []
         if option in (*POINTS, "shapes", "avatars", "stylegan2_64", "anime") or option.startswith(LAB)

@@ -16,6 +16,7 @@ from gan_cli.image_files.icon_packages import find_package
 from gan_cli.image_files.open_reader import existing_mode
 from gan_cli.image_labels.folder_classes import class_indices
 from gan_cli.image_labels.image_paths import check_paths, split_paths
+from gan_cli.image_labels.shard_paths import check_shards
 from gan_cli.launch.request import Request
 from gan_cli.storage.locate import find_checkpoint, find_run, locate
 from gan_cli.storage.run_folder import require_writable
@@ -56,6 +57,7 @@ def check_training(request: Request) -> None:
             find_run(config.replay, config.output, "replay", _ignore_line)
         if config.dataset.name == "folder" and config.dataset.path is not None:
             check_paths(config.dataset.path)
+        check_shards(config.dataset)
         _check_drawn_images(config.dataset)
     known = PUBLISHED.get(config.dataset.name, {}).get("source", {}).get("classes")
     if known is not None and config.dataset.classes is not None:

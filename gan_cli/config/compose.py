@@ -35,7 +35,7 @@ from gan_cli.config.implied_choices import (
 )
 from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
 from gan_cli.config.options.fields import flatten, is_within, walk
-from gan_cli.config.overrides import check_override, quote_for_hydra, read_override, unquote_literals
+from gan_cli.config.overrides import PATH_LIST_KEY, check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
 from gan_cli.config.train_config import LIST_GROUPS
 from gan_cli.errors import UsageError, one_line
@@ -119,7 +119,8 @@ def compose_overrides(command: str, overrides: Sequence[Override], recipe: str |
     keys = [override.key_or_group for override in overrides]
     for index, override in enumerate(overrides):
         if override.key_or_group in keys[:index]:
-            raise UsageError(f"{unquote_literals(override.input_line or '')}: {override.key_or_group} is given twice")
+            twice = f"is given twice{'; quote {0..9}, a shell expands it' if keys[index] == PATH_LIST_KEY else ''}"
+            raise UsageError(f"{unquote_literals(override.input_line or '')}: {override.key_or_group} {twice}")
     if recipes.USED_KEY in keys:
         raise UsageError(f"{recipes.USED_KEY}: is recorded by a run, not set; choose one by recipe=")
     # `experiment=null` and the like are the default, but Hydra refuses such a null if it is typed.

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 # Keys whose value is a path.
 PATH_KEYS = (
     "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data", "input", "mask", "latents",
-    "direction", "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
+    "direction", "dataset.root", "dataset.path", "dataset.test_path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
 PATH_LIST_KEY = "dataset.path"  # the value may be a list of paths
+SHARD_KEYS = (PATH_LIST_KEY, "dataset.test_path", "data")  # the value may be a list, or addresses of shards
 # Keys whose value is taken literally, even if it has a meaning in Hydra's grammar.
 LITERAL_KEYS = (
     *PATH_KEYS, "name", "seeds", "label", "by", "strength", "rows", "columns", "layers", "dataset.background",
@@ -127,6 +128,11 @@ def _reason(argument: str) -> str:
     return f": {special[0]} has a meaning of its own, quote the value, as \"{key}='{one_line(value, 100)}'\""
 
 
+def _is_shard(key: str, value: str) -> bool:
+    """Returns whether the value is an address that `dataset=webdataset` downloads from."""
+    return key in SHARD_KEYS and value.startswith(("http://", "https://")) and value.partition("?")[0].endswith(".tar")
+
+
 def check_override(override: Override, options: dict[str, list[str]]) -> None:
     """Raises UsageError if Hydra would accept the override but gan-cli, with these options of groups, does not."""
     key = override.key_or_group
@@ -137,11 +143,11 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
     if key.endswith(".name"):
         group = key.removesuffix(".name").replace(".", "/")
         raise UsageError(f"{override.input_line}: an option is chosen by {group}=...")
-    if key in PATH_KEYS and isinstance(value := override.value(), str) and is_url(value):
+    if key in PATH_KEYS and isinstance(value := override.value(), str) and is_url(value) and not _is_shard(key, value):
         raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
     if override.value() in (math.inf, -math.inf) and "inf" not in str(override.input_line).lower():
         raise UsageError(f"{override.input_line}: is too large, expected a finite number")
-    value = override_value(override) if key in PATH_KEYS and key not in (PATH_LIST_KEY, "data") else None
+    value = override_value(override) if key in PATH_KEYS and key not in SHARD_KEYS else None
     if isinstance(value, str) and re.fullmatch(r"\{.*:.*\}|\[.*,.*\]", value) and not os.path.lexists(value):
         raise UsageError(f"{key}={one_line(value, 200)}: expected one path, not a list or a mapping")
     if key in options:

@@ -1,4 +1,4 @@
-"""A whole data set, in memory or memory-mapped, and the batches that are drawn from it."""
+"""A whole data set, in memory, memory-mapped or decoded when it is read, and the batches that are drawn from it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from gan_cli.data.balance import ClassGroups
 from gan_cli.data.labels import encode_labels
+from gan_cli.data.stream_order import StreamOrder
+from gan_cli.data.streamed_images import StreamedImages
 from gan_cli.device import to_device
 from gan_cli.distributed.batch_share import own, whole
 from gan_cli.errors import GanCliError, StorageError, UsageError, count_noun, one_line
@@ -46,6 +48,7 @@ class Dataset:
     value_range: str | tuple[float, float] | None = None  # by which images of more than 8 bits, if any, were scaled
     missing_splits: dict[str, GanCliError] = field(default_factory=dict, compare=False)  # those that were not found
     mapped: mmap.mmap | None = None  # the memory-mapped cache file that holds the samples, if any
+    order: StreamOrder | None = field(default=None, compare=False)  # of samples in shards; None: any, all at once
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -149,7 +152,10 @@ class Batches:
 
     def _images(self, images: Tensor, indices: Tensor, update: int) -> Tensor:
         """Returns the images or points of a batch on the device, mirrored as `flip` asks for."""
-        rows = images.index_select(0, indices)  # 75 times as fast as images[indices] for images of 64 px
+        if isinstance(images, StreamedImages):
+            rows = images.batch(update, self._indices)
+        else:
+            rows = images.index_select(0, indices)  # 75 times as fast as images[indices] for images of 64 px
         samples = to_signed_unit(to_device(rows, self.device))
         for side, purpose in FLIPS[self.flip].items():
             mirrored = own(torch.rand(whole(len(samples)), generator=generator_for(self.seed, purpose, update))) < 0.5
@@ -165,6 +171,9 @@ class Batches:
     def _indices(self, update: int) -> Tensor:
         if self.groups is not None:
             return self.groups.indices(self.seed, self.batch_size, update, self.offset)
+        if self.dataset.order is not None:
+            start = max(0, update * self.batch_size + self.offset)
+            return self.dataset.order.rows(self.seed, start, self.batch_size)
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def sample_condition(self, step: int) -> Condition | None:

@@ -18,7 +18,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
 from gan_cli.data.decoding.decode import Content, decode_all
 from gan_cli.data.decoding.value_ranges import ValueRange
-from gan_cli.data.image_store import ImageStore, find_cached, refuse_too_many
+from gan_cli.data.image_store import ImageStore, cached_or_locked, refuse_too_many
 from gan_cli.data.mapped_file import CacheEntry
 from gan_cli.data.pairs import decode_pairs
 from gan_cli.data.selection import Selection
@@ -80,13 +80,13 @@ def build_folder(
     of_pairs = PairOptions(pairs, direction)
     settings = (how, target, on_bad, split, selection, *limit, *(of_pairs if pairs != NONE else ()))
     entry = cache_entry(cache, paths, tables, *settings, follow_links=follow_links)
-    if (cached := find_cached(entry)) is not None:
-        return cached
-    with open_images(path, follow_links=follow_links) as reader:
-        check = partial(check_bad, on_bad, reader.listing.shown)
+    with cached_or_locked(entry) as cached, contextlib.ExitStack() as stack:
+        if cached is not None:
+            return cached
+        reader = stack.enter_context(open_images(path, follow_links=follow_links))
+        check, read = partial(check_bad, on_bad, reader.listing.shown), partial(_content, reader)
         if (found := find_pairs(reader, how, split, of_pairs)) is not None:
-            read, skip = partial(_content, reader), on_bad == "skip"
-            return decode_pairs(reader, found, entry, target, selection, read, check, skip=skip)
+            return decode_pairs(reader, found, entry, target, selection, read, check, skip=on_bad == "skip")
         return decode_layout(reader, reader.read_layout(how, split), entry, target, selection, check)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from gan_cli.data import mapped_file
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.mapped_file import CacheEntry, PartialFile, pixel_bytes
 from gan_cli.errors import UsageError, count_noun, one_line
+from gan_cli.storage.locks import one_at_a_time
 
 MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
 MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and are not cached
@@ -26,6 +28,20 @@ def find_cached(entry: CacheEntry | None) -> Dataset | None:
     if entry is None or (dataset := mapped_file.load_entry(entry)) is None:
         return None
     return dataclasses.replace(dataset, notes=(_cache_note(dataset, "from", entry),))
+
+
+@contextlib.contextmanager
+def cached_or_locked(entry: CacheEntry | None) -> Iterator[Dataset | None]:
+    """Yields the cached data set, or None while this process alone may make it.
+
+    Of several processes that start at once, one decodes the images, and the others wait and map its file.
+    """
+    if entry is None or (found := find_cached(entry)) is not None:
+        yield None if entry is None else found
+        return
+    waiting = partial(print, "data: another process decodes these images, waiting for it", flush=True)
+    with one_at_a_time(entry.path, waiting):
+        yield find_cached(entry)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
 from gan_cli.data.datasets.downloaded_archives import MissingDataError
 from gan_cli.data.datasets.emoji import build_emoji, build_emoji_pairs
+from gan_cli.data.datasets.huggingface import build_huggingface
 from gan_cli.data.datasets.lsun import load_lsun
 from gan_cli.data.datasets.mnist_family import SOURCES, emnist, load_digits
 from gan_cli.data.datasets.points import build_grid, build_ring, build_swiss_roll
@@ -31,6 +32,7 @@ from gan_cli.data.folder import build_folder
 from gan_cli.data.labels import class_frequencies
 from gan_cli.data.pairs import explain_missing_pairs, with_use_of_pairs
 from gan_cli.data.selection import Selection
+from gan_cli.data.shards.webdataset import build_webdataset
 from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.tasks.tasks import task_of
@@ -45,6 +47,8 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "celeba": build_celeba,
     "lsun": load_lsun,
     "folder": build_folder,
+    "webdataset": build_webdataset,
+    "huggingface": build_huggingface,
     "shapes": build_shapes,
     "avatars": build_avatars,
     "emoji": build_emoji,
@@ -56,7 +60,14 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
 }
 MOST_CLASSES = 5000
 HELD_OUT_SPLIT = dict.fromkeys(("train", "valid", "val", "extra", "unlabeled"), "test")  # by training split
-SELECT_BEFORE_READING = ("celeba", "folder", "lsun", *TABLE)  # these data sets read only the selected samples
+SELECT_BEFORE_READING = (
+    "celeba",
+    "folder",
+    "huggingface",
+    "lsun",
+    "webdataset",
+    *TABLE,
+)  # these data sets read only the selected samples
 
 
 def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
@@ -127,7 +138,7 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         return config
     if dataset.labels is None or not dataset.classes:
         instead = "use conditioning=none" + (", which leaves those layers of init_from out" if fine_tuned else "")
-        found = f" ({one_line(dataset.source, 300)})" if config.dataset.name == "folder" else ""
+        found = f" ({one_line(dataset.source, 300)})" if hasattr(config.dataset, "path") else ""
         raise UsageError(f"{typed}: dataset={config.dataset.name} has no classes here, {instead}{found}")
     if len(dataset.classes) > MOST_CLASSES:
         raise UsageError(f"{typed}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} are supported")

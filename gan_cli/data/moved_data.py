@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.data.folder import NO_CACHE
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
+from gan_cli.image_labels.shard_paths import expand_braces, has_addresses, is_address
 from gan_cli.storage.locate import is_standard_folder
 
 
 def resolve_data_paths(section: Any, start_folder: Path) -> Any:
     """Returns the data section. Relative paths that exist only in `start_folder` are replaced by those there."""
-    for key in ("path", "root", "labels", "cache"):
+    for key in ("path", "test_path", "root", "labels", "cache"):
         value = getattr(section, key, None)
         if isinstance(value, tuple):  # several folders
             section = dataclasses.replace(section, **{key: tuple(_resolve(start_folder, each) for each in value)})
@@ -30,7 +31,14 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
 
     Nothing is downloaded to a folder that is not inside the current folder or gan-cli's cache. Decoded images are
     cached there, or in an existing folder of this user. Keys in `named` are those of the command and are not changed.
+    Raises UsageError if the data would be downloaded from an address, or by a name on the hub, that is not among these.
     """
+    if not {"data", "dataset.path"} & {*named} and _is_downloaded(section):
+        raise UsageError(
+            f"the data of this run are downloaded ({one_line(section.path, 200)}): allow that by naming them, data=..."
+        )
+    if "dataset.test_path" not in named and has_addresses(getattr(section, "test_path", None)):
+        section = dataclasses.replace(section, test_path=None)
     typed_root = {"data", "dataset.root", "dataset.download"} & {*named}
     if getattr(section, "download", False) and not typed_root and not is_standard_folder(section.root):
         section = dataclasses.replace(section, download=False)
@@ -40,19 +48,34 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
     return section
 
 
+def _is_downloaded(section: Any) -> bool:
+    if section.name == "huggingface":
+        return not os.path.exists(os.path.expanduser(section.path))
+    return section.name == "webdataset" and has_addresses(section.path)
+
+
 def _is_own_folder(path: str) -> bool:
     return os.path.isdir(path) and (not hasattr(os, "geteuid") or os.stat(path).st_uid == os.geteuid())
 
 
 def _resolve(start_folder: Path, value: str) -> str:
     path = Path(value)
-    exists_there = not path.is_absolute() and path.parts[:1] != ("~",) and (start_folder / path).exists()
-    return str(start_folder / path) if exists_there and not path.exists() else value
+    if is_address(value) or path.is_absolute() or path.parts[:1] == ("~",):
+        return value
+    return str(start_folder / path) if _exists(start_folder / path) and not _exists(path) else value
+
+
+def _exists(path: Path) -> bool:
+    """Returns whether a path exists, or the first file that a pattern of shards stands for."""
+    if path.exists():
+        return True
+    return "{" in path.name and not path.parent.is_file() and os.path.exists(expand_braces(str(path))[0])
 
 
 def absolute_paths(path: str) -> Paths:
     """Returns the absolute path that `data=` names, or a tuple of paths if it names several, such as `[a,b]`."""
-    paths = tuple(os.path.abspath(os.path.expanduser(each)) for each in split_paths(path))
+    named = split_paths(path)
+    paths = tuple(each if is_address(each) else os.path.abspath(os.path.expanduser(each)) for each in named)
     return paths if len(paths) > 1 else paths[0]
 
 

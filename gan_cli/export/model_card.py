@@ -24,7 +24,8 @@ README, SAMPLE_IMAGE = "README.md", "samples.png"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 SMALLEST = {"image": -1, "mask": 0}  # the value of each input that is an image
 MASK = "1 where the generator paints, 0 where the image is known"
-FOLDER_TERMS = "They are a person's own images: who passes these weights on should have the right to."
+OWN_DATA = ("folder", "webdataset", "huggingface")
+OWN_TERMS = "They are a person's own images: who passes these weights on should have the right to."
 
 
 def model_config_json(card: Card, format: str) -> str:
@@ -98,7 +99,7 @@ def model_card_text(card: Card, format: str, folder: str) -> str:
 
 def license_text(card: Card) -> list[str]:
     """Returns the lines about the licence of the weights and, if it has special terms, that of the data set."""
-    terms = FOLDER_TERMS if card.dataset == "folder" else PUBLISHED.get(card.dataset, {}).get("terms")
+    terms = OWN_TERMS if card.dataset in OWN_DATA else PUBLISHED.get(card.dataset, {}).get("terms")
     claims = (
         "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
         f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."

@@ -19,10 +19,10 @@ from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_record import RunRecord, load_record
 
 # These keys say where and how the data are found. They may change, because a fingerprint shows if the data changed.
-DATA_LOCATION_KEYS = tuple(
-    f"dataset.{leaf}"
-    for leaf in ("path", "root", "labels", "cache", "download", "on_bad", "follow_links", "max_pixels")
-)
+DATA_LOCATION_KEYS = (
+    "dataset.path", "dataset.test_path", "dataset.root", "dataset.labels", "dataset.cache", "dataset.cache_size",
+    "dataset.download", "dataset.on_bad", "dataset.follow_links", "dataset.max_pixels",
+)  # fmt: skip
 DATA_CHOICE = {"dataset": "dataset.name", "dataset.path": "dataset.path"}  # the keys that a new run needs most
 LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
 # Each change of these is recorded with the step at which it was made.

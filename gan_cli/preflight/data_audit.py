@@ -18,6 +18,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.decode import Header, read_header
 from gan_cli.data.selection import Selection
+from gan_cli.data.streamed_images import StreamedImages
 from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import image_digests
 from gan_cli.image_files.listing import BadImageError, ImageSource, ListedFile
@@ -27,6 +28,7 @@ from gan_cli.image_labels.image_paths import open_images
 
 MOST_FILES, MOST_SECONDS = 2000, 5.0  # files whose header is read, and the time after which no more are read
 MOST_BYTES = 1 << 28  # of decoded images that are compared
+MOST_STREAMED = 1 << 23  # the same, of images that are decoded for it
 PART_BYTES = 1 << 24  # of images that are converted to float at once
 NEARLY_CONSTANT = 2.0  # standard deviation, of values from 0 to 255, in each channel
 FEW = 10  # samples of a class
@@ -168,8 +170,11 @@ def _describe_classes(dataset: Dataset) -> list[Row]:
 
 def _describe_pixels(samples: Tensor, files: Sequence[ListedFile]) -> list[Row]:
     """Returns rows about exact duplicates and nearly constant images. `files` are those of the samples, if known."""
-    spread = max(1, -(-samples.nbytes // MOST_BYTES))
+    most = MOST_STREAMED if isinstance(samples, StreamedImages) else MOST_BYTES
+    spread = max(1, -(-samples.nbytes // most))
     some, files = samples[::spread], files[::spread]
+    if isinstance(some, StreamedImages):
+        some = some.read()
     among = f"{len(some):,}" if spread == 1 else f"{len(some):,} examined"
     first: dict[bytes, int] = {}
     originals = [first.setdefault(digest, index) for index, digest in enumerate(image_digests(some, some.nbytes))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -60,4 +60,50 @@ def exclusive(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Waits until no other process, or thread, makes the file `path`, and holds its lock: a hidden file beside it.
+
+    `waiting` is called if there is one. Nothing is locked on a system without file locks, or if the folder of `path`
+    cannot be written to. A folder that was created for the lock alone is removed.
+    """
+    descriptor, lock = None, path.with_name(f".{path.name}.lock")
+    created = [parent for parent in lock.parents if not parent.exists()]
+    with contextlib.suppress(OSError):
+        descriptor = _locked_file(lock, waiting)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            os.close(descriptor)
+        for folder in created:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _locked_file(lock: Path, waiting: Callable[[], None]) -> int:
+    """Creates and locks a file, and returns its descriptor. Raises OSError if that is not possible."""
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:  # another process has just removed the folder
+            continue
+        try:
+            try:
+                lock_file(descriptor)
+            except BlockingIOError:
+                waiting()
+                lock_file(descriptor, wait=True)
+            with contextlib.suppress(FileNotFoundError):  # its holder removed it meanwhile
+                if os.path.samestat(os.stat(lock), os.fstat(descriptor)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)

@@ -22,6 +22,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
+from gan_cli.image_labels.shard_paths import check_shards
 from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.sweeps.combinations import PlannedSweep, compose_sweep
 from gan_cli.sweeps.launchers import LAUNCHERS, chosen_launcher, with_parallel_jobs
@@ -150,6 +151,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
         try:
             if config.dataset.name == "folder" and config.dataset.path is not None:
                 check_paths(config.dataset.path)
+            check_shards(config.dataset)
             if config.init_from is None:  # with `init_from`, only the job itself knows the networks
                 validate(_with_implied_metric(config))
         except UsageError as error:

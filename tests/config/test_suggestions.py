@@ -29,7 +29,7 @@ from support.modules import FILES, syntax_tree
         ("train", ["dataset=pictures.zip"], "write dataset=folder dataset.path=pictures.zip"),
         ("train", ["dataset=many"], "write dataset=folder dataset.path=many"),
         ("train", ["dataset.path=many"], "dataset.path: dataset=mnist has "),
-        ("train", ["dataset.path=many"], "choose dataset=folder or dataset=emoji"),
+        ("train", ["dataset.path=many"], "choose dataset=folder or dataset=webdataset"),
         (
             "train",
             ["task=inpainting", "task.source=edges"],
@@ -203,6 +203,8 @@ def test_a_word_is_suggested_only_if_it_is_near(word: str, known: list[str], fou
 def test_the_options_that_have_a_key() -> None:
     assert suggestions.options_with_key(Config, "dataset.path") == [
         "dataset=folder",
+        "dataset=webdataset",
+        "dataset=huggingface",
         "dataset=emoji",
         "dataset=emoji_pairs",
     ]

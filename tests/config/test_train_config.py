@@ -72,6 +72,8 @@ def fitting(group: str, option: str) -> list[str]:
         "stylegan2_folder",
         "emoji",
         "emoji_pairs",
+        "webdataset",
+        "huggingface",
     )
     return [
         f"{group}={option}",

@@ -20,6 +20,7 @@ from gan_cli.config.options.datasets import (
 )
 from gan_cli.config.options.drawn_datasets import Avatars, Emoji, EmojiPairs
 from gan_cli.config.options.fields import Bool, Integer, Text, section
+from gan_cli.config.options.large_datasets import HuggingFace, WebDataset
 
 # By name of the data set; the file says what its keys mean.
 PUBLISHED: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -146,6 +147,8 @@ DATASET_OPTIONS: dict[str, type] = {
     "svhn": Svhn,
     "stl10": Stl10,
     "folder": Folder,
+    "webdataset": WebDataset,
+    "huggingface": HuggingFace,
     "shapes": Shapes,
     "avatars": Avatars,
     "emoji": Emoji,

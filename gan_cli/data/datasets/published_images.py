@@ -14,7 +14,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import damaged_file_error
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
 from gan_cli.data.folder import cache_entry, decode_layout
-from gan_cli.data.image_store import find_cached
+from gan_cli.data.image_store import cached_or_locked
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_unusable
 from gan_cli.errors import UsageError, count_noun, one_line
@@ -52,9 +52,10 @@ class PublishedImages:
         """Returns the selected images in colour, which depend on `paths` and `settings`, from the cache or decoded."""
         target = TargetFormat(image_size, channels=3, background="white")
         entry = cache_entry(cache, paths, (), *settings, target, selection)
-        if (cached := find_cached(entry)) is not None:
-            return cached
-        return decode_layout(self, layout(), entry, target, selection, self._check, "dataset.root")
+        with cached_or_locked(entry) as cached:
+            if cached is not None:
+                return cached
+            return decode_layout(self, layout(), entry, target, selection, self._check, "dataset.root")
 
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         """Reads an image as bytes, or as uint8 `[H, W, 3]` if it is cut or checked. Raises BadImageError."""

@@ -108,7 +108,7 @@ def _decode_some(
     good = 0
     for item in items:
         try:
-            pixels[good], outcome = _decode(read(item), target)
+            pixels[good], outcome = decode_one(read(item), target)
             good += 1
         except BadImageError as bad:
             outcome = ImageOutcome(bad=str(bad))
@@ -116,7 +116,7 @@ def _decode_some(
     return pixels[:good], outcomes
 
 
-def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
+def decode_one(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
     """Decodes one image. Returns uint8 `[C, H, W]` and the outcome. Raises BadImageError if it cannot be used."""
     try:
         if isinstance(content, np.ndarray):

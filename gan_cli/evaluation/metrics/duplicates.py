@@ -6,13 +6,18 @@ import hashlib
 
 from torch import Tensor
 
+from gan_cli.data.streamed_images import is_streamed
+
 MOST_BYTES = 1 << 30  # of images that are hashed, which takes about a second
 MAX_BYTES_AT_START = 1 << 28  # the same limit when a run starts
 
 
 def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes]:
-    """Returns a hash of each image; equal images have equal hashes. Returns [] for points and above `most` bytes."""
-    if samples.ndim == 2 or samples.nbytes > most:
+    """Returns a hash of each image; equal images have equal hashes.
+
+    Returns [] for points, above `most` bytes, and for images that are decoded when they are read.
+    """
+    if samples.ndim == 2 or samples.nbytes > most or is_streamed(samples):
         return []
     return [hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).digest() for image in samples]
 

@@ -22,7 +22,9 @@ from support.published.checksums import use_small_copies
 from support.published.pictures import Split
 
 # Data sets without published files.
-COMPUTED = {"avatars", "emoji", "emoji_pairs", "folder", "grid", "ring", "shapes", "stacked_mnist", "swiss_roll"}
+COMPUTED = {"avatars", "emoji", "emoji_pairs", "folder", "grid", "huggingface", "ring", "shapes", "stacked_mnist"} | {
+    "swiss_roll", "webdataset",
+}  # fmt: skip
 
 
 # The option that a part of a data set is chosen by; it stands before the slash in the key of a written split.

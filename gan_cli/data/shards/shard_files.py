@@ -1,0 +1,88 @@
+"""The files of shards: local ones, and those that are downloaded into a folder of bounded size when they are needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from gan_cli.data.shards.download_shards import ShardDownloads
+from gan_cli.errors import StorageError, one_line
+from gan_cli.image_files.formats import BadImageError
+from gan_cli.image_labels.shard_paths import is_address
+
+MOST_OPEN = 64  # shards that are open at once
+
+
+class _OpenFile:
+    """A file that stays open while any thread reads from it, even after the path was removed."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.close(self.descriptor)
+
+
+class ShardFiles:
+    """Reads parts of shards. Threads may call its methods at once.
+
+    `names` are paths or addresses. `cache` is the folder of indexes and downloads, None for none. At most `most_bytes`
+    of downloads are kept.
+    """
+
+    def __init__(self, names: Sequence[str], cache: Path | None, most_bytes: int) -> None:
+        self.names, self.cache = tuple(names), cache
+        self._downloads = ShardDownloads(cache, most_bytes) if any(map(is_address, names)) else None
+        self._sizes: dict[int, int] = {}
+        self._digests: dict[int, str] = {}
+        self._open = lru_cache(maxsize=MOST_OPEN)(self._open_file)
+        self._locks = [threading.Lock() for _ in range(MOST_OPEN)]
+
+    def state(self, number: int) -> tuple[object, ...]:
+        """Returns what changes if a local shard is written or replaced. Raises StorageError if it cannot be read."""
+        name = self.names[number]
+        if is_address(name):
+            return (name,)
+        try:
+            status = os.stat(name)
+        except OSError as error:
+            raise StorageError(f"{one_line(name)}: cannot be read ({error.strerror})") from error
+        return (os.path.realpath(name), status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+
+    def expect(self, sizes: Sequence[int], digests: Sequence[str]) -> None:
+        """Sets the size and the sha256 of every shard, as its index has them. Downloads must have them."""
+        self._sizes, self._digests = dict(enumerate(sizes)), dict(enumerate(digests))
+
+    def open_path(self, number: int) -> Path:
+        """Returns the path of a shard, downloaded if necessary. Raises StorageError if that fails."""
+        name = self.names[number]
+        if self._downloads is None or not is_address(name):
+            return Path(name)
+        return self._downloads.fetch(name, self._digests.get(number))
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Returns `size` bytes of a shard. Raises BadImageError if it is shorter, StorageError if it has changed."""
+        try:
+            with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
+                file = self._open(number)
+            content = os.pread(file.descriptor, size, offset)
+        except OSError as error:
+            raise StorageError(f"{one_line(self.names[number])}: cannot be read ({error.strerror or error})") from error
+        if len(content) < size:
+            raise BadImageError("truncated")
+        return content
+
+    def _open_file(self, number: int) -> _OpenFile:
+        file = _OpenFile(self.open_path(number))
+        expected, found = self._sizes.get(number), os.fstat(file.descriptor).st_size
+        if expected not in (None, found):
+            raise StorageError(
+                f"{one_line(self.names[number])}: has changed, it has {found:,} bytes in place of {expected:,}; start"
+                " again with shards that no one writes to"
+            )
+        return file

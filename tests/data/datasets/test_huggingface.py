@@ -1,0 +1,175 @@
+"""The data set `huggingface`: data of the library `datasets`, local ones."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image as PilImage
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.load_dataset import build_dataset, build_held_out
+from support.configs import dataset_section
+from support.errors import refused
+from support.shards import encoded, number_of, numbered_image
+
+datasets = pytest.importorskip("datasets")
+NAMES = ["cat", "dog"]
+
+
+def columns(first: int, count: int) -> dict[str, list[Any]]:
+    numbers = range(first, first + count)
+    images = [{"bytes": encoded(numbered_image(number)), "path": None} for number in numbers]
+    return {
+        "picture": images,
+        "animal": [number % 2 for number in numbers],
+        "name": [f"n{number % 3}" for number in numbers],
+        "score": [0.5] * count,
+    }
+
+
+def features() -> Any:
+    label, text = datasets.ClassLabel(names=NAMES), datasets.Value("string")
+    kinds = {"picture": datasets.Image(), "animal": label, "name": text, "score": datasets.Value("float32")}
+    return datasets.Features(kinds)
+
+
+def split(first: int, count: int) -> Any:
+    return datasets.Dataset.from_dict(columns(first, count), features=features())
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "library")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def load(path: Path | str, **options: Any) -> Dataset:
+    section = dataset_section("huggingface", **{"path": str(path), "cache": "none", **options})
+    return build_dataset(section, 8)
+
+
+def numbers(dataset: Dataset) -> list[int]:
+    return [number_of(image) for image in dataset.samples]
+
+
+def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
+    datasets.DatasetDict(train=split(0, 7), validation=split(100, 12)).save_to_disk(tmp_path / "data")
+    found = load(tmp_path / "data")
+    assert numbers(found) == list(range(7))
+    assert found.classes == ("cat", "dog")
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert "7 images in 2 classes (cat 4, dog 3) from" in found.source
+    assert numbers(load(tmp_path / "data", split="validation")) == list(range(100, 112))
+    section = dataset_section("huggingface", path=str(tmp_path / "data"), cache="none")
+    assert numbers(build_held_out(section, 8, found)) == list(range(100, 112))
+    refused(lambda: load(tmp_path / "data", split="extra"), "dataset.split=extra", "train, validation")
+
+
+def test_one_split_alone(tmp_path: Path) -> None:
+    split(0, 3).save_to_disk(tmp_path / "data")
+    assert numbers(load(tmp_path / "data")) == [0, 1, 2]
+    refused(lambda: load(tmp_path / "data", split="test"), "is not divided into splits")
+
+
+def test_parquet(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    split(0, 4).to_parquet(tmp_path / "data/train-00000-of-00002.parquet")
+    split(4, 3).to_parquet(tmp_path / "data/train-00001-of-00002.parquet")
+    split(50, 11).to_parquet(tmp_path / "data/test-00000-of-00001.parquet")
+    assert numbers(load(tmp_path / "data")) == list(range(7))
+    assert numbers(load(tmp_path / "data", split="test")) == list(range(50, 61))
+    assert numbers(load(tmp_path / "data/test-00000-of-00001.parquet")) == list(range(50, 61))
+
+
+def test_parquet_of_another_writer(tmp_path: Path) -> None:
+    """Plain columns of bytes and of texts, without the features that the library writes."""
+    import pyarrow
+    from pyarrow import parquet
+
+    table = {"image": [encoded(numbered_image(number)) for number in range(3)], "kind": ["b", "a", None]}
+    parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    found = load(tmp_path / "a.parquet", label="kind")
+    assert numbers(found) == [0, 1, 2]
+    assert found.classes == ("a", "b")
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0, -1]
+
+
+def test_columns_are_chosen(tmp_path: Path) -> None:
+    split(0, 6).save_to_disk(tmp_path / "data")
+    named = load(tmp_path / "data", label="name")
+    assert named.classes == ("n0", "n1", "n2")
+    assert named.labels is not None
+    assert named.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert load(tmp_path / "data", label="none").labels is None
+    refused(lambda: load(tmp_path / "data", label="score"), "dataset.label=score", "names or whole numbers")
+    refused(lambda: load(tmp_path / "data", label="breed"), "dataset.label=breed", "picture, animal, name, score")
+    refused(lambda: load(tmp_path / "data", image="image"), "dataset.image=image", "no column")
+    both = {"a": columns(0, 2)["picture"], "b": columns(5, 2)["picture"]}
+    kinds = datasets.Features({"a": datasets.Image(), "b": datasets.Image()})
+    datasets.Dataset.from_dict(both, features=kinds).save_to_disk(tmp_path / "both")
+    refused(lambda: load(tmp_path / "both"), "has 2 columns of images", "dataset.image=...", "a, b")
+    assert numbers(load(tmp_path / "both", image="b")) == [5, 6]
+    datasets.Dataset.from_dict({"x": [1]}).save_to_disk(tmp_path / "none")
+    refused(lambda: load(tmp_path / "none"), "has no column of images")
+
+
+def test_classes_and_a_limit_select(tmp_path: Path) -> None:
+    split(0, 9).save_to_disk(tmp_path / "data")
+    assert numbers(load(tmp_path / "data", classes=("dog",))) == [1, 3, 5, 7]
+    assert len(load(tmp_path / "data", limit=4)) == 4
+
+
+def test_bad_images_are_named_or_left_out(tmp_path: Path) -> None:
+    given = columns(0, 4)
+    given["picture"][1] = {"bytes": b"no image", "path": None}
+    given["picture"][2] = {"bytes": None, "path": "/etc/passwd"}
+    plain = datasets.Features({"bytes": datasets.Value("binary"), "path": datasets.Value("string")})
+    kinds = datasets.Features({**features(), "picture": plain})
+    datasets.Dataset.from_dict(given, features=kinds).save_to_disk(tmp_path / "data")
+    text = refused(lambda: load(tmp_path / "data"), "2 of 4 images", "train/row 1 (not an image despite its name)")
+    assert "train/row 2 (names a file in place of its bytes)" in text
+    assert numbers(load(tmp_path / "data", on_bad="skip")) == [0, 3]
+
+
+def test_decoded_images_are_mapped_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = datasets.Dataset.from_dict(columns(0, 400), features=features())
+    large.save_to_disk(tmp_path / "data")
+    section = dataset_section("huggingface", path=str(tmp_path / "data"), cache=str(tmp_path / "cache"))
+    first = build_dataset(section, 64)
+    monkeypatch.setattr("gan_cli.data.datasets.huggingface._open_split", None)  # not opened again
+    second = build_dataset(section, 64)
+    assert second.mapped is not None
+    assert torch.equal(first.samples, second.samples)
+    assert torch.equal(first.labels, second.labels)  # type: ignore[arg-type]
+    assert first.fingerprint == second.fingerprint
+
+
+def test_images_are_turned_as_their_exif_data_ask(tmp_path: Path) -> None:
+    buffer, exif = io.BytesIO(), PilImage.Exif()
+    exif[0x0112] = 3
+    half = numbered_image(0)
+    half[:4] = 255
+    PilImage.fromarray(half).save(buffer, "png", exif=exif)
+    rows = {"image": [{"bytes": buffer.getvalue(), "path": None}]}
+    kinds = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict(rows, features=kinds).save_to_disk(tmp_path / "data")
+    assert load(tmp_path / "data").samples[0, 0, :, 0].tolist() == [0] * 4 + [255] * 4
+
+
+def test_other_paths(tmp_path: Path) -> None:
+    refused(lambda: load(tmp_path / "nothing"), "not found", "owner/name")
+    refused(lambda: load("./nothing"), "not found")
+    (tmp_path / "empty").mkdir()
+    refused(lambda: load(tmp_path / "empty"), "holds no data of save_to_disk", "dataset=folder")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
+    refused(lambda: load(tmp_path / "bad.parquet"), "cannot be read")
+
+
+def test_a_name_on_the_hub_without_a_network() -> None:
+    refused(lambda: load("gan-cli-tests/nothing"), "cannot be had from the hub", "gan-cli-tests/nothing")

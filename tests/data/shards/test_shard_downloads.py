@@ -1,0 +1,155 @@
+"""Shards that are downloaded when they are needed, from a server on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_cli.cli.main import run_command
+from gan_cli.data.moved_data import without_untrusted_folders
+from gan_cli.data.shards import download_shards
+from gan_cli.data.shards.download_shards import SUFFIX
+from gan_cli.errors import StorageError
+from support.configs import TINY_IMAGES, dataset_section, without
+from support.errors import refused
+from support.runs import last_checkpoint
+from support.shards import load_shards, number_of, write_numbered
+
+COUNTS = (10, 10, 10, 10)
+
+
+class Server:
+    """Serves the files of a folder. `requests` are those so far; `faults` maps a name to what goes wrong."""
+
+    def __init__(self, folder: Path) -> None:
+        requests: list[str] = []
+        faults: dict[str, str] = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path[1:]
+                requests.append(name)
+                fault, path = faults.get(name), folder / name
+                if not path.exists() or fault == "gone":
+                    self.send_error(404)
+                    return
+                content = path.read_bytes()
+                self.send_response(503 if fault == "busy" else 200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2] if fault == "cut off" else content)
+                if fault in ("busy", "cut off once"):
+                    faults.pop(name)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.requests, self.faults = requests, faults
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(download_shards, "PAUSES", (0, 0))
+    server = Server(write_numbered(tmp_path / "served", *COUNTS))
+    yield server
+    server.close()
+
+
+def load(server: Server, cache: Path, **options: object):
+    return load_shards(f"{server.address}/train-{{0000..0003}}.tar", cache=str(cache), **options)
+
+
+def test_downloaded_shards_give_the_same_batches_as_local_ones(server: Server, tmp_path: Path) -> None:
+    found, local = load(server, tmp_path / "cache", buffer=15), load_shards(tmp_path / "served", buffer=15)
+    assert found.fingerprint == local.fingerprint
+    assert [number_of(image) for image in found.samples] == list(range(40))
+    assert found.order is not None
+    assert local.order is not None
+    assert torch.equal(found.order.rows(0, 0, 100), local.order.rows(0, 0, 100))
+    assert len(server.requests) == 4
+    load(server, tmp_path / "cache")
+    assert len(server.requests) == 4  # nothing is downloaded twice
+
+
+def test_the_folder_of_downloads_stays_below_its_size(server: Server, tmp_path: Path) -> None:
+    size = (tmp_path / "served/train-0000.tar").stat().st_size
+    found = load(server, tmp_path / "cache", buffer=10, cache_size=2.5 * size / 1e9)
+    kept = [path.stat().st_size for path in (tmp_path / "cache").glob(f"*{SUFFIX}")]
+    assert len(kept) == 2
+    assert [number_of(found.samples[row]) for row in (0, 39, 11, 0, 25)] == [0, 39, 11, 0, 25]
+    assert len(list((tmp_path / "cache").glob(f"*{SUFFIX}"))) == 2
+    refused(
+        lambda: load(server, tmp_path / "cache", cache_size=2.5 * size / 1e9), "dataset.buffer=100000", "cache_size"
+    )
+    with pytest.raises(StorageError, match=r"more than dataset.cache_size"):
+        load(server, tmp_path / "other", buffer=10, cache_size=0.5 * size / 1e9)
+
+
+@pytest.mark.parametrize("fault", ["busy"])
+def test_a_download_is_tried_again(server: Server, tmp_path: Path, fault: str) -> None:
+    server.faults["train-0002.tar"] = fault
+    assert len(load(server, tmp_path / "cache")) == 40
+    assert server.requests.count("train-0002.tar") == 2
+
+
+@pytest.mark.parametrize(("fault", "tries"), [("gone", 1), ("cut off", 3)])
+def test_a_download_that_fails_leaves_nothing(server: Server, tmp_path: Path, fault: str, tries: int) -> None:
+    server.faults["train-0001.tar"] = fault
+    with pytest.raises(StorageError, match=r"train-0001.tar: cannot be downloaded") as caught:
+        load(server, tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+    assert server.requests.count("train-0001.tar") == tries
+    assert len(list((tmp_path / "cache").glob(f"*{SUFFIX}"))) == 1
+    server.faults.clear()
+    assert len(load(server, tmp_path / "cache")) == 40
+
+
+def test_a_shard_that_is_another_one_when_it_is_downloaded_again(server: Server, tmp_path: Path) -> None:
+    size = (tmp_path / "served/train-0000.tar").stat().st_size
+    found = load(server, tmp_path / "cache", buffer=10, cache_size=1.5 * size / 1e9)
+    write_numbered(tmp_path / "served", 9, 9, 9, 9)
+    with pytest.raises(StorageError, match="is not the file that was read before"):
+        found.samples[torch.tensor([0])]
+
+
+def test_addresses_of_a_strangers_run_are_not_read(server: Server) -> None:
+    section = dataset_section("webdataset", path=f"{server.address}/train-0000.tar")
+    refused(lambda: without_untrusted_folders(section, ()), "are downloaded", "data=...")
+    assert without_untrusted_folders(section, ("data",)).path == section.path
+    local = dataset_section("webdataset", path="x.tar", test_path=f"{server.address}/train-0000.tar")
+    assert without_untrusted_folders(local, ()).test_path is None
+    refused(lambda: without_untrusted_folders(dataset_section("huggingface", path="a/b"), ()), "data=...")
+
+
+def test_a_run_on_addresses_is_resumed_if_the_command_names_them(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"{server.address}/train-{{0000..0003}}.tar"
+    data = ["dataset=webdataset", f"dataset.path={address}", f"dataset.cache={tmp_path}/cache"]
+    command = [*without(TINY_IMAGES, "dataset"), *data, "dataset.buffer=10", f"output={tmp_path}/runs", "name=a"]
+    assert run_command("train", [*command, "steps=1"]) == 0
+    (run,) = (tmp_path / "runs/a").iterdir()
+    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 2
+    assert "are downloaded" in capsys.readouterr().err
+    assert run_command("train", [f"resume={run}", "extra_steps=1", f"data={address}"]) == 0
+    assert last_checkpoint(run).counters.step == 2
+    assert run_command("train", ["dataset=webdataset", "dataset.path=https://x.org/a.zip"]) == 2
+    assert "URLs are not read" in capsys.readouterr().err
+
+
+def test_downloads_need_a_folder(server: Server) -> None:
+    refused(lambda: load_shards(f"{server.address}/train-0000.tar"), "dataset.cache=none")

@@ -1,0 +1,137 @@
+"""Runs on shards: equal to runs on the same images in memory, resumed to the bit, in memory that does not grow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_cli.cli.main import run_command
+from gan_cli.data.moved_data import absolute_paths, resolve_data_paths
+from support.configs import TINY_IMAGES, dataset_section, without
+from support.runs import assert_equal_runs, last_checkpoint
+from support.shards import encoded, load_shards, numbered_image, write_numbered, write_shard
+
+SHORT = (*without(TINY_IMAGES, "dataset"), "deterministic=true", "recipe=none", "training.lr_schedule=constant")
+
+
+def train(folder: Path, name: str, *overrides: str) -> Path:
+    named = [override.partition("=")[0] + "=" for override in overrides]
+    arguments = [*without(SHORT, *named), f"output={folder}", f"name={name}", *overrides]
+    assert run_command("train", arguments) == 0
+    return next((folder / name).iterdir())
+
+
+def shards(folder: Path, *options: str) -> list[str]:
+    return ["dataset=webdataset", f"dataset.path={folder}", "dataset.cache=none", *options]
+
+
+def test_a_run_equals_that_on_the_same_images_in_memory(tmp_path: Path) -> None:
+    """With a buffer that holds all, on two epochs and a conditional run."""
+    for number in range(48):
+        content, name = encoded(numbered_image(number)), f"{number:02d}"
+        write_shard(tmp_path / f"shards/{name}.tar", [("x.png", content), ("x.cls", name.encode())])
+        path = tmp_path / f"images/{name}/x.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    more = ["steps=12", "conditioning=projection", "dataset.flip=true"]
+    one = train(tmp_path, "one", *shards(tmp_path / "shards"), *more)
+    images = ["dataset=folder", f"dataset.path={tmp_path}/images", "dataset.cache=none", "dataset.labels=folders"]
+    other = train(tmp_path, "other", *images, *more)
+    first, second = last_checkpoint(one), last_checkpoint(other)
+    assert first.tensors.keys() == second.tensors.keys()
+    assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+
+
+def test_a_run_is_resumed_in_mid_epoch_to_the_bit(tmp_path: Path) -> None:
+    """25 updates of 8 are one epoch of 200, in windows of 60 samples; the runs stop after 11, in the second window."""
+    write_numbered(tmp_path / "shards", 30, 30, 30, 30, 30, 30, 20)
+    data = shards(tmp_path / "shards", "dataset.buffer=50")
+    unbroken = train(tmp_path, "unbroken", *data, "steps=30", "training.checkpoint_every=11")
+    broken = train(tmp_path, "broken", *data, "steps=11", "training.checkpoint_every=11")
+    assert run_command("train", [f"resume={broken}", "steps=30"]) == 0
+    assert_equal_runs(broken, unbroken)
+
+
+def test_all_commands_work_on_a_run_of_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_numbered(tmp_path / "shards", 60, 60)
+    data = shards(tmp_path / "shards", "dataset.buffer=50")
+    evaluated = ["steps=2", "evaluation.metrics=[frechet]", "evaluation.n=20", "training.evaluate_every=2"]
+    run = train(tmp_path, "run", *data, *evaluated, "evaluation.extractor=random", "training.sample_every=1")
+    assert (run / "samples/real.png").exists()
+    record = json.loads((run / "config.json").read_text())
+    assert record["data"]["samples"] == 120
+    assert [shard["samples"] for shard in record["data"]["changes"]["shards"]] == [60, 60]
+    assert run_command("eval", [f"ckpt={run}", "n=30", "extractor=pixels"]) == 0
+    assert "memorization" in capsys.readouterr().out
+    assert run_command("train", [*SHORT, *data, "dry_run=true", f"output={tmp_path}", "steps=3"]) == 0
+    assert "duplicates" in capsys.readouterr().out
+    assert run_command("train", [*SHORT, *shards(tmp_path / "shards", "dataset.limit=7"), "steps=1"]) == 2
+    assert "batch_size=8: the data set has 7 samples" in capsys.readouterr().err
+    (tmp_path / "shards/train-0001.tar").unlink()
+    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 2
+    assert "the data are not those of the run" in capsys.readouterr().err
+
+
+def test_a_bad_image_ends_a_run_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = write_numbered(tmp_path / "shards", 40) / "train-0000.tar"
+    content = bytearray(shard.read_bytes())
+    position = content.find(b"IDAT", 30_000)
+    content[position + 6 : position + 16] = bytes(10)  # the pixels of one image
+    shard.write_bytes(content)
+    arguments = [*SHORT, *shards(tmp_path / "shards"), f"output={tmp_path}", "steps=9"]
+    assert run_command("train", arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "train-0000.tar: cannot be used (" in error
+    run = next(path for path in tmp_path.rglob("checkpoints")).parent
+    assert run_command("train", [f"resume={run}", "dataset.on_bad=skip"]) == 0
+    assert last_checkpoint(run).counters.step == 9
+
+
+MEMORY = """
+import sys
+import torch
+from gan_cli.data.dataset import Batches
+from support.shards import load_shards
+
+def anonymous():
+    with open("/proc/self/status") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("RssAnon")))
+
+data = load_shards(sys.argv[1], 64, buffer=200)
+batches = Batches(data, 0, 50, torch.device("cpu"))
+for update in range(20):
+    batches.draw(update)
+before = anonymous()
+for update in range(20, 120):
+    batches.draw(update)
+print(len(data) * 64 * 64 * 3 // 1024, anonymous() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_images_that_were_read(tmp_path: Path) -> None:
+    """5,000 images of 64 x 64 are 60 MB; after a fifth of them, memory grows by less than a tenth of that."""
+    write_numbered(tmp_path, *[500] * 10)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    whole, growth = map(int, done.stdout.split())
+    assert growth < whole / 10
+
+
+def test_paths_of_a_run_that_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_numbered(tmp_path / "start/shards", 3, 3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    section = dataset_section("webdataset", path="shards/train-{0000..0001}.tar", cache="none")
+    found = resolve_data_paths(section, tmp_path / "start")
+    assert found.path == str(tmp_path / "start/shards/train-{0000..0001}.tar")
+    assert len(load_shards(found.path)) == 6
+    assert absolute_paths("https://x.org/{0..3}.tar") == "https://x.org/{0..3}.tar"
