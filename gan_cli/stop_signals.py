@@ -76,6 +76,11 @@ def is_same_request(first: float) -> bool:
     return time.monotonic() - first < REPEAT_SECONDS
 
 
+def is_stopping() -> bool:
+    """Returns whether this process has got a signal to stop."""
+    return StopSignals._innermost is not None and StopSignals._innermost.received is not None
+
+
 class StopSignals:
     """A context in which the first signal is stored in `received`. A later one has its default effect.
 
