@@ -76,6 +76,11 @@ def is_same_request(first: float) -> bool:
     return time.monotonic() - first < REPEAT_SECONDS
 
 
+def is_stopping() -> bool:
+    """Returns whether this process has got a signal to stop."""
+    return StopSignals._innermost is not None and StopSignals._innermost.received is not None
+
+
 class StopSignals:
     """A context in which the first signal is stored in `received`. A later one has its default effect.
 
@@ -130,13 +135,17 @@ class StopSignals:
         again.daemon = True
         again.start()
 
+    def note(self, number: int) -> None:
+        """Stores a signal as if this process had just got it. Another process of the same run did."""
+        self._received_at, self.received = time.monotonic(), signal.Signals(number)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             if not is_same_request(self._received_at):
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
             return
-        self._received_at, self.received = time.monotonic(), signal.Signals(number)
+        self.note(number)
         if self._interruptible:
             self._interruptible = False
             raise Interrupted(self.received)

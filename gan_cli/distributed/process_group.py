@@ -20,11 +20,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from gan_cli.distributed.batch_share import Share
 from gan_cli.distributed.collectives import connected, is_same_on_all
 from gan_cli.distributed.process_environment import ProcessEnvironment, keep_connections_local, reports_losses
 from gan_cli.errors import LostProcessError, ProcessFailedError
+from gan_cli.stop_signals import is_stopping
 
 WAIT, PREPARE, LOAD, UPDATE, COMPARE, END = range(6)  # commands
 SLOWEST_START = 120  # seconds in which all processes must have started
@@ -85,6 +87,15 @@ class ProcessGroup:
 ALONE = ProcessGroup()
 
 
+def _open_store(environment: ProcessEnvironment, timeout: timedelta) -> dist.Store:
+    """Returns the store in which the processes find each other."""
+    if environment.store is not None:
+        return dist.FileStore(str(environment.store), environment.count)
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    # torchrun keeps its store when it starts the processes again, with the addresses of those that have ended
+    return dist.PrefixStore(f"attempt {environment.restarts}", store)
+
+
 class ConnectedGroup(ProcessGroup):
     """A process that is connected to the others of its run."""
 
@@ -95,9 +106,8 @@ class ConnectedGroup(ProcessGroup):
         )  # fmt: skip
         keep_connections_local(environment)
         start, wait = timedelta(seconds=max(SLOWEST_START, timeout)), timedelta(seconds=timeout)
-        store = None if environment.store is None else dist.FileStore(str(environment.store), self.count)
-        meeting: dict[str, Any] = {} if store is None else {"store": store, "rank": self.rank, "world_size": self.count}
-        connected(dist.init_process_group, "gloo", timeout=start, **meeting)
+        store = connected(_open_store, environment, start)
+        connected(dist.init_process_group, "gloo", timeout=start, store=store, rank=self.rank, world_size=self.count)
         backend = "nccl" if device.type == "cuda" else "gloo"
         self._data = connected(dist.new_group, backend=backend, timeout=wait)
         self._control = connected(dist.new_group, backend="gloo", timeout=wait)
@@ -220,8 +230,8 @@ class ConnectedGroup(ProcessGroup):
                 self._lock.release()
 
     def _stop_if_signalled(self, number: int) -> None:
-        """Sends this process, once, a signal that another process got."""
-        if number and not self._signalled:
+        """Sends this process, once, a signal that another process got, unless it is stopping already."""
+        if number and not self._signalled and not is_stopping():
             self._signalled = True
             os.kill(os.getpid(), number)
 

@@ -121,7 +121,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
         if finished or stopping_finding is not None or stop.received is not None:
             break
         if number := run.group.begin_update(counters.total_steps, 0):
-            stop.received = signal.Signals(number)  # another process got it
+            stop.note(number)  # another process got it
             break
         step_done = training_step(state, objective, batches) is not None
         run.group.end_update()

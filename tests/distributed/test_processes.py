@@ -24,6 +24,10 @@ TINY = (
     "optimizer=sgd",
 )  # fmt: skip
 LONG = 120  # seconds that a start may take on a busy machine
+DIVERGING = (
+    "loss=least_squares", "optimizer.lr=10", "regularizer=none", "architecture.discriminator.minibatch=none",
+    "training.checkpoint_every=1", "training.log_every=0", "health.on_nonfinite=rollback", "health.retries=1",
+)  # fmt: skip
 ENDLESS = ("steps=1000000", "training.checkpoint_every=5", "training.log_every=5")
 
 
@@ -184,8 +188,9 @@ def test_connections_are_local(start: Callable[..., Any]) -> None:
 
 
 def test_divergence_ends_all_with_one_line(tmp_path: Path) -> None:
-    done = train(tmp_path, *arguments("device.processes=2", "steps=6", "name=run", "optimizer.lr=1e30"))
+    done = train(tmp_path, *arguments("device.processes=2", "steps=60", "name=run", *DIVERGING))
     assert done.returncode == 4
+    assert "back at step" in done.stdout  # all processes went back once
     assert done.stderr.count("\n") == 1
     assert "not finite" in done.stderr
 
