@@ -141,7 +141,7 @@ class Batches:
     def draw(self, update: int) -> Batch:
         """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
         self.dataset.require_whole()
-        indices = own(self._indices(update))
+        indices = self._indices(update)
         samples, condition = self._images(self.dataset.samples, indices, update), self._condition(indices)
         if self.make_condition is None:
             return Batch(samples, condition)
@@ -166,15 +166,16 @@ class Batches:
         """Returns the condition of the batch of `update`; None if unconditional."""
         if self.make_condition is not None:
             return self.draw(update).condition
-        return self._condition(own(self._indices(update)))
+        return self._condition(self._indices(update))
 
     def _indices(self, update: int) -> Tensor:
+        """Returns the positions of the batch's samples; of several processes, each has those of its share."""
         if self.groups is not None:
-            return self.groups.indices(self.seed, self.batch_size, update, self.offset)
+            return own(self.groups.indices(self.seed, self.batch_size, update, self.offset))
         if self.dataset.order is not None:
             start = max(0, update * self.batch_size + self.offset)
-            return self.dataset.order.rows(self.seed, start, self.batch_size)
-        return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
+            return own(self.dataset.order.rows(self.seed, start, self.batch_size))
+        return own(batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset))
 
     def sample_condition(self, step: int) -> Condition | None:
         """Draws a condition for generator step `step` from the labels of the data set; None if unconditional."""

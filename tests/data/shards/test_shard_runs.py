@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from gan_cli.cli.main import run_command
+from gan_cli.data.dataset import Batches
 from gan_cli.data.moved_data import absolute_paths, resolve_data_paths
+from gan_cli.distributed.batch_share import Share, sharing
+from gan_cli.tasks.condition import labels_of
 from support.configs import TINY_IMAGES, dataset_section, without
 from support.runs import assert_equal_runs, last_checkpoint
 from support.shards import encoded, load_shards, numbered_image, write_numbered, write_shard
@@ -45,6 +48,22 @@ def test_a_run_equals_that_on_the_same_images_in_memory(tmp_path: Path) -> None:
     first, second = last_checkpoint(one), last_checkpoint(other)
     assert first.tensors.keys() == second.tensors.keys()
     assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_decode_their_shares_of_a_batch(tmp_path: Path, count: int) -> None:
+    """In two epochs, and ahead of their use too."""
+    data = load_shards(write_numbered(tmp_path, 10, 10, 10), buffer=12)
+    batches = Batches(data, seed=3, batch_size=8, device=torch.device("cpu"), flip=True, conditional=True)
+    whole = [batches.draw(update) for update in range(8)]
+    parts = []
+    for rank in range(count):
+        with sharing(Share(None, rank, count)):
+            parts.append([batches.draw(update) for update in range(8)])
+    for update, batch in enumerate(whole):
+        assert torch.equal(torch.cat([part[update].samples for part in parts]), batch.samples)
+        labels = [labels_of(part[update].condition) for part in parts]
+        assert torch.equal(torch.cat(labels), labels_of(batch.condition))
 
 
 def test_a_run_is_resumed_in_mid_epoch_to_the_bit(tmp_path: Path) -> None:
