@@ -92,11 +92,13 @@ def is_alive(process: int) -> bool:
 def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], list[int]]]]:
     """Starts an endless run of two processes; returns the command's process, and theirs once there is a checkpoint."""
     started: list[int] = []
+    commands: list[subprocess.Popen[str]] = []
 
     def run(*overrides: str) -> tuple[subprocess.Popen[str], list[int]]:
         command = [str(SCRIPTS / "gan-train"), *arguments("device.processes=2", "name=run", *ENDLESS, *overrides)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, cwd=tmp_path, **pipes)
+        commands.append(process)
         until = time.monotonic() + LONG
         while not [*tmp_path.glob("outputs/run/*/checkpoints/step_00000005*")]:
             assert process.poll() is None
@@ -110,6 +112,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str],
     yield run
     for each in filter(is_alive, started):
         os.kill(each, signal.SIGKILL)
+    for process in commands:
+        process.communicate()
 
 
 def require_valid_checkpoint(folder: Path) -> None:
