@@ -110,6 +110,8 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         from gan_cli.sweeps.run_sweep import run_sweep
 
         gc.enable()
+        if read_environment() is not None:
+            raise UsageError("-m: a sweep starts its jobs itself; leave torchrun out, and give device.processes=2")
         return run_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
     shows_config = any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments)
     if command == "train" and not shows_config:

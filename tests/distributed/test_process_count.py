@@ -66,6 +66,15 @@ def test_torchrun_and_the_command_disagree(capsys: pytest.CaptureFixture[str], m
     assert "device.processes=4: torchrun started 2, leave device.processes out" in capsys.readouterr().err
 
 
+def test_torchrun_starts_no_sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each of its processes would run the sweep."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert run_command("train", ["-m", *TINY_IMAGES, "seed=1,2"]) == 2
+    assert "-m: a sweep starts its jobs itself; leave torchrun out" in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
 def test_compiled_networks_have_one_process(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", [*TINY_IMAGES, "device.processes=2", "compile=true"]) == 2
     assert "compile=true: compiles networks for one process alone" in capsys.readouterr().err
