@@ -56,11 +56,13 @@ def requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Req
         raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
         shown = config.format in ("grid", *ANIMATION_FORMATS)
-        if shown and (note := describe_shown(classes)):
+        fewer = config.seeds is not None or (config.n or MAX_CLASSES_SHOWN) < MAX_CLASSES_SHOWN  # samples than rows
+        if shown and not fewer and (note := describe_shown(classes)):
             print(f"rows: {note}, by the list labels in the JSON file; label=NAME shows others, format=images all")
         return all_classes_requested(classes, MAX_CLASSES_SHOWN if shown else None)
     if not classes:
-        option = "label_index" if config.label is None else f"label={config.label}"
+        numbers = ",".join(map(str, config.label_index or ()))
+        option = f"label_index={numbers}" if config.label is None else f"label={config.label}"
         raise UsageError(
             f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
             " or leave it out"

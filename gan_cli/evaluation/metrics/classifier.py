@@ -27,7 +27,7 @@ from gan_cli.storage.checksummed_file import load_cached, save_cached
 CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
-LARGEST_SIDE = 64
+LARGEST_SIDE, MOST_STEPS = 64, 2500  # of the classifier of several attributes
 BATCH_SIZE = 100
 LEARNING_RATE = 8e-3
 PREDICTED_AT_ONCE = 500
@@ -76,7 +76,8 @@ class LabelledImages(NamedTuple):
         if len(self.attributes) == 1:
             return ClassifierDesign()
         side = min(-(-max(self.images.shape[2:]) // 8) * 8, LARGEST_SIDE)
-        return ClassifierDesign(side, 32, 2500, 0.03, 0.02, 1, torch.channels_last)
+        steps = min(max(len(self.images) // 4, ClassifierDesign().steps), MOST_STEPS)  # 25 passes or more
+        return ClassifierDesign(side, 32, steps, 0.03, 0.02, 1, torch.channels_last)
 
 
 @dataclass(frozen=True)

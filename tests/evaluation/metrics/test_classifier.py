@@ -110,6 +110,8 @@ def test_several_attributes_are_seen_at_the_size_of_the_images(side: int, networ
     )
     assert one.design.side == 28
     assert several.design.side == network_side
+    assert several.design.steps == one.design.steps == 500  # as there are few
+    assert several._replace(images=several.images.repeat(100, 1, 1, 1)).design.steps == 1500
     labels = torch.stack([several.labels % 4, 4 + several.labels % 6], 1)
     trained = train_classifier(several._replace(labels=labels), steps=2)
     assert trained.side == network_side
