@@ -11,9 +11,10 @@ import re
 import shutil
 import textwrap
 import tomllib
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gan_cli.cli.default_values import default_values
 from gan_cli.cli.keys import Key, join, list_keys
@@ -23,7 +24,7 @@ from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.options.fields import is_within, walk
 from gan_cli.config.search_path import find_option_files
 from gan_cli.config.suggestions import hint_for_word
-from gan_cli.config.validation import format_value, words_of
+from gan_cli.config.validation import alternatives, format_value
 from gan_cli.errors import UsageError, did_you_mean, first_few
 
 EXPLANATIONS_FILE = Path(__file__).with_name("explanations.toml")
@@ -202,3 +203,12 @@ def _wrapped(text: str, indent: str = "") -> Iterator[str]:
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     for line in text.strip().splitlines():
         yield from textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) or [""]
+
+
+def words_of(annotation: Any) -> Iterator[str]:
+    """Yields the words that a type, or an item of its lists, accepts beside other values."""
+    for kind, _ in alternatives(annotation):
+        if typing.get_origin(kind) is Literal:
+            yield from (word for word in typing.get_args(kind) if isinstance(word, str))
+        elif typing.get_origin(kind) is tuple:
+            yield from words_of(typing.get_args(kind)[0])

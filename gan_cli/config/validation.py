@@ -152,15 +152,6 @@ def choices_of(field: FieldInfo) -> list[str]:
     return sorted(word for kind in kinds for word in typing.get_args(kind) if isinstance(word, str))
 
 
-def words_of(annotation: Any) -> Iterator[str]:
-    """Yields the words that a type, or an item of its lists, accepts beside other values."""
-    for kind, _ in alternatives(annotation):
-        if typing.get_origin(kind) is Literal:
-            yield from (word for word in typing.get_args(kind) if isinstance(word, str))
-        elif typing.get_origin(kind) is tuple:
-            yield from words_of(typing.get_args(kind)[0])
-
-
 def _limits(marks: Sequence[Any]) -> dict[str, Any]:
     """Returns the limits in pydantic's marks by their names in `Field`, with the title of the key if it has one."""
     found: dict[str, Any] = {}

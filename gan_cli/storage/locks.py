@@ -11,6 +11,8 @@ from typing import IO
 
 from gan_cli.errors import UsageError
 
+TRIES = 100  # to lock a file that its holders remove as they end
+
 fcntl: ModuleType | None
 try:
     import fcntl
@@ -88,7 +90,7 @@ def one_at_a_time(path: Path, waiting: Callable[[], None] = lambda: None) -> Ite
 
 def _locked_file(lock: Path, waiting: Callable[[], None]) -> int:
     """Creates and locks a file, and returns its descriptor. Raises OSError if that is not possible."""
-    while True:
+    for _ in range(TRIES):
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -107,3 +109,4 @@ def _locked_file(lock: Path, waiting: Callable[[], None]) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+    raise OSError(f"{lock}: is replaced all the time")

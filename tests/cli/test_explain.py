@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gan_cli.cli.explain import PARTS, explain_option, load_explanations
+from gan_cli.cli.explain import PARTS, explain_option, load_explanations, words_of
 from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
@@ -18,7 +18,6 @@ from gan_cli.config.options.fields import walk
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.config.train_config import Config
-from gan_cli.config.validation import words_of
 from gan_cli.errors import UsageError
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES

@@ -15,7 +15,7 @@ from gan_cli.cli.main import run_command
 from support.configs import TINY_IMAGES, without
 
 LINES = {
-    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one GPU; start one run for each",
+    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a process uses one GPU; device.processes=2 uses two",
     "train training.augment=[blur]": "each one of ada, brightness, color, contrast, cutout, flip, hue, noise, rotation",
     "train dataset.flip=sideways": "both or vertical or true or false",
     "sample ckpt=x project=photo.png": "project: is a command of its own, gan-project ckpt=RUN",

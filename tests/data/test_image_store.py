@@ -76,7 +76,7 @@ def same(one: Dataset, other: Dataset) -> bool:
 
 
 def files(cache: Path) -> list[Path]:
-    return sorted(cache.iterdir())
+    return sorted(cache.iterdir()) if cache.exists() else []
 
 
 # --- kept and found ----------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def test_points_are_not_memorized(here: Path) -> None:
 
 
 def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    knows = classifier.Classifier(classifier._build_network(1, 5).eval(), 0.9)
+    knows = classifier.Classifier(classifier._build_network(1, 5, classifier.ClassifierDesign()).eval(), 0.9)
     monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: knows)
     labels = torch.stack([torch.arange(60) % 2, 2 + torch.arange(60) % 3], 1)
     data = Dataset(NOISE[:60], "two attributes", labels, ("a=x", "a=y", "b=1", "b=2", "b=3"))

@@ -222,6 +222,7 @@ def test_batches_that_cannot_be_compared_are_warned_of(train: Callable[..., Path
 def test_without_a_compiler_nothing_is_compiled(
     monkeypatch: pytest.MonkeyPatch, kind: str, variable: str, language: str
 ) -> None:
+    monkeypatch.setattr(machine, "allow_tf32", lambda allowed: None)  # which would last
     monkeypatch.setenv(variable, "no-such-compiler")
     with pytest.raises(UsageError, match=re.escape(f"needs the {language} compiler no-such-compiler")):
         configure_process(compose(*TINY_IMAGES, "compile=true"), torch.device(kind))

@@ -34,7 +34,7 @@ class ShardDownloads:
 
         Raises StorageError if it cannot be downloaded, or has another content than expected.
         """
-        path = self._folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}{SUFFIX}"
+        path = self._path(address)
         if _in_use(path):
             return path
         with one_at_a_time(path):  # processes on one machine download it once
@@ -42,6 +42,14 @@ class ShardDownloads:
                 self._try_download(address, path, sha256)
                 self._remove_oldest(path)
         return path
+
+    def discard(self, address: str) -> None:
+        """Removes a shard if it is there."""
+        with contextlib.suppress(OSError):
+            self._path(address).unlink()
+
+    def _path(self, address: str) -> Path:
+        return self._folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}{SUFFIX}"
 
     def _try_download(self, address: str, path: Path, sha256: str | None) -> None:
         """Downloads a shard, and tries again after PAUSES. Raises StorageError."""

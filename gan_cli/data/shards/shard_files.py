@@ -65,6 +65,11 @@ class ShardFiles:
             return Path(name)
         return self._downloads.fetch(name, self._digests.get(number))
 
+    def discard_download(self, number: int) -> None:
+        """Removes a downloaded shard; a local one stays."""
+        if self._downloads is not None and is_address(self.names[number]):
+            self._downloads.discard(self.names[number])
+
     def read(self, number: int, offset: int, size: int) -> bytes:
         """Returns `size` bytes of a shard. Raises BadImageError if it is shorter, StorageError if it has changed."""
         try:

@@ -105,7 +105,11 @@ def _content_of(files: ShardFiles, number: int, options: TarOptions) -> tuple[Ta
         if path is not None and (found := _load(path, key)) is not None:
             return found  # another process made it meanwhile
         local = files.open_path(number)
-        content, size = read_tar(str(local), one_line(files.names[number], 200), options), local.stat().st_size
+        try:
+            content, size = read_tar(str(local), one_line(files.names[number], 200), options), local.stat().st_size
+        except UsageError:
+            files.discard_download(number)  # so that the next command gets it again
+            raise
         if path is not None:
             _save(path, key, content, size)
     return content, size

@@ -48,7 +48,7 @@ class ClassifierDesign(NamedTuple):
     rotation: float = 0.2  # radians
     scale: float = 0.1  # a share
     shift: int = 2  # pixels
-    memory_format: torch.memory_format = torch.contiguous_format
+    channels_last: bool = False  # the memory layout of its weights in training
 
 
 class LabelledImages(NamedTuple):
@@ -77,7 +77,7 @@ class LabelledImages(NamedTuple):
             return ClassifierDesign()
         side = min(-(-max(self.images.shape[2:]) // 8) * 8, LARGEST_SIDE)
         steps = min(max(len(self.images) // 4, ClassifierDesign().steps), MOST_STEPS)  # 25 passes or more
-        return ClassifierDesign(side, 32, steps, 0.03, 0.02, 1, torch.channels_last)
+        return ClassifierDesign(side, 32, steps, 0.03, 0.02, 1, channels_last=True)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCal
     test_index, train_index = split_of_classifier(len(images))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(0, "classifier"))  # of the CPU alone
-        network = _build_network(images.shape[1], data.classes, design).to(memory_format=design.memory_format)
+        network = _build_network(images.shape[1], data.classes, design)
+        if design.channels_last:
+            network = network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
         inputs_at, started = _input_function(images, train_index, steps, design.side), time.perf_counter()

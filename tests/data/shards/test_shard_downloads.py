@@ -14,7 +14,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.data.moved_data import without_untrusted_folders
 from gan_cli.data.shards import download_shards
 from gan_cli.data.shards.download_shards import SUFFIX
-from gan_cli.errors import StorageError
+from gan_cli.errors import StorageError, UsageError
 from support.configs import TINY_IMAGES, dataset_section, without
 from support.errors import refused
 from support.runs import last_checkpoint
@@ -115,6 +115,17 @@ def test_a_download_that_fails_leaves_nothing(server: Server, tmp_path: Path, fa
     assert len(list((tmp_path / "cache").glob(f"*{SUFFIX}"))) == 1
     server.faults.clear()
     assert len(load(server, tmp_path / "cache")) == 40
+
+
+def test_a_damaged_download_is_not_kept(server: Server, tmp_path: Path) -> None:
+    """The file at its address was cut off, and is whole later."""
+    path = tmp_path / "served/train-0001.tar"
+    content = path.read_bytes()
+    path.write_bytes(content[:3000])
+    with pytest.raises(UsageError, match="is truncated, get it again"):
+        load(server, tmp_path / "cache")
+    path.write_bytes(content)
+    assert len(load(server, tmp_path / "cache")) == sum(COUNTS)
 
 
 def test_a_shard_that_is_another_one_when_it_is_downloaded_again(server: Server, tmp_path: Path) -> None:
