@@ -18,7 +18,9 @@ def run_process(command: str | None = None) -> int:
 
     code = main() if command is None else run_command(command, sys.argv[1:])
     gc.freeze()  # else Python looks for garbage once more when it exits
-    return code
+    from gan_cli.distributed.process_environment import end_process
+
+    return end_process(code)
 
 
 # The console scripts of pyproject.toml.

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from gan_cli.cli.main import run_command
+from gan_cli.distributed.process_environment import end_process
 from gan_cli.stop_signals import exit_from_now_on_signal
 
 
@@ -23,4 +24,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     exit_from_now_on_signal()
-    sys.exit(main())
+    sys.exit(end_process(main()))

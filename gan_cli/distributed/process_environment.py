@@ -5,8 +5,11 @@ Imports no torch.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -95,3 +98,19 @@ def stop_with_parent() -> None:
         os.kill(os.getpid(), available_signals("SIGTERM")[0])
 
     threading.Thread(target=wait, daemon=True, name="stop_with_parent").start()
+
+
+def end_process(code: int) -> int:
+    """Ends this process with an exit code if it is one of several of a run; otherwise returns the code.
+
+    What was registered for the end is done. The destructors of the connections are left out: if another process has
+    ended before, the threads of these connections may abort this one.
+    """
+    if STORE not in os.environ and TORCHRUN not in os.environ:
+        return code
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
