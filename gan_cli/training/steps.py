@@ -214,7 +214,7 @@ def _discriminate_both(
 def _keeping_maps(state: TrainState, objective: Objective) -> contextlib.AbstractContextManager[list[Any] | None]:
     """Keeps D's feature maps for `regularizer=reconstruction`, unless D's pass has another precision than penalties."""
     keep = getattr(state.discriminator, "keeping_maps", None)
-    plain = objective.config.precision != "bf16" and not state.compiled
+    plain = objective.config.precision not in ("bf16", "fp16") and not state.compiled
     if keep is None or not plain or "reconstruction" not in objective.config.regularizer:
         return contextlib.nullcontext()
     return keep()

@@ -180,12 +180,13 @@ def test_maps_of_d_s_pass_give_the_gradients_of_a_pass_of_their_own(
     assert passes[0] - passes[1] == (0 if normalization == "spectral" else config.training.accumulate)
 
 
-def test_a_pass_in_bf16_keeps_no_maps_for_a_penalty_in_fp32() -> None:
-    config = compose(*TINY_IMAGES, "architecture=fastgan", "regularizer=reconstruction", "precision=bf16")
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_a_pass_in_half_precision_keeps_no_maps_for_a_penalty_in_fp32(precision: str, dtype: torch.dtype) -> None:
+    config = compose(*TINY_IMAGES, "architecture=fastgan", "regularizer=reconstruction", f"precision={precision}")
     state = build_state(config, torch.device("cpu"))
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
     calls: list[torch.dtype] = []
     state.discriminator.blocks[0].register_forward_hook(lambda *values: calls.append(values[2].dtype))
     discriminator_step(state, build_objective(config, batches), batches)
     assert calls[-1] == torch.float32
-    assert {*calls[:-1]} == {torch.bfloat16}
+    assert {*calls[:-1]} == {dtype}
