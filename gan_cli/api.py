@@ -199,10 +199,10 @@ def evaluate(
         max_pixels=max_pixels, metrics=metrics, extractor=extractor, n=n, reals=reals, n_real=n_real, seed=seed,
         resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
-    if options.ckpt is None:
-        return evaluate_folders(options)[0]
     try:
         device = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
+    if options.ckpt is None:
+        return evaluate_folders(options, device)[0]
     return evaluate_checkpoint(find_checkpoint(options.ckpt, "eval"), options, device)[0]

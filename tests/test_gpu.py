@@ -22,8 +22,13 @@ import pytest
 import torch
 
 from gan_cli.cli.main import run_command
+from gan_cli.data.datasets.mnist_family import MNIST, load_digits
+from gan_cli.data.labels import Attribute
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.device import build_device
+from gan_cli.evaluation.metrics.classifier import LabelledImages, train_classifier
+from gan_cli.evaluation.real_data import RealData
+from gan_cli.evaluation.reference import build_extractor
 from gan_cli.launch.autotune import resolve_precision
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training.objective import Objective, build_objective
@@ -298,6 +303,22 @@ def test_grids_and_evaluations_work_on_the_gpu(train: Callable[..., Path]) -> No
     lines = logged_metrics(run)
     assert any(key.startswith("frechet") for key in lines[-1])
     assert (run / "samples" / "step_00000004.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["random", "classifier"])
+def test_features_of_the_gpu_are_those_of_the_cpu(name: str) -> None:
+    """Without TF32, which would change the third digit."""
+    data = load_digits(MNIST, root="nowhere", download=False, fallback="bundled", image_size=(28, 28), split="train")
+    assert data.labels is not None
+    known = train_classifier(LabelledImages(data.samples, data.labels, [Attribute("", 0, 10)]), steps=20)
+    real = RealData(data, data)
+    on_cpu, on_gpu = (
+        build_extractor(name, real, load=lambda *_: (known, ""), device=device).extract(data.samples[:700])
+        for device in (CPU, GPU)
+    )
+    assert on_gpu.features.device == CPU
+    torch.testing.assert_close(on_gpu.features, on_cpu.features, rtol=1e-4, atol=1e-4)
+    assert (on_gpu.probabilities is None) == (name == "random")
 
 
 def test_samples_of_the_gpu_are_those_of_the_cpu(gpu_run: Path, here: Path, capsys: pytest.CaptureFixture) -> None:

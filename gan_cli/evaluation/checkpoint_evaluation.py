@@ -71,7 +71,7 @@ def evaluate_checkpoint(
     log(f"data: {dataset.source}")
     if warning := warning_of_extractor(found.config, options.extractor):
         log(warning)
-    reference = _reference(real, options, DEFAULT_SAMPLES, log, progress, found.config)
+    reference = _reference(real, options, DEFAULT_SAMPLES, device, log, progress, found.config)
     names = options.metrics or available_metrics(reference)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)
     standing = options.standing and has_running_statistics(generator)
@@ -131,6 +131,7 @@ def _reference(
     real: RealData,
     options: EvalConfig,
     default_n: int,
+    device: torch.device,
     log: LogCallback,
     progress: ProgressCallback,
     config: Config | None = None,
@@ -154,7 +155,7 @@ def _reference(
     for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
         log(line)
     check_metrics_of_data(options.metrics or (), options.extractor, real)
-    extractor = build_extractor(options.extractor, real, log, metrics=options.metrics or ())
+    extractor = build_extractor(options.extractor, real, log, metrics=options.metrics or (), device=device)
     with_inputs = config is not None and task_of(config.task).make_condition is not None
     n = n or (min(default_n, real.max_inputs) if with_inputs else default_n)
     reference = build_reference(real, extractor, n, progress, protocol)
@@ -168,7 +169,7 @@ def _reference(
 
 
 def evaluate_folders(
-    options: EvalConfig, log: LogCallback = ignore, progress: ProgressCallback = ignore
+    options: EvalConfig, device: torch.device, log: LogCallback = ignore, progress: ProgressCallback = ignore
 ) -> tuple[EvaluationResult, Image.Image | None]:
     """Compares the images of the folder or zip `fake` with those of `real`. Raises UsageError for too few images.
 
@@ -185,7 +186,7 @@ def evaluate_folders(
         raise UsageError(f"fake={fake}: {count_noun(len(fakes), 'image')}, at least {MIN_SAMPLES} are needed")
     if n is not None and n > len(fakes):
         raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} images, use at most that many")
-    reference = _reference(data, options, len(fakes), log, progress)
+    reference = _reference(data, options, len(fakes), device, log, progress)
     unused = fake_files - reference.n
     if unused > 0:
         more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"

@@ -54,7 +54,7 @@ def evaluate(config: EvalConfig) -> int:
             evaluated, pairs = evaluate_checkpoint(found, config, device, print_line, progress)
         else:
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(config.fake or "").name)[:60] or "fake"
-            evaluated, pairs = evaluate_folders(config, print_line, progress)
+            evaluated, pairs = evaluate_folders(config, device, print_line, progress)
     _print(evaluated)
     folder = named.parent if named else Path(config.out) if config.out else folder
     saved = _save(evaluated, pairs, named, folder / stem, overwrite=config.overwrite)

@@ -23,7 +23,7 @@ from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import ClassifierLoader, LabelledImages, load_assessed_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
-from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
+from gan_cli.evaluation.metrics.feature_extractors import CPU, Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
 from gan_cli.evaluation.paired_inputs import PairedInputs
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
@@ -43,13 +43,15 @@ def build_extractor(
     log: LogCallback = ignore,
     load: ClassifierLoader = load_assessed_classifier,
     metrics: Sequence[str] = (),
+    device: torch.device = CPU,
 ) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto or another of the option `extractor`.
 
     `auto` selects the classifier if the data have classes, and `random` if not, or if no metric of `metrics` uses
     features. `random` is also used instead of a classifier that is no better than guessing or has too few images to
     learn from. For points, the features are the coordinates. `log` is called with lines for the user. `load` gives the
-    classifier. Raises UsageError if the data do not allow this extractor.
+    classifier. Networks compute on `device` if it is a CUDA one, else on the CPU. Raises UsageError if the data do not
+    allow this extractor.
     """
     samples, classes = real.train_unlimited.samples, real.train_unlimited.classes
     labelled = real.train_unlimited.labels is not None and len(classes) > 1
@@ -63,14 +65,15 @@ def build_extractor(
         )
     if name == "pixels":
         return feature_extractors.build_pixel_extractor()
+    device = device if device.type == "cuda" else CPU
     if name in OF_IMAGENET:
         if samples.shape[1] in IMAGENET_SEES:
             log(f"{name}: sees {IMAGENET_SEES[samples.shape[1]]}")
-        return _imagenet_extractor(name)
+        return dataclasses.replace(_imagenet_extractor(name), device=device)
     unused = name == "auto" and metrics and {*WITHOUT_FEATURES} >= {*metrics}
     if name == "random" or unused or not labelled:
-        return feature_extractors.build_random_extractor(samples.shape[1])
-    return _classifier(real, log, load)
+        return dataclasses.replace(feature_extractors.build_random_extractor(samples.shape[1]), device=device)
+    return _classifier(real, log, load, device)
 
 
 def _imagenet_extractor(name: str) -> Extractor:
@@ -102,14 +105,14 @@ def labelled_images(real: RealData) -> LabelledImages:
     return LabelledImages(images, labels, attributes, whole.fingerprint)
 
 
-def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader) -> Extractor:
+def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader, device: torch.device) -> Extractor:
     data = labelled_images(real)
     found, summary = load(data, log, "images are compared in random features")
     if found is None:
         extractor = feature_extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
-        return dataclasses.replace(extractor, why=summary)
+        return dataclasses.replace(extractor, why=summary, device=device)
     one_of = len(data.attributes) == 1
-    return feature_extractors.build_classifier_extractor(found, one_of=one_of, stacked=real.stacked)
+    return feature_extractors.build_classifier_extractor(found, one_of=one_of, stacked=real.stacked, device=device)
 
 
 @dataclass

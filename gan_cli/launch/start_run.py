@@ -188,7 +188,7 @@ def _start(request: Request) -> RunResult:
     config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_replayed_ends(config, dataset)
     found_by, request = request, dataclasses.replace(request, config=config)
-    reference = reference_for(config, dataset, print)
+    reference = reference_for(config, dataset, state.device, print)
     with contextlib.ExitStack() as held:
         with _refusing_begun_run(found_by):
             folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
@@ -278,7 +278,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
         due = due_work(folder, saved, at_end=at_end)
         resumed = resume.restore_run(folder, saved, config, end, request)
         config, dataset, state, changed = resumed[:4]
-        reference = reference_for(config, dataset, print)
+        reference = reference_for(config, dataset, state.device, print)
         damaged = checkpoint.set_aside(saved, refused)
         truncate_metrics(folder, state.counters.step)
         with RunLog(folder) as log:

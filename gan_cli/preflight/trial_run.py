@@ -153,7 +153,7 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     if few < MIN_SAMPLES and not names:
         return "none, there are too few samples", brief.seconds, evaluation
     name = config.evaluation.extractor if names else "auto" if dataset.samples.ndim == 2 else "random"
-    extractor = build_extractor(name, real, run.log.info, brief, names)
+    extractor = build_extractor(name, real, run.log.info, brief, names, run.state.device)
     started = time.perf_counter()
     reference = build_reference(real, extractor, few, cached=False)
     reference.inputs = paired_inputs(config, real, few)

@@ -58,14 +58,14 @@ def evaluate(run: Run) -> dict[str, float]:
         return {}
 
 
-def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Reference | None:
+def reference_for(config: Config, dataset: Dataset, device: torch.device, log: LogCallback) -> Reference | None:
     """Returns what samples will be compared with, if anything. Raises UsageError if a metric does not suit the data."""
     evaluation = config.evaluation
     if not evaluation.metrics:
         return None
     real = find_real_data(config.dataset, config.image_size, dataset)
     check_metrics_of_data(evaluation.metrics, evaluation.extractor, real, "evaluation.")
-    extractor = build_extractor(evaluation.extractor, real, log, metrics=evaluation.metrics)
+    extractor = build_extractor(evaluation.extractor, real, log, metrics=evaluation.metrics, device=device)
     reference = build_reference(real, extractor, evaluation.n)
     reference.inputs = paired_inputs(config, real, reference.n, "evaluation.n")
     check_config_metrics(config, reference)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
@@ -310,7 +311,8 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
     noise(here / "real", 30)
     noise(here / "fake", 50, seed=1)
     found, _ = evaluate_folders(
-        parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
+        parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0, reals="train"),
+        torch.device("cpu"),
     )
     both = read(50)
     real, fake = (
@@ -351,7 +353,7 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
             write_image(here / folder / "a" / f"{index}.png", dark, (8, 8))
             write_image(here / folder / "b" / f"{index}.png", bright, (8, 8))
     options = parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0)
-    found, _ = evaluate_folders(options)
+    found, _ = evaluate_folders(options, torch.device("cpu"))
     assert found.about["n"] == 40  # of 80, as half of the reals make the floor
     figure = found.figures[0]
     assert figure.floor is not None

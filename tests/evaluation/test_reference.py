@@ -197,7 +197,7 @@ def test_what_is_known_of_the_data_is_said_before_anything_is_compared(here: Pat
     twice, said = Dataset(numbered(30).samples[torch.arange(60) % 30], "doubled"), []
     real = RealData(twice, twice, numbered(20, 1000), notes=("the held-out pictures have no b",))
     options = parse_evaluation_options(ckpt="any", extractor="pixels", metrics=["frechet"])
-    checkpoint_evaluation._reference(real, options, 20, said.append, ignore)
+    checkpoint_evaluation._reference(real, options, 20, torch.device("cpu"), said.append, ignore)
     assert said == [
         "data: the held-out pictures have no b",
         "duplicates: 30 of 60 training images are copies of another",

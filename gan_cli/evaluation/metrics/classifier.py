@@ -5,9 +5,10 @@ One that is not better than chance must not be used to evaluate samples.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +83,17 @@ class LabelledImages(NamedTuple):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network on the CPU, and its accuracy on the tenth of the data that it was not trained on."""
+    """A trained network, and its accuracy on the tenth of the data that it was not trained on."""
 
     network: nn.Sequential
     accuracy: float
     side: int = ClassifierDesign().side  # that images are resized to
+
+    def on(self, device: torch.device) -> Classifier:
+        """Returns this classifier if it is on the device, else a copy that is."""
+        if next(self.network.parameters()).device == device:
+            return self
+        return replace(self, network=copy.deepcopy(self.network).to(device))
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -98,8 +105,8 @@ class Classifier:
         return self._apply(self.network[:-1], images)
 
     def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
-        size = (self.side, self.side)
-        return torch.cat([layers(resized_inputs(part.cpu(), size)) for part in images.split(PREDICTED_AT_ONCE)])
+        size, device = (self.side, self.side), next(layers.parameters()).device
+        return torch.cat([layers(resized_inputs(part.to(device), size)) for part in images.split(PREDICTED_AT_ONCE)])
 
 
 # --- training ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, relu
 
+from gan_cli.device import to_device, without_tf32
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.callbacks import CountCallback, ignore
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, CLASSIFIER_VERSION, Classifier, resized_inputs
@@ -21,6 +22,7 @@ from gan_cli.models.networks.efficientnet import TRAINED_SIDE
 from gan_cli.randomness import generator_for
 from gan_cli.storage.imagenet_weights import SHA256
 
+CPU = torch.device("cpu")
 BATCH_SIZE = 500
 RANDOM_SIDE, RANDOM_FEATURES = 32, 128
 RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
@@ -65,7 +67,8 @@ class Extractor:
     """Computes features. `extract_batch` takes uint8 images `[N, C, H, W]` or points `[N, D]`.
 
     All but that of Inception take images in [-1, 1] too, and their features have gradients with respect to these.
-    Extractors with the same `key` give the same features. `accuracy` is the accuracy of the classifier, or None for
+    Extractors with the same `key` give the same features, up to rounding on another `device`, to which `extract` moves
+    each batch. `accuracy` is the accuracy of the classifier, or None for
     other extractors. If this extractor replaces the requested one, `why` gives the reason. `class_logits` computes the
     logits `[N, K]` of all classes from features `[N, F]`, and is None for other extractors and for stacked digits.
     """
@@ -76,14 +79,20 @@ class Extractor:
     accuracy: float | None = None
     why: str = ""
     class_logits: Callable[[Tensor], Tensor] | None = None
+    device: torch.device = CPU
 
     @torch.no_grad()
     def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = ignore) -> Features:
-        """Returns the features of all samples, computed in batches. StorageError if one is NaN or infinite."""
+        """Returns the features of all samples on the CPU, computed in batches. StorageError if one is NaN or infinite.
+
+        On a GPU they are computed without TF32.
+        """
         batches = []
-        for start in range(0, len(samples), BATCH_SIZE):
-            batches.append(self.extract_batch(samples[start : start + BATCH_SIZE]))
-            progress(min(start + BATCH_SIZE, len(samples)), len(samples))
+        with without_tf32(self.device):
+            for start in range(0, len(samples), BATCH_SIZE):
+                found = self.extract_batch(to_device(samples[start : start + BATCH_SIZE], self.device))
+                batches.append(Features._make(part if part is None else part.cpu() for part in found))
+                progress(min(start + BATCH_SIZE, len(samples)), len(samples))
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]
         features = torch.cat([part.features for part in batches])
         if not features.isfinite().all():  # finite weights that training never reaches, in a file of the cache
@@ -127,9 +136,10 @@ def build_random_extractor(channels: int) -> Extractor:
 
     def extract_batch(images: Tensor) -> Features:
         values = resized_inputs(images, (RANDOM_SIDE, RANDOM_SIDE))
-        for weight in weights[:-1]:
+        *halving, last = (weight.to(values.device) for weight in weights)
+        for weight in halving:
             values = relu(conv2d(values, weight, stride=2, padding=1))
-        return Features(conv2d(values, weights[-1]).flatten(1))
+        return Features(conv2d(values, last).flatten(1))
 
     return Extractor("random", f"random-1-{channels}", extract_batch)
 
@@ -144,6 +154,7 @@ def build_efficientnet_extractor() -> Extractor:
 
     def extract_batch(images: Tensor) -> Features:
         seen = images[:, :3] if images.shape[1] > 2 else images[:, :1]
+        network.to(images.device)
         found = [
             network.classify(resized_inputs(part, (TRAINED_SIDE, TRAINED_SIDE)))
             for part in seen.split(EFFICIENTNET_BATCH)
@@ -154,7 +165,9 @@ def build_efficientnet_extractor() -> Extractor:
     return Extractor("efficientnet", f"efficientnet-1-{SHA256}", extract_batch)
 
 
-def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
+def build_classifier_extractor(
+    classifier: Classifier, *, one_of: bool, stacked: bool = False, device: torch.device = CPU
+) -> Extractor:
     """Builds an extractor of a classifier's features (inputs of its last layer) and class probabilities.
 
     `one_of` is true if an image has one class; if it has several attributes, there are no probabilities. If `stacked`
@@ -162,10 +175,12 @@ def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked:
     number that the digits form.
     """
 
+    used = classifier.on(device)
+
     def extract_batch(images: Tensor) -> Features:
         count, layers = images.shape[:2]
-        features = classifier.features(images.flatten(0, 1).unsqueeze(1) if stacked else images)
-        probabilities = classifier.network[-1](features).softmax(1)
+        features = used.features(images.flatten(0, 1).unsqueeze(1) if stacked else images)
+        probabilities = used.network[-1](features).softmax(1)
         if not stacked:
             return Features(features, probabilities if one_of else None)
         digits = probabilities.view(count, layers, -1).unbind(1)
@@ -176,4 +191,4 @@ def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked:
     digest = hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in weights))
     key = f"classifier-v{CLASSIFIER_VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
     class_logits = None if stacked else torch.no_grad()(classifier.network[-1].forward)
-    return Extractor("classifier", key, extract_batch, classifier.accuracy, class_logits=class_logits)
+    return Extractor("classifier", key, extract_batch, classifier.accuracy, class_logits=class_logits, device=device)

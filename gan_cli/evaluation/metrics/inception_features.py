@@ -17,6 +17,7 @@ from gan_cli.storage.atomic_write import create_folder_or_undo
 NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+AT_ONCE = 50  # images; each takes 5 MB in the first layers
 FOLDER = Path("~/.cache/gan-cli/inception")
 
 
@@ -37,7 +38,9 @@ def build_inception_extractor() -> Extractor:
     )
 
     def extract_batch(images: Tensor) -> Features:
-        features, logits = network(images[:, :3] if images.shape[1] > 2 else images[:, :1].expand(-1, 3, -1, -1))
+        seen = images[:, :3] if images.shape[1] > 2 else images[:, :1].expand(-1, 3, -1, -1)
+        network.to(images.device)
+        features, logits = (torch.cat(parts) for parts in zip(*map(network, seen.split(AT_ONCE)), strict=True))
         return Features(features, logits.softmax(1))
 
     return Extractor("inception", f"inception-{SHA256}", extract_batch)

@@ -7,6 +7,7 @@ import torch
 
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.labels import Attribute
+from gan_cli.device import allow_tf32, without_tf32
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import LabelledImages, resized_inputs, train_classifier
@@ -89,6 +90,36 @@ def test_parts_are_told_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert torch.allclose(parts.features, whole, atol=1e-5)
     assert told == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_batches_are_moved_to_the_device_and_features_back() -> None:
+    def extract_batch(batch: torch.Tensor) -> Features:
+        assert batch.device.type == "meta"
+        return Features(torch.ones(len(batch), 3))
+
+    found = Extractor("known", "", extract_batch, device=torch.device("meta")).extract(images(count=600))
+    assert found.features.shape == (600, 3)
+
+
+def test_features_of_a_gpu_are_computed_without_tf32() -> None:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        allow_tf32(True)
+        with without_tf32(torch.device("cuda")):
+            assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (False, False)
+        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (True, True)
+        with without_tf32(torch.device("cpu")):
+            assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def test_a_classifier_on_its_device_is_not_copied() -> None:
+    known = train_classifier(LabelledImages(images(count=20), torch.arange(20) % 2, [Attribute("", 0, 2)]), steps=1)
+    assert known.on(torch.device("cpu")) is known
+    moved = known.on(torch.device("meta"))
+    assert {parameter.device.type for parameter in moved.network.parameters()} == {"meta"}
+    assert {parameter.device.type for parameter in known.network.parameters()} == {"cpu"}
 
 
 def test_a_classifier_gives_features_and_probabilities() -> None:
