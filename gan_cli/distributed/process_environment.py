@@ -59,6 +59,12 @@ def read_environment() -> ProcessEnvironment | None:
     return ProcessEnvironment(rank, count, local_rank, local_count, Path(store) if store else None, restarts, job)
 
 
+def is_directed() -> bool:
+    """Returns whether process 0 of the run, another process than this one, decides what is done and gives the data."""
+    environment = read_environment()
+    return environment is not None and environment.rank > 0
+
+
 def _number(variable: str, default: int | None = None) -> int:
     text = os.environ.get(variable, "" if default is None else str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 7):

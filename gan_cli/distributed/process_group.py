@@ -25,7 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 from gan_cli.distributed.batch_share import Share
 from gan_cli.distributed.collectives import connected, is_same_on_all
 from gan_cli.distributed.process_environment import ProcessEnvironment, keep_connections_local, reports_losses
-from gan_cli.errors import LostProcessError, ProcessFailedError
+from gan_cli.errors import LostProcessError, ProcessFailedError, UsageError
 from gan_cli.stop_signals import is_stopping
 
 WAIT, PREPARE, LOAD, UPDATE, COMPARE, END = range(6)  # commands
@@ -109,8 +109,10 @@ class ConnectedGroup(ProcessGroup):
         store = connected(_open_store, environment, start)
         connected(dist.init_process_group, "gloo", timeout=start, store=store, rank=self.rank, world_size=self.count)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        self._data = connected(dist.new_group, backend=backend, timeout=wait)
         self._control = connected(dist.new_group, backend="gloo", timeout=wait)
+        if not all(is_same_on_all(self._control, [int(backend == "nccl")])):
+            raise UsageError("device: some processes have a GPU and others the CPU; give all the same device=")
+        self._data = connected(dist.new_group, backend=backend, timeout=wait)
         self._lock = threading.RLock()  # held by the thread that sends or receives, and during an update
         self._waiting = threading.Event()  # set once this process sends WAIT no more
         self._signalled = self._given = False  # whether the others have a state

@@ -14,6 +14,7 @@ from gan_cli.config.compose import compose_default
 from gan_cli.config.options.tasks import WITH_IMAGE
 from gan_cli.config.overrides import format_path_list, override_value, quote_literals, read_override
 from gan_cli.config.validation import format_value
+from gan_cli.distributed.process_environment import is_directed
 from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_record import RunRecord, load_record
@@ -35,14 +36,20 @@ def overrides_for_resume(overrides: Sequence[str]) -> list[str] | None:
     """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
 
     Returns None without `resume`, with `resume=auto` or `dry_run=true`. Raises UsageError if there is no such run or a
-    key may not change.
+    key may not change. A process that process 0 directs may be on a machine without the run: it gets the run's config
+    from process 0, and needs no more than the keys of no run, such as those of the device.
     """
     given = {override.key_or_group: override for override in map(read_override, overrides)}
     where = override_value(given["resume"]) if "resume" in given else None
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
         return None
     output = override_value(given["output"]) if "output" in given else compose_default("train")["output"]
-    folder = find_run(where, str(output), log=lambda line: None)  # no message here: resuming the run prints it
+    try:
+        folder = find_run(where, str(output), log=lambda line: None)  # no message here: resuming the run prints it
+    except UsageError:
+        if not is_directed():
+            raise
+        return [text for text in overrides if train_config.is_run_control(_dotted(read_override(text)))]
     return changed_overrides(overrides, folder, load_record(folder))
 
 
@@ -57,7 +64,7 @@ def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord)
     changed: list[str] = []
     for line in overrides:
         override = read_override(line)
-        dotted = override.key_or_group.replace("/", ".")
+        dotted = _dotted(override)
         may_change = train_config.is_run_control(dotted) or dotted in (*CHANGEABLE_SETTINGS, *DATA_LOCATION_KEYS)
         if may_change or override.is_sweep_override() or dotted.startswith("hydra."):
             changed.append(line)
@@ -67,6 +74,10 @@ def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord)
     if name is None or not any(line.startswith("dataset.") for line in changed):
         return changed
     return [quote_literals(f"dataset={name}"), *changed]
+
+
+def _dotted(override: Override) -> str:
+    return override.key_or_group.replace("/", ".")
 
 
 def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +63,27 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path) -> None:
     found = last_of(tmp_path, "mixed")
     for key, tensor in whole.items():
         assert torch.allclose(tensor.double(), found[key].double(), rtol=1e-3, atol=1e-4), key
+
+
+def test_another_machine_needs_no_folder_of_the_run(tmp_path: Path) -> None:
+    """Process 1 is in a folder without the run, as on a machine with other disks."""
+    (tmp_path / "other").mkdir()
+    assert train(tmp_path, *arguments("device.processes=2", "steps=2", "name=run")).returncode == 0
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    shared = {"TORCHELASTIC_RUN_ID": "run", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    shared |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GLOO_SOCKET_IFNAME": "lo", **os.environ}
+    command = [str(SCRIPTS / "gan-train"), "resume=outputs/run", "extra_steps=2"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen(command, cwd=folder, env=shared | {"RANK": str(rank)}, **pipes)
+        for rank, folder in enumerate((tmp_path, tmp_path / "other"))
+    ]
+    errors = [process.communicate(timeout=LONG)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert "step 4/4" in next(tmp_path.glob("outputs/run/*/train.log")).read_text()
+    assert [*(tmp_path / "other").iterdir()] == []
 
 
 # --- ends --------------------------------------------------------------------------------------------------------
