@@ -1,0 +1,159 @@
+"""Counts what a step of a run computes and sends, on networks without values (PyTorch's device `meta`).
+
+Counted are real updates, with the penalties that are due in them: operations of matrix products and convolutions in the
+passes forward and backward, also the second derivatives of penalties, by PyTorch's formulas
+(`torch.utils.flop_counter`), and each transfer between processes. Not counted are elementwise operations,
+normalization, resampling, optimizers and averages; they take time too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+import updates
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from gan_cli.distributed import collectives
+from gan_cli.distributed.batch_share import Share
+from gan_cli.models.build_networks import count_parameters
+
+META = torch.device("meta")
+PENALTIES = ("regularizer=none", "auxiliary=none")  # without them
+
+
+class Transfer(NamedTuple):
+    """A transfer between processes: the bytes of the tensor that each process gives."""
+
+    kind: str  # "all_reduce" or "all_gather"
+    bytes: float
+
+
+class Counted(NamedTuple):
+    """A step: operations in all, kernels, and the transfers in their order."""
+
+    flops: float
+    kernels: int
+    transfers: list[Transfer]
+
+
+class Work(NamedTuple):
+    """What a step takes on average over the updates with and without lazy penalties."""
+
+    parameters: tuple[int, int]  # of G and D
+    flops: float  # for each real image, without penalties
+    penalty_flops: float  # for each real image; penalties and their passes through D are in float32
+    kernels: float  # operations on the device that are no views
+    transfers: list[Transfer]  # in all steps of a cycle
+    steps: int  # of a cycle
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Float32 gradients of both networks, each averaged once in a step with one update of D."""
+        return 4 * sum(self.parameters)
+
+
+class _Kernels(TorchDispatchMode):
+    """Counts operations on the device `meta` that are no views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        computed = any(isinstance(each, Tensor) and each.device == META for each in tree_leaves(result))
+        self.count += computed and not func.is_view
+        return result
+
+
+@contextlib.contextmanager
+def recorded_transfers() -> Iterator[list[Transfer]]:
+    """While entered, transfers are recorded and not made: each process keeps its own values."""
+    found: list[Transfer] = []
+
+    def record(call: Any, *arguments: Any, **_: Any) -> None:
+        kind = {dist.all_reduce: "all_reduce", dist.all_gather: "all_gather"}[call]
+        tensor = arguments[-1]
+        found.append(Transfer(kind, tensor.numel() * tensor.element_size()))
+
+    with patch.object(collectives, "connected", record):
+        yield found
+
+
+@contextlib.contextmanager
+def _without_autocast() -> Iterator[None]:
+    """`meta` has no autocast. Numbers of operations are the same in each precision."""
+    with (
+        patch.object(torch, "autocast", lambda *arguments, **keywords: contextlib.nullcontext()),
+        patch.object(torch, "is_autocast_enabled", lambda kind=None: False),
+    ):
+        yield
+
+
+def count_steps(overrides: Sequence[str], processes: int, batch: int, steps: int) -> list[Counted]:
+    """Counts the first steps of one of so many processes, each of which has `batch` images of every batch."""
+    config = updates.config_of([*overrides, "precision=fp32", f"batch_size={batch * processes}"])
+    share = Share(None, 0, processes) if processes > 1 else None
+    run = updates.prepared(config, META, share)
+    step, counted = updates.step_of(run), []
+    for _ in range(steps):
+        counter = FlopCounterMode(display=False)
+        with _without_autocast(), recorded_transfers() as transfers, _Kernels() as kernels, counter:
+            step()
+        counted.append(Counted(counter.get_total_flops(), kernels.count, transfers))
+    return counted
+
+
+def cycle_of(overrides: Sequence[str]) -> int:
+    """Returns after how many steps the penalties are due again, with one update of D in each step."""
+    run = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META)
+    return math.lcm(*(each.interval for each in (*run.objective.penalties, *run.objective.auxiliary)), 1)
+
+
+def count_work(overrides: Sequence[str], processes: int, batch: int) -> Work:
+    """Counts the steps of one cycle, for `processes` that have `batch` images each.
+
+    The size of each transfer is a + b n + c m + d n m for n processes with m images each, so it is counted for 2 and 4
+    processes with 4 and 8 images, and exact for others.
+    """
+    steps = cycle_of(overrides)
+    config = updates.config_of([*overrides, "precision=fp32"])
+    run = updates.prepared(config, META)
+    full = count_steps(overrides, 1, 4, steps)
+    without = [each for each in overrides if not each.startswith(("regularizer", "auxiliary"))]
+    plain = count_steps([*without, *PENALTIES], 1, 4, 1)[0].flops / 4
+    whole = sum(each.flops for each in full) / steps / 4
+    transfers = _transfers(overrides, processes, batch, steps) if processes > 1 else []
+    return Work(
+        parameters=(count_parameters(run.state.generator), count_parameters(run.state.discriminator)),
+        flops=plain,
+        penalty_flops=max(whole - plain, 0.0),
+        kernels=sum(each.kernels for each in full) / steps,
+        transfers=transfers,
+        steps=steps,
+    )
+
+
+def _transfers(overrides: Sequence[str], processes: int, batch: int, steps: int) -> list[Transfer]:
+    counts = (2, 4), (4, 8)
+    listed = {
+        (n, m): [each for step in count_steps(overrides, n, m, steps) for each in step.transfers]
+        for n in counts[0]
+        for m in counts[1]
+    }
+    at_n, at_m = (processes - 2) / 2, (batch - 4) / 4
+    found = []
+    for few, wide, many, both in zip(listed[2, 4], listed[2, 8], listed[4, 4], listed[4, 8], strict=True):
+        narrow = few.bytes + at_n * (many.bytes - few.bytes)
+        broad = wide.bytes + at_n * (both.bytes - wide.bytes)
+        found.append(Transfer(few.kind, narrow + at_m * (broad - narrow)))
+    return found
