@@ -15,7 +15,7 @@ import dataclasses
 from typing import Any
 
 import gpu_speed
-from cluster_model import Cluster, Link, bytes_per_step, gpu_seconds, predicted_step
+from cluster_model import Cluster, Link, gpu_seconds, predicted_step
 from report import leave, table
 from update_work import Work, count_work
 
@@ -69,20 +69,19 @@ def compared(cluster: Cluster, works: dict[str, Work]) -> list[list[Any]]:
     return rows
 
 
-def scaled(name: str, cluster: Cluster, *, strong: bool) -> list[dict[str, Any]]:
+def scaled(name: str, work: Work, cluster: Cluster, *, strong: bool) -> list[dict[str, Any]]:
     """Returns a row for each number of GPUs. With `strong`, the whole batch stays; else that of each GPU."""
     rows: list[dict[str, Any]] = []
     for count in GPUS:
         images = STRONG // count if strong else WEAK
-        work = count_work([*DATA, f"architecture={name}", *NETWORKS[name]], count, images)
         step = predicted_step(work, count, images, cluster)
-        rate = images * count / step.seconds
+        rate, sent = images * count / step.seconds, work.transfers(count, images)
         rows.append({
             "network": name, "batch": images * count, "gpus": count, "images": images,
             "computation_ms": 1000 * step.computation, "transfers_ms": 1000 * step.transfers,
             "host_ms": 1000 * step.host, "step_ms": 1000 * step.seconds, "images_per_second": rate,
             "efficiency": rate / count / rows[0]["images_per_second"] if rows else 1.0,
-            "transfers": len(work.transfers) / work.steps, "megabytes": bytes_per_step(work) / 1e6,
+            "transfers": len(sent) / work.steps, "megabytes": sum(each.bytes for each in sent) / work.steps / 1e6,
             "data_gb_per_second": rate * IMAGE_BYTES / 1e9,
         })  # fmt: skip
     return rows
@@ -127,21 +126,25 @@ def main() -> None:
         tell_measured(given.rounds, given.steps, given.override)
         return
     base = dataclasses.replace(DGX_H100, between=ETHERNET) if given.ethernet else DGX_H100
-    small = {name: count_work(gpu_speed.NETWORKS[name], 1, 4) for name in dict.fromkeys(row[0] for row in MEASURED)}
+    small = {
+        name: count_work(gpu_speed.NETWORKS[name], several=False) for name in dict.fromkeys(row[0] for row in MEASURED)
+    }
     cluster = fitted(base, small)
     print("One H200, measured and by the model:\n")
     print(table(["network", "batch", "measured, ms", "model, ms", "limited by", ""], compared(cluster, small)))
     if given.utilisation:
         cluster = dataclasses.replace(cluster, utilisation=given.utilisation)
     print(f"\nutilisation {cluster.utilisation:.3f}, a launch {1e6 * cluster.kernel:.1f} us\n")
-    print_work({name: count_work([*DATA, f"architecture={name}", *NETWORKS[name]], 1, 4) for name in given.networks})
+    works = {name: count_work([*DATA, f"architecture={name}", *NETWORKS[name]]) for name in given.networks}
+    print_work(works)
     kinds = {"strong": f"Predicted, a batch of {STRONG} images in all", "weak": f"Predicted, {WEAK} images on each GPU"}
     found: dict[str, Any] = {}
     for kind, title in kinds.items():
-        found[kind] = [row for name in given.networks for row in scaled(name, cluster, strong=kind == "strong")]
+        found[kind] = [
+            row for name, work in works.items() for row in scaled(name, work, cluster, strong=kind == "strong")
+        ]
         print_scaling(found[kind], title)
-    facts = {"cluster": dataclasses.asdict(cluster), "work": {name: work._asdict() for name, work in small.items()}}
-    print(leave("cluster", {**facts, **found}))
+    print(leave("cluster", {"cluster": dataclasses.asdict(cluster), **found}))
 
 
 if __name__ == "__main__":

@@ -88,17 +88,18 @@ def tell_measured(rounds: int, steps: int, override: Sequence[str]) -> None:
     print(f"a step: {1000 * processor.fixed:.1f} ms + {1000 * processor.per_image:.3f} ms an image,"
           f" {processor.cores} cores; measured {_rounded(by_batch)}")  # fmt: skip
     links: dict[int, Any] = {}
+    work = count_work(overrides)
     told: list[list[Any]] = [[1, f"{1000 * seconds[1]:.0f}", f"{1000 * seconds[1]:.0f}", "", 0, "fitted"]]
     for count in COUNTS:
         link, by_size = measured_link(count)
         links[count] = link._asdict()
-        work = count_work([*overrides], count, BATCH // count)
-        transfers = all_transfers(work.transfers, count, link, tree=False) / work.steps
+        sent = work.transfers(count, BATCH // count)
+        transfers = all_transfers(sent, count, link, tree=False) / work.steps
         step = processor_step(processor, count, BATCH, transfers)
         ratio = f"{step / seconds[count]:.2f}"
         told.append([count, f"{1000 * step:.0f}", f"{1000 * seconds[count]:.0f}", ratio, f"{1000 * transfers:.1f}", ""])
         print(f"{count} processes: a message {1e6 * link.latency:.0f} us, {link.bandwidth / 1e9:.2f} GB/s;"
-              f" all-reduces {_rounded(by_size)}; {len(work.transfers) / work.steps:.0f} transfers a step")  # fmt: skip
+              f" all-reduces {_rounded(by_size)}; {len(sent) / work.steps:.0f} transfers a step")  # fmt: skip
     headers = ["processes", "step by the model, ms", "measured, ms", "model / measured", "of it transfers, ms", ""]
     print(table(headers, told))
     facts = {"processor": processor._asdict(), "by_batch": by_batch, "links": links, "seconds": seconds}

@@ -81,19 +81,14 @@ def gpu_seconds(work: Work, images: float, cluster: Cluster) -> float:
     return images * operations / cluster.utilisation
 
 
-def predicted_step(work: Work, processes: int, images: float, cluster: Cluster) -> Step:
-    """Returns the time of a step of processes with so many images each. `work` was counted for both."""
+def predicted_step(work: Work, processes: int, images: int, cluster: Cluster) -> Step:
+    """Returns the time of a step of processes with so many images each."""
     messages = MESSAGES * 2 * (processes - 1) * cluster.message
     return Step(
         computation=gpu_seconds(work, images, cluster),
-        transfers=all_transfers(work.transfers, processes, cluster.link(processes)) / work.steps,
+        transfers=all_transfers(work.transfers(processes, images), processes, cluster.link(processes)) / work.steps,
         host=work.kernels * cluster.kernel + messages,
     )
-
-
-def bytes_per_step(work: Work) -> float:
-    """Returns the bytes that each process gives to the transfers of a step."""
-    return sum(each.bytes for each in work.transfers) / work.steps
 
 
 class Processor(NamedTuple):

@@ -20,13 +20,14 @@ import updates
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from gan_cli.distributed import collectives
 from gan_cli.distributed.batch_share import Share
 from gan_cli.models.build_networks import count_parameters
 
 META = torch.device("meta")
+COUNTED = ((2, 4), (2, 8), (4, 4), (4, 8))  # processes, and images of each
 PENALTIES = ("regularizer=none", "auxiliary=none")  # without them
 
 
@@ -52,26 +53,47 @@ class Work(NamedTuple):
     flops: float  # for each real image, without penalties
     penalty_flops: float  # for each real image; penalties and their passes through D are in float32
     kernels: float  # operations on the device that are no views
-    transfers: list[Transfer]  # in all steps of a cycle
     steps: int  # of a cycle
+    counted: dict[tuple[int, int], list[Transfer]]  # the transfers of a cycle, by processes and images of each
 
     @property
     def gradient_bytes(self) -> int:
         """Float32 gradients of both networks, each averaged once in a step with one update of D."""
         return 4 * sum(self.parameters)
 
+    def transfers(self, processes: int, images: int) -> list[Transfer]:
+        """Returns the transfers of a cycle of so many processes with so many images each.
 
-class _Kernels(TorchDispatchMode):
-    """Counts operations on the device `meta` that are no views."""
+        The size of each is a + b n + c m + d n m for n processes with m images, so those of COUNTED are exact for all.
+        """
+        if processes == 1:
+            return []
+        at_n, at_m = (processes - 2) / 2, (images - 4) / 4
+        found = []
+        for few, wide, many, both in zip(*(self.counted[each] for each in COUNTED), strict=True):
+            narrow = few.bytes + at_n * (many.bytes - few.bytes)
+            broad = wide.bytes + at_n * (both.bytes - wide.bytes)
+            found.append(Transfer(few.kind, narrow + at_m * (broad - narrow)))
+        return found
+
+
+class Operations(TorchDispatchMode):
+    """Counts, while entered, operations of products and convolutions, and kernels: all on `meta` that are no views.
+
+    `FlopCounterMode` uses the same formulas, but its hooks on modules refuse `torch.autograd.grad` within a network.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.flops = self.kernels = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.flops += formula(*args, **kwargs, out_val=result)
         computed = any(isinstance(each, Tensor) and each.device == META for each in tree_leaves(result))
-        self.count += computed and not func.is_view
+        self.kernels += computed and not func.is_view
         return result
 
 
@@ -106,10 +128,9 @@ def count_steps(overrides: Sequence[str], processes: int, batch: int, steps: int
     run = updates.prepared(config, META, share)
     step, counted = updates.step_of(run), []
     for _ in range(steps):
-        counter = FlopCounterMode(display=False)
-        with _without_autocast(), recorded_transfers() as transfers, _Kernels() as kernels, counter:
+        with _without_autocast(), recorded_transfers() as transfers, Operations() as operations:
             step()
-        counted.append(Counted(counter.get_total_flops(), kernels.count, transfers))
+        counted.append(Counted(operations.flops, operations.kernels, transfers))
     return counted
 
 
@@ -119,41 +140,21 @@ def cycle_of(overrides: Sequence[str]) -> int:
     return math.lcm(*(each.interval for each in (*run.objective.penalties, *run.objective.auxiliary)), 1)
 
 
-def count_work(overrides: Sequence[str], processes: int, batch: int) -> Work:
-    """Counts the steps of one cycle, for `processes` that have `batch` images each.
-
-    The size of each transfer is a + b n + c m + d n m for n processes with m images each, so it is counted for 2 and 4
-    processes with 4 and 8 images, and exact for others.
-    """
+def count_work(overrides: Sequence[str], *, several: bool = True) -> Work:
+    """Counts the steps of one cycle; with `several`, also what several processes send."""
     steps = cycle_of(overrides)
-    config = updates.config_of([*overrides, "precision=fp32"])
-    run = updates.prepared(config, META)
+    state = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META).state
     full = count_steps(overrides, 1, 4, steps)
     without = [each for each in overrides if not each.startswith(("regularizer", "auxiliary"))]
     plain = count_steps([*without, *PENALTIES], 1, 4, 1)[0].flops / 4
-    whole = sum(each.flops for each in full) / steps / 4
-    transfers = _transfers(overrides, processes, batch, steps) if processes > 1 else []
     return Work(
-        parameters=(count_parameters(run.state.generator), count_parameters(run.state.discriminator)),
+        parameters=(count_parameters(state.generator), count_parameters(state.discriminator)),
         flops=plain,
-        penalty_flops=max(whole - plain, 0.0),
+        penalty_flops=max(sum(each.flops for each in full) / steps / 4 - plain, 0.0),
         kernels=sum(each.kernels for each in full) / steps,
-        transfers=transfers,
         steps=steps,
+        counted={
+            counts: [each for step in count_steps(overrides, *counts, steps) for each in step.transfers]
+            for counts in (COUNTED if several else ())
+        },
     )
-
-
-def _transfers(overrides: Sequence[str], processes: int, batch: int, steps: int) -> list[Transfer]:
-    counts = (2, 4), (4, 8)
-    listed = {
-        (n, m): [each for step in count_steps(overrides, n, m, steps) for each in step.transfers]
-        for n in counts[0]
-        for m in counts[1]
-    }
-    at_n, at_m = (processes - 2) / 2, (batch - 4) / 4
-    found = []
-    for few, wide, many, both in zip(listed[2, 4], listed[2, 8], listed[4, 4], listed[4, 8], strict=True):
-        narrow = few.bytes + at_n * (many.bytes - few.bytes)
-        broad = wide.bytes + at_n * (both.bytes - wide.bytes)
-        found.append(Transfer(few.kind, narrow + at_m * (broad - narrow)))
-    return found
