@@ -121,40 +121,53 @@ def _without_autocast() -> Iterator[None]:
         yield
 
 
-def count_steps(overrides: Sequence[str], processes: int, batch: int, steps: int) -> list[Counted]:
-    """Counts the first steps of one of so many processes, each of which has `batch` images of every batch."""
+def count_steps(overrides: Sequence[str], processes: int, batch: int, steps: Sequence[int]) -> list[Counted]:
+    """Counts the steps of these numbers, of one of so many processes that have `batch` images of every batch each."""
     config = updates.config_of([*overrides, "precision=fp32", f"batch_size={batch * processes}"])
     share = Share(None, 0, processes) if processes > 1 else None
     run = updates.prepared(config, META, share)
     step, counted = updates.step_of(run), []
-    for _ in range(steps):
+    for number in steps:
+        run.state.counters.step, run.state.counters.d_updates = number, number * config.training.n_critic
         with _without_autocast(), recorded_transfers() as transfers, Operations() as operations:
             step()
         counted.append(Counted(operations.flops, operations.kernels, transfers))
     return counted
 
 
-def cycle_of(overrides: Sequence[str]) -> int:
-    """Returns after how many steps the penalties are due again, with one update of D in each step."""
-    run = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META)
-    return math.lcm(*(each.interval for each in (*run.objective.penalties, *run.objective.auxiliary)), 1)
+def cycle_of(overrides: Sequence[str]) -> list[list[int]]:
+    """Returns the steps after which penalties are due again, in groups of those with the same penalties."""
+    objective = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META).objective
+    intervals = [each.interval for each in (*objective.penalties, *objective.auxiliary)]
+    groups: dict[tuple[bool, ...], list[int]] = {}
+    for step in range(math.lcm(*intervals, 1)):
+        groups.setdefault(tuple(step % interval == 0 for interval in intervals), []).append(step)
+    return list(groups.values())
 
 
 def count_work(overrides: Sequence[str], *, several: bool = True) -> Work:
     """Counts the steps of one cycle; with `several`, also what several processes send."""
-    steps = cycle_of(overrides)
+    groups = cycle_of(overrides)
+    first, times = [group[0] for group in groups], [len(group) for group in groups]
+    steps = sum(times)
     state = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META).state
-    full = count_steps(overrides, 1, 4, steps)
+    full = count_steps(overrides, 1, 4, first)
     without = [each for each in overrides if not each.startswith(("regularizer", "auxiliary"))]
-    plain = count_steps([*without, *PENALTIES], 1, 4, 1)[0].flops / 4
+    plain = count_steps([*without, *PENALTIES], 1, 4, [0])[0].flops / 4
+    counted = {
+        counts: [
+            transfer
+            for step, count in zip(count_steps(overrides, *counts, first), times, strict=True)
+            for transfer in step.transfers * count
+        ]
+        for counts in (COUNTED if several else ())
+    }
+    whole = sum(step.flops * count for step, count in zip(full, times, strict=True)) / steps / 4
     return Work(
         parameters=(count_parameters(state.generator), count_parameters(state.discriminator)),
         flops=plain,
-        penalty_flops=max(sum(each.flops for each in full) / steps / 4 - plain, 0.0),
-        kernels=sum(each.kernels for each in full) / steps,
+        penalty_flops=max(whole - plain, 0.0),
+        kernels=sum(step.kernels * count for step, count in zip(full, times, strict=True)) / steps,
         steps=steps,
-        counted={
-            counts: [each for step in count_steps(overrides, *counts, steps) for each in step.transfers]
-            for counts in (COUNTED if several else ())
-        },
+        counted=counted,
     )

@@ -12,6 +12,7 @@ import pytest
 from gan_cli import __version__
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.overrides import quote_literals
 from gan_cli.sweeps.combinations import compose_sweep
 from support.paths import ROOT
 
@@ -92,7 +93,7 @@ def test_indented_commands_compose() -> None:
         if "-m" in arguments:
             compose_sweep([argument for argument in arguments if argument != "-m"])
         else:
-            compose_command("train", arguments)
+            compose_command("train", list(map(quote_literals, arguments)))
 
 
 def test_make_targets_in_the_text_exist() -> None:

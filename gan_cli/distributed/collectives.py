@@ -132,7 +132,7 @@ def average_gradients(network: nn.Module) -> None:
             part.as_strided(each.shape, torch.empty_like(each, device="meta").stride())
             for part, each in zip(flat.split(sizes), same, strict=True)
         ]
-        torch._foreach_copy_(parts, [each.grad for each in same])
+        torch._foreach_copy_(parts, [each.grad for each in same if each.grad is not None])
         connected(dist.all_reduce, flat, group=share.group)
         flat.div_(share.count)
         for parameter, part in zip(same, parts, strict=True):
