@@ -25,6 +25,7 @@ from cluster_model import Link, Processor, all_transfers, fit_line, processor_st
 from report import leave, table
 from scaling import DCGAN, RUNS, process_rows, run_rate
 from update_work import count_work
+from updates import replaced
 
 from gan_cli.device import count_cores
 
@@ -72,7 +73,7 @@ def measured_processor(overrides: Sequence[str], steps: int, whole: float) -> tu
     """Returns the processor, and the seconds of a step of one process by its batch; `whole` are those of BATCH."""
     seconds = {BATCH: whole}
     for batch in SMALLER:
-        rate = run_rate([*overrides, f"batch_size={batch}"], 1, 1, steps * BATCH // batch, 10 * BATCH // batch)
+        rate = run_rate(replaced(overrides, f"batch_size={batch}"), 1, 1, steps * BATCH // batch, 10 * BATCH // batch)
         seconds[batch] = batch / rate
     fixed, per_image = fit_line(list(seconds.items()))
     return Processor(fixed, per_image, count_cores()), seconds
@@ -80,7 +81,7 @@ def measured_processor(overrides: Sequence[str], steps: int, whole: float) -> tu
 
 def tell_measured(rounds: int, steps: int, override: Sequence[str]) -> None:
     """Measures, predicts, prints a table and leaves outputs/bench/cluster_measured.json."""
-    overrides = [*DCGAN, *override]
+    overrides = replaced(DCGAN, *override)
     names = {processes: name for name, (processes, threads) in RUNS.items() if threads == 1}
     rows = {row["run"]: row for row in process_rows(overrides, rounds, steps, 10, list(names.values()))}
     seconds = {processes: BATCH / rows[name]["images_per_second"] for processes, name in names.items()}

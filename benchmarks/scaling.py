@@ -177,7 +177,9 @@ def process_rows(
 
 
 def tell_processes(given: argparse.Namespace) -> None:
-    overrides = [*DCGAN, *given.override]
+    from updates import replaced
+
+    overrides = replaced(DCGAN, *given.override)
     rows = process_rows(overrides, given.rounds, given.steps, given.every)
     headers = ["run", "images/s", "x 1 process", "lowest", "highest"]
     print(table(headers, [list(row.values())[:-1] for row in rows]))

@@ -123,7 +123,7 @@ def _without_autocast() -> Iterator[None]:
 
 def count_steps(overrides: Sequence[str], processes: int, batch: int, steps: Sequence[int]) -> list[Counted]:
     """Counts the steps of these numbers, of one of so many processes that have `batch` images of every batch each."""
-    config = updates.config_of([*overrides, "precision=fp32", f"batch_size={batch * processes}"])
+    config = updates.config_of(updates.replaced(overrides, "precision=fp32", f"batch_size={batch * processes}"))
     share = Share(None, 0, processes) if processes > 1 else None
     run = updates.prepared(config, META, share)
     step, counted = updates.step_of(run), []
@@ -137,7 +137,7 @@ def count_steps(overrides: Sequence[str], processes: int, batch: int, steps: Seq
 
 def cycle_of(overrides: Sequence[str]) -> list[list[int]]:
     """Returns the steps after which penalties are due again, in groups of those with the same penalties."""
-    objective = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META).objective
+    objective = updates.prepared(updates.config_of(updates.replaced(overrides, "precision=fp32")), META).objective
     intervals = [each.interval for each in (*objective.penalties, *objective.auxiliary)]
     groups: dict[tuple[bool, ...], list[int]] = {}
     for step in range(math.lcm(*intervals, 1)):
@@ -150,7 +150,7 @@ def count_work(overrides: Sequence[str], *, several: bool = True) -> Work:
     groups = cycle_of(overrides)
     first, times = [group[0] for group in groups], [len(group) for group in groups]
     steps = sum(times)
-    state = updates.prepared(updates.config_of([*overrides, "precision=fp32"]), META).state
+    state = updates.prepared(updates.config_of(updates.replaced(overrides, "precision=fp32")), META).state
     full = count_steps(overrides, 1, 4, first)
     without = [each for each in overrides if not each.startswith(("regularizer", "auxiliary"))]
     plain = count_steps([*without, *PENALTIES], 1, 4, [0])[0].flops / 4

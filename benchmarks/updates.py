@@ -28,6 +28,12 @@ class Prepared(NamedTuple):
     batches: Batches
 
 
+def replaced(overrides: Sequence[str], *others: str) -> list[str]:
+    """Returns the overrides with `others`, of which each replaces an override of the same key."""
+    named = {other.partition("=")[0] for other in others}
+    return [*(each for each in overrides if each.partition("=")[0] not in named), *others]
+
+
 def config_of(overrides: Sequence[str]) -> Config:
     """Returns the config of `gan-train` with these overrides."""
     return parse_config(compose_command("train", list(map(quote_literals, overrides))).data)
