@@ -67,6 +67,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "unrolled": ("training.unroll_steps=2", "training.augment=[flip]"),
     "unrolled minimax": ("training.unroll_steps=2", "loss=minimax", "regularizer=none", "training.accumulate=2"),
     "unrolled adam": ("training.unroll_steps=2", "optimizer=rmsprop", "optimizer.lr=1e-8"),
+    "unrolled batch norm": ("training.unroll_steps=2", "architecture=dcgan",
+                            "architecture.discriminator.normalization=batch"),
     "top_k": ("training.top_k=0.5", "batch_size=16", "dataset.size=16"),
     "top_k of pairs": ("training.top_k=0.5", "loss=relativistic", "dataset.size=16", "training.accumulate=2"),
     "label_smoothing": ("training.label_smoothing=0.1",),
