@@ -20,18 +20,13 @@ from functools import partial
 from typing import Any
 
 import torch
+import updates
 from report import leave, table
 from torch.nn.functional import softplus
 
-from gan_cli.config.compatibility import parse_config
-from gan_cli.config.compose import compose_command
 from gan_cli.config.train_config import Config
-from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.device import allow_tf32, describe_device, limit_threads, synchronize
 from gan_cli.models.build_networks import build_networks
-from gan_cli.state.train_state import build_state
-from gan_cli.training.objective import build_objective
-from gan_cli.training.steps import training_step
 
 DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 NETWORKS = ("dcgan", "resnet", "stylegan2")
@@ -52,21 +47,7 @@ WARM_UP = 3  # steps
 def config_of(network: str, side: int, batch: int, overrides: list[str]) -> Config:
     common = ["dataset=shapes", "dataset.image_channels=3", "dataset.size=256", "regularizer=none"]
     chosen = [f"architecture={network}", f"image_size={side}", f"batch_size={batch}"]
-    return parse_config(compose_command("train", [*common, *chosen, *overrides]).data)
-
-
-def our_step(config: Config) -> Callable[[], None]:
-    """Returns a function that makes one step of gan-cli: an update of D and one of G."""
-    dataset = build_dataset(config.dataset, config.image_size)
-    state, batches = build_state(config, DEVICE), build_batches(config, dataset, DEVICE)
-    state.counters.total_steps = 1_000_000
-    objective = build_objective(config, batches)
-
-    def step() -> None:
-        while training_step(state, objective, batches) is None:
-            pass
-
-    return step
+    return updates.config_of([*common, *chosen, *overrides])
 
 
 def plain_step(config: Config) -> Callable[[], None]:
@@ -99,7 +80,7 @@ def prepared(network: str, side: int, batch: int, variant: str) -> tuple[Callabl
     if variant == PLAIN:
         return plain_step(config_of(network, side, batch, [])), None
     overrides, tf32 = VARIANTS[variant]
-    return our_step(config_of(network, side, batch, overrides)), tf32
+    return updates.step_of(updates.prepared(config_of(network, side, batch, overrides), DEVICE)), tf32
 
 
 def seconds_of(step: Callable[[], None], steps: int, tf32: bool | None) -> float:

@@ -23,18 +23,14 @@ from functools import partial
 from typing import Any
 
 import torch
+import updates
 from report import leave, table
 from textbook import CHANNELS, LATENT, build_discriminator, build_generator
 from throughput import SAME
 from torch import nn
 
-from gan_cli.config.compatibility import parse_config
-from gan_cli.config.compose import compose_command
-from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.device import limit_threads
-from gan_cli.state.train_state import build_state, state_tensors
-from gan_cli.training.objective import build_objective
-from gan_cli.training.steps import training_step
+from gan_cli.state.train_state import TrainState, state_tensors
 
 GPU = torch.device("cuda", 0)
 DIGITS = ["dataset=mnist", "dataset.download=false"]
@@ -66,20 +62,10 @@ COMPILED = {"bf16, compiled": (["precision=bf16", "compile=true"], True)}
 WARM_UP, PROFILED = 10, 10  # steps
 
 
-def our_step(overrides: list[str]) -> tuple[Callable[[], None], Any]:
+def our_step(overrides: list[str]) -> tuple[Callable[[], None], TrainState]:
     """Returns a function that makes one step, with all its updates of D, and the state."""
-    config = parse_config(compose_command("train", overrides).data)
-    dataset = build_dataset(config.dataset, config.image_size)
-    config = with_classes(config, dataset)
-    state, batches = build_state(config, GPU), build_batches(config, dataset, GPU)
-    state.counters.total_steps = 1_000_000
-    objective = build_objective(config, batches)
-
-    def step() -> None:
-        while training_step(state, objective, batches) is None:
-            pass
-
-    return step, state
+    run = updates.prepared(updates.config_of(overrides), GPU)
+    return updates.step_of(run), run.state
 
 
 def plain_step(size: int, batch: int, bf16: bool) -> Callable[[], None]:

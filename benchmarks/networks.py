@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import torch
 from report import table
-from scores import config_of
 from trials import Program, Row, evaluate, kept_rows, run_missing
+from updates import config_of
 
 from gan_cli.models.build_networks import build_networks, count_parameters
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import picture_sets
-from scores import config_of, real_of
+from scores import real_of
+from updates import config_of
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset

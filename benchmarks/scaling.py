@@ -4,14 +4,20 @@ Each point is a process of its own with one thread: milliseconds of a step for e
 that is the process's own, so not what it has mapped of the cache) after the last step, and the most it ever had in
 memory. The data sets are zips of small pictures, decoded once; what is measured is a later run, through the cache.
 
-    python benchmarks/scaling.py            # up to 100,000 pictures, in some minutes
-    python benchmarks/scaling.py --full     # up to 1,000,000, which take 12 GB of disk for the cache
+    python benchmarks/scaling.py              # up to 100,000 pictures, in some minutes
+    python benchmarks/scaling.py --full       # up to 1,000,000, which take 12 GB of disk for the cache
+    python benchmarks/scaling.py --processes  # one run by 1, 2 and 4 processes, on an idle machine
 
-Leaves outputs/bench/scaling.json.
+`--processes` takes the images per second of whole runs from their metrics.jsonl: the median of the lines after the
+first two, without samples, evaluations and checkpoints. A round has a run of each kind; a ratio is to one process with
+one thread in the same round, and the median of the rounds' is told. `--override` changes all runs alike.
+
+Leaves outputs/bench/scaling.json, or processes.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -22,7 +28,9 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from report import leave, table
 
@@ -39,6 +47,18 @@ AXES = {
 DATA = (10_000, 30_000, 100_000)
 FULL_DATA = (10_000, 100_000, 1_000_000)
 MEASURE = "--measure"
+DCGAN = (
+    "dataset=shapes", "dataset.image_channels=3", "dataset.size=2000", "image_size=32", "batch_size=256",
+    "architecture=dcgan", "architecture.generator.base_channels=64", "architecture.discriminator.base_channels=64",
+    "architecture.generator.latent_dim=100", "architecture.discriminator.normalization=batch", "regularizer=none",
+)  # fmt: skip
+RUNS = {  # by name: processes and threads of each
+    "1 process, 1 thread": (1, 1),
+    "1 process, 2 threads": (1, 2),
+    "2 processes, 1 thread each": (2, 1),
+    "4 processes, 1 thread each": (4, 1),
+}
+FIRST_LINES = 2  # of metrics, which are not of steps at full speed
 
 
 def measure(overrides: list[str]) -> dict[str, float]:
@@ -122,8 +142,51 @@ def data_points(counts: tuple[int, ...]) -> list[dict]:
     return rows
 
 
-def main() -> None:
-    full = "--full" in sys.argv
+def run_rate(overrides: Sequence[str], processes: int, threads: int, steps: int, every: int) -> float:
+    """Returns the images per second of a run of `gan-train` on the CPU: the median of lines of `every` steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            str(Path(sys.executable).with_name("gan-train")), *overrides, f"steps={steps}", "device=cpu",
+            f"device.processes={processes}", f"threads={threads}", f"training.log_every={every}",
+            "training.sample_every=0", "training.checkpoint_every=0", f"output={folder}", "name=speed",
+        ]  # fmt: skip
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        (path,) = Path(folder).glob("speed/*/metrics.jsonl")
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return median([line["images_per_second"] for line in lines if "images_per_second" in line][FIRST_LINES:])
+
+
+def process_rows(
+    overrides: Sequence[str], rounds: int, steps: int, every: int, runs: Sequence[str] = tuple(RUNS)
+) -> list[dict]:
+    """Measures the named rows of RUNS in turn. The first of `runs` is that which the others are compared with."""
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds):
+        for name in runs[:: -1 if number % 2 else 1]:  # there and back, so that a slow drift cancels
+            rates[name].append(run_rate(overrides, *RUNS[name], steps, every))
+            print(f"round {number + 1}: {name}: {rates[name][-1]:.0f} images/s", file=sys.stderr, flush=True)
+    rows = []
+    for name, measured in rates.items():
+        ratios = [one / base for one, base in zip(measured, rates[runs[0]], strict=True)]
+        rows.append({
+            "run": name, "images_per_second": round(median(measured), 1), "ratio": round(median(ratios), 3),
+            "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3), "all": measured,
+        })  # fmt: skip
+    return rows
+
+
+def tell_processes(given: argparse.Namespace) -> None:
+    from updates import replaced
+
+    overrides = replaced(DCGAN, *given.override)
+    rows = process_rows(overrides, given.rounds, given.steps, given.every)
+    headers = ["run", "images/s", "x 1 process", "lowest", "highest"]
+    print(table(headers, [list(row.values())[:-1] for row in rows]))
+    print(leave("processes", {"overrides": overrides, "steps": given.steps, "rows": rows}))
+
+
+def tell_sizes(full: bool) -> None:
     rows = []
     for axis, points in AXES.items():
         for overrides in points:
@@ -133,6 +196,21 @@ def main() -> None:
     headers = ["axis", "point", "CPU ms an image", "data ready, s", "RssAnon, MB", "peak, MB"]
     print(table(headers, [list(row.values()) for row in rows]))
     print(leave("scaling", {"full": full, "threads": 1, "rows": rows}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="what a run costs, or how fast several processes are")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--processes", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--every", type=int, default=10, help="steps of each line of metrics")
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE")
+    given = parser.parse_args()
+    if given.processes:
+        tell_processes(given)
+    else:
+        tell_sizes(given.full)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from updates import config_of
 
-from gan_cli.config.compatibility import parse_config
-from gan_cli.config.compose import compose_command
-from gan_cli.config.overrides import quote_literals
-from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.compute import evaluate_samples, find_copies
 from gan_cli.evaluation.real_data import RealData, find_real_data
@@ -55,10 +52,6 @@ class Scorer:
 
 
 # --- real pictures -----------------------------------------------------------------------------------------------
-
-
-def config_of(overrides: Sequence[str]) -> Config:
-    return parse_config(compose_command("train", list(map(quote_literals, overrides))).data)
 
 
 def real_of(overrides: Sequence[str]) -> RealData:

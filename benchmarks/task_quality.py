@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from report import table
-from scores import config_of
 from trials import Program, Row, evaluate, kept_rows, run_missing
+from updates import config_of
 
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.real_data import find_real_data

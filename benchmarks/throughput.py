@@ -22,16 +22,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
+import updates
 from report import leave, table
 from textbook import BATCH, CHANNELS, Textbook
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_cli.config.compatibility import parse_config
-from gan_cli.config.compose import compose_command
-from gan_cli.data.dataset import Batches
-from gan_cli.data.load_dataset import build_batches, build_dataset
-from gan_cli.state.train_state import TrainState, build_state
-from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import training_step
 
 TEXTBOOK = Path(__file__).resolve().parent / "textbook.py"
@@ -57,12 +52,8 @@ KINDS = {
 }
 
 
-def prepared(overrides: Sequence[str]) -> tuple[TrainState, Objective, Batches]:
-    config = parse_config(compose_command("train", list(overrides)).data)
-    dataset = build_dataset(config.dataset, config.image_size)
-    device = torch.device("cpu")
-    batches = build_batches(config, dataset, device)
-    return build_state(config, device), build_objective(config, batches), batches
+def prepared(overrides: Sequence[str]) -> updates.Prepared:
+    return updates.prepared(updates.config_of(overrides), torch.device("cpu"))
 
 
 def step_gflop(overrides: Sequence[str]) -> float:

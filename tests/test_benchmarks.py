@@ -118,3 +118,11 @@ def test_networks_are_measured_beside_a_plain_loop_of_their_own(
     assert all(row["images_per_second"] > 0 and "error" not in row for row in rows)
     assert rows[0]["ratio"] == 1
     assert "outputs/bench/gpu_networks.json" in capsys.readouterr().out
+
+
+def test_a_run_by_two_processes_is_measured_in_turn_with_one() -> None:
+    few = [*without(TINY_IMAGES, "threads", "training")]
+    rows = scaling.process_rows(few, 1, 4, 1, ["1 process, 1 thread", "2 processes, 1 thread each"])
+    assert [row["run"] for row in rows] == ["1 process, 1 thread", "2 processes, 1 thread each"]
+    assert rows[0]["ratio"] == 1
+    assert all(row["images_per_second"] > 0 for row in rows)

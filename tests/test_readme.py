@@ -12,6 +12,7 @@ import pytest
 from gan_cli import __version__
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.overrides import quote_literals
 from gan_cli.sweeps.combinations import compose_sweep
 from support.paths import ROOT
 
@@ -85,14 +86,14 @@ def test_the_commands_of_all_pages_run_in_order(here: Path, capsys: pytest.Captu
 
 def test_indented_commands_compose() -> None:
     """Commands that need an extra or other data are not run."""
-    lines = re.findall(r"^    (gan-train .*)$", ALL, re.M)
+    lines = re.findall(r"^    (?:torchrun .* --no-python )?(gan-train .*)$", ALL, re.M)
     assert len(lines) >= 2
     for line in lines:
         arguments = shlex.split(line)[1:]
         if "-m" in arguments:
             compose_sweep([argument for argument in arguments if argument != "-m"])
         else:
-            compose_command("train", arguments)
+            compose_command("train", list(map(quote_literals, arguments)))
 
 
 def test_make_targets_in_the_text_exist() -> None:

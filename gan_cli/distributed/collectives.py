@@ -114,12 +114,29 @@ def stacked_over_processes(tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_gradients(network: nn.Module) -> None:
-    """Replaces the gradient of each parameter by the mean over the processes, with one transfer for each dtype."""
-    if current_share() is None:
+    """Replaces the gradient of each parameter by the mean over the processes, with one transfer for each dtype.
+
+    Half precision is added up in float32 and rounded once. The gradients of a dtype become parts of one tensor, in the
+    order of their elements in memory, which is the same in all processes.
+    """
+    share = current_share()
+    if share is None:
         return
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    for gradient, mean in zip(gradients, means_over_processes(gradients), strict=True):
-        gradient.copy_(mean)
+    parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
+    for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
+        same = [parameter for parameter in parameters if parameter.dtype == dtype]
+        wide = torch.promote_types(dtype, torch.float32)
+        flat = torch.empty(sum(each.numel() for each in same), dtype=wide, device=same[0].device)
+        sizes = [each.numel() for each in same]
+        parts = [
+            part.as_strided(each.shape, torch.empty_like(each, device="meta").stride())
+            for part, each in zip(flat.split(sizes), same, strict=True)
+        ]
+        torch._foreach_copy_(parts, [each.grad for each in same if each.grad is not None])
+        connected(dist.all_reduce, flat, group=share.group)
+        flat.div_(share.count)
+        for parameter, part in zip(same, parts, strict=True):
+            parameter.grad = part.to(dtype)
 
 
 def merged_outputs(outputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,12 +17,17 @@ from torch import Tensor, nn
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_sources
 from gan_cli.distributed.batch_norm import share_statistics
 from gan_cli.distributed.batch_share import Share
+from gan_cli.models import build_networks, imagenet
+from gan_cli.models.imagenet import load_efficientnet
+from gan_cli.objectives.auxiliary import PERCEPTUAL
 from gan_cli.state.train_state import TrainState, build_state, state_tensors
 from gan_cli.training import steps
 from gan_cli.training.objective import Objective, build_objective
 from support.configs import compose
+from support.pretrained import random_published_weights
 
 UPDATES = 4
+DOUBLE_ONLY = ("architecture=projected", "auxiliary=perceptual")  # ReLU6 of a frozen network turns rounding into steps
 SINGLE = ("scale", "rotation", "ada", "ada_target")  # transforms that compute positions in float32 in any case
 BASE = (
     "dataset=shapes", "dataset.size=64", "image_size=8", "batch_size=16", "steps=20", "optimizer=sgd",
@@ -62,6 +67,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "unrolled": ("training.unroll_steps=2", "training.augment=[flip]"),
     "unrolled minimax": ("training.unroll_steps=2", "loss=minimax", "regularizer=none", "training.accumulate=2"),
     "unrolled adam": ("training.unroll_steps=2", "optimizer=rmsprop", "optimizer.lr=1e-8"),
+    "unrolled batch norm": ("training.unroll_steps=2", "architecture=dcgan",
+                            "architecture.discriminator.normalization=batch"),
     "top_k": ("training.top_k=0.5", "batch_size=16", "dataset.size=16"),
     "top_k of pairs": ("training.top_k=0.5", "loss=relativistic", "dataset.size=16", "training.accumulate=2"),
     "label_smoothing": ("training.label_smoothing=0.1",),
@@ -87,6 +94,10 @@ CASES: dict[str, tuple[str, ...]] = {
                      "training.accumulate=2"),
     "points": ("dataset=ring", "architecture=mlp", "regularizer=gradient_penalty", "batch_size=32"),
     "epochs": ("training.alternate=epoch", "batch_size=32"),
+    "architecture=projected": ("architecture=projected", "loss=hinge", "image_size=32", "dataset.image_channels=3",
+                               "architecture.discriminator.least_side=32"),
+    "auxiliary=perceptual": ("task=inpainting", "auxiliary=perceptual", "image_size=16", "dataset.image_channels=3",
+                             "training.accumulate=2"),
 }  # fmt: skip
 
 
@@ -104,6 +115,8 @@ def prepared(overrides: tuple[str, ...], share: Share | None) -> tuple[TrainStat
     config = with_classes(config, dataset)
     dataset = with_sources(config, dataset)
     state = build_state(config, torch.device("cpu"))
+    if "perceptual" in config.auxiliary:
+        load_efficientnet(PERCEPTUAL, state.device).to(torch.get_default_dtype())
     for network in (state.generator, state.discriminator, state.generator_ema):
         if network is not None:
             network.to(torch.get_default_dtype())
@@ -161,6 +174,13 @@ def largest_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) ->
     return worst
 
 
+def use_random_weights() -> None:
+    """Fills the frozen network with random weights, as if the package of the extra `projected` had them."""
+    weights = random_published_weights()
+    for module in (build_networks, imagenet):
+        module.load_imagenet_weights = lambda needed_by: weights  # type: ignore[attr-defined]
+
+
 SINGLE_PRECISION = torch.Tensor.float
 
 
@@ -173,6 +193,7 @@ def use_double_precision(double: bool) -> None:
 def main() -> None:
     rank, count, store, bits, *names = sys.argv[1:]
     torch.set_num_threads(1)
+    use_random_weights()
     file = dist.FileStore(store, int(count))
     dist.init_process_group("gloo", store=file, rank=int(rank), world_size=int(count), timeout=timedelta(seconds=60))
     share = Share(dist.group.WORLD, int(rank), int(count))
