@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from gan_cli.data.shards.download_shards import ShardDownloads
-from gan_cli.errors import StorageError, one_line
+from gan_cli.errors import GanCliError, StorageError, one_line
 from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.shard_paths import is_address
 
@@ -91,3 +91,37 @@ class ShardFiles:
                 " again with shards that no one writes to"
             )
         return file
+
+
+class ShardsAhead:
+    """Downloads shards in a thread of its own before they are read: those of the window that comes next.
+
+    The thread ends if nothing is left to download. Errors are dropped, because whoever reads the shard gets them too.
+    """
+
+    def __init__(self, files: ShardFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._wanted: list[int] = []
+        self._left: list[int] = []
+        self._running = False
+
+    def fetch(self, numbers: Sequence[int]) -> None:
+        """Begins to download these shards, in place of those of an earlier call that were not begun."""
+        with self._lock:
+            if self._wanted == numbers:
+                return
+            self._wanted, self._left = [*numbers], [*numbers]
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="shards ahead", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._left:
+                    self._running = False
+                    return
+                number = self._left.pop(0)
+            with contextlib.suppress(OSError, GanCliError):
+                self._files.open_path(number)
