@@ -146,7 +146,7 @@ def _compose_with_recipe(overrides: Sequence[Override], options: dict[str, list[
         composed = _compose_settled("train", [*others, recipe_override(choice.name)], options)
     data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    leave_out_classes(data["evaluation"], named)
+    named += leave_out_classes(data["evaluation"], named)
     dropped = [recipes.ADA_TARGET] if recipes.reset_unused_target(data, bare.data, named) else []
     return dataclasses.replace(composed, data=data, named=named, recipe=choice, bare=bare.data, dropped=dropped)
 

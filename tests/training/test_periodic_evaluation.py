@@ -140,6 +140,15 @@ def test_no_classifier_is_trained_if_nothing_is_to_be_measured(
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
 
 
+def test_a_resumed_run_can_do_without_a_classifier_too(
+    trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(*TINY_IMAGES, "steps=1", "evaluation.metrics=[frechet]", "evaluation.n=20", "name=judged")
+    assert read_record(run)["config"]["evaluation"]["classify"] is True
+    assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.metrics=[]"]) == 0
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].config.evaluation.classify is False
+
+
 def test_typing_no_metrics_keeps_what_else_was_typed() -> None:
     assert compose(*TINY_IMAGES).evaluation.classify
     for more in ("evaluation.classify=true", "evaluation.best=accuracy/class"):

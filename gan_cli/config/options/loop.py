@@ -48,15 +48,19 @@ METRICS_OF_EVAL = {
 }
 
 
-def leave_out_classes(evaluation: Any, named: Collection[str]) -> None:
+def leave_out_classes(evaluation: Any, named: Collection[str]) -> tuple[str, ...]:
     """Sets `classify` to false in a section `evaluation` in which the user typed `metrics=[]` to have none.
 
-    The keys `named` were typed. `classify` stays if it was typed too, or if `best` names a metric.
+    The keys `named` were typed. `classify` stays if it was typed too, or if `best` names a metric. Returns the key that
+    was set, if it was.
     """
-    if not isinstance(evaluation, dict) or "evaluation.metrics" not in named or "evaluation.classify" in named:
-        return
-    if evaluation.get("metrics") == [] and evaluation.get("best") is None:
-        evaluation["classify"] = False
+    key = "evaluation.classify"
+    if not isinstance(evaluation, dict) or "evaluation.metrics" not in named or key in named:
+        return ()
+    if evaluation.get("metrics") != [] or evaluation.get("best") is not None:
+        return ()
+    evaluation["classify"] = False
+    return (key,)
 
 
 def metrics_of_other_tools(section: str = "") -> dict[str, str]:

@@ -58,8 +58,8 @@ class ShardDownloads:
             try:
                 return self._download(address, path, sha256)
             except (OSError, HTTPException, ValueError) as error:
+                why = _reason(error)
                 if pause is None or getattr(error, "code", 500) in (401, 403, 404, 410):
-                    why = _reason(error)
                     where = f"{one_line(address, 200)}: cannot be downloaded to {one_line(self._folder)}"
                     raise StorageError(f"{where} ({why})") from error
                 time.sleep(pause)
@@ -114,7 +114,10 @@ def _reason(error: Exception) -> str:
     """Returns why a download failed. A server may word its answer in any way, so the status comes first."""
     reason: Any = getattr(error, "reason", None) or error
     why = one_line(getattr(reason, "strerror", None) or reason, 120)
-    return f"HTTP status {error.code}: {why}" if isinstance(error, HTTPError) else why
+    if not isinstance(error, HTTPError):
+        return why
+    error.close()  # the answer, which nobody reads
+    return f"HTTP status {error.code}: {why}"
 
 
 def _in_use(path: Path) -> bool:

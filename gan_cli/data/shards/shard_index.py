@@ -197,7 +197,7 @@ def _remarks(files: ShardFiles, contents: Sequence[TarContent], counts: Tensor) 
     The format does not forbid either, so they are read. Within a shard, a name that comes again is a fault.
     """
     first: dict[str, str] = {}
-    shown = [one_line(name, 80) for name in files.names]
+    shown = [one_line(name, 120) for name in files.names]
     for name, content in zip(shown, contents, strict=True):
         if (other := first.setdefault(content.sha256, name)) != name and content.offsets:
             return (f"{name} has the content of {other}, so its samples are drawn twice",)

@@ -89,7 +89,7 @@ def test_the_image_and_the_label_of_a_sample_are_chosen_by_suffix_and_key(tmp_pa
 def test_a_wrong_label_is_found_at_the_first_shard(tmp_path: Path) -> None:
     write_numbered(tmp_path / "data", 5)
     (tmp_path / "data/train-0001.tar").write_bytes(b"x" * 5000)  # would be refused when it is read
-    refused(lambda: load_shards(tmp_path / "data", label="clz"), "dataset.label=clz", "they have cls", "mean 'cls'")
+    refused(lambda: load_shards(tmp_path / "data", label="clss"), "dataset.label=clss", "they have cls", "mean 'cls'")
     first = write_shard(tmp_path / "mixed/a.tar", [("1.png", PNG)]).parent  # without any label
     write_shard(tmp_path / "mixed/b.tar", [("2.png", PNG), ("2.cls", b"1")])
     assert len(load_shards(first, label="cls", on_bad="skip")) == 1
