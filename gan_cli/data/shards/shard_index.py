@@ -210,7 +210,7 @@ def _remarks(files: ShardFiles, contents: Sequence[TarContent], counts: Tensor) 
     rows = (numbers == numbers[repeated[0]]).nonzero().flatten()[:2]
     one, other = (shown[shard] for shard in torch.searchsorted(ends, rows, right=True).tolist())
     return (
-        f"{len(repeated):,} samples have the name of one in another shard, the first in {one} and {other}:"
+        f"{count_noun(len(repeated), 'sample')} have the name of one in another shard, the first in {one} and {other}:"
         " make sure that they differ",
     )
 
