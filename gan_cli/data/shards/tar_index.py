@@ -28,7 +28,7 @@ MOST_LABEL_BYTES = 1 << 20  # of the member that holds the label
 MOST_CLASSES = 10_000
 MOST_NAMED = 100  # bad samples of a shard that are named
 MOST_FIELDS = 50  # of a sample that are listed
-AGAIN = "its name comes again after other samples, and the files of a sample must follow each other"
+AGAIN = "its name comes again after other samples"
 NO_LABEL, CLS, JSON = "none", "cls", "json"
 
 
