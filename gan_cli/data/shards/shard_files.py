@@ -73,14 +73,18 @@ class ShardFiles:
     def read(self, number: int, offset: int, size: int) -> bytes:
         """Returns `size` bytes of a shard. Raises BadImageError if it is shorter, StorageError if it has changed."""
         try:
-            with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
-                file = self._open(number)
+            file = self.open(number)
             content = os.pread(file.descriptor, size, offset)
         except OSError as error:
             raise StorageError(f"{one_line(self.names[number])}: cannot be read ({error.strerror or error})") from error
         if len(content) < size:
             raise BadImageError("truncated")
         return content
+
+    def open(self, number: int) -> _OpenFile:
+        """Returns a shard, downloaded and opened unless it is open."""
+        with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
+            return self._open(number)
 
     def _open_file(self, number: int) -> _OpenFile:
         file = _OpenFile(self.open_path(number))
@@ -124,4 +128,4 @@ class ShardsAhead:
                     return
                 number = self._left.pop(0)
             with contextlib.suppress(OSError, GanCliError):
-                self._files.open_path(number)
+                self._files.open(number)

@@ -197,6 +197,7 @@ def test_the_next_window_is_downloaded_while_one_is_read(server: Server, tmp_pat
     assert wait_for(lambda: {*server.requests} == {f"train-{shard:04d}.tar" for shard in windows})
     for update in (*range(1, 45), 7):  # two epochs, and back
         assert torch.equal(batches.draw(update).samples, same.draw(update).samples)
+    assert sorted(server.requests) == [f"train-{shard:04d}.tar" for shard in range(4)]  # each once, as all stay open
 
 
 def test_a_folder_too_small_for_two_windows_gets_only_what_is_read(server: Server, tmp_path: Path) -> None:
