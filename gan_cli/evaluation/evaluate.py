@@ -59,8 +59,8 @@ def evaluate(config: EvalConfig) -> int:
     _print(evaluated)
     folder = named.parent if named else Path(config.out) if config.out else folder
     without_features = config.metrics is not None and {*config.metrics} <= {*WITHOUT_FEATURES}
-    judged_by = "-".join(config.metrics or ()) if without_features else evaluated.about["extractor"]
-    saved = _save(evaluated, pairs, named, folder / f"{stem}_{judged_by}", overwrite=config.overwrite)
+    named_after = "-".join(config.metrics or ()) if without_features else evaluated.about["extractor"]
+    saved = _save(evaluated, pairs, named, folder / f"{stem}_{named_after}", overwrite=config.overwrite)
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
