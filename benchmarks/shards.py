@@ -1,12 +1,13 @@
 """Training on images in shards, which are decoded while it runs, beside training on the same number in memory.
 
     python benchmarks/shards.py                      # 20,000 pictures of 16 px, in a few minutes
-    python benchmarks/shards.py --count 1000000      # 100 shards, 1.6 GB of disk; half an hour on two cores
+    python benchmarks/shards.py --count 1000000 --steps 500 --networks dcgan
 
 Steps on shards and steps on a tensor of as many pictures alternate in one process, with the same networks: each ratio
 is of two neighbours, and the median is told. RssAnon (memory that is the process's own) is read in another process,
-which trains on shards alone for as many steps as an epoch has, at most --steps. Last, a run is killed in mid-epoch and
-resumed, and its weights are compared with those of a run that was not. Leaves outputs/bench/shards.json.
+over one epoch on shards alone: it trains for at most --steps steps, and draws the other batches of the epoch without
+training on them. Last, a run is killed in mid-epoch and resumed, and its weights are compared with those of a run that
+was not. A million pictures take about 3 GB of disk. Leaves outputs/bench/shards.json.
 """
 
 from __future__ import annotations
@@ -51,13 +52,18 @@ def write_shards(folder: Path, count: int, each: int, side: int, kind: str) -> N
         contents.append(stream.getvalue())
     folder.mkdir(parents=True, exist_ok=True)
     for shard, start in enumerate(range(0, count, each)):
-        with tarfile.open(folder / f"train-{shard:04d}.tar", "w") as tar:
+        with open(folder / f"train-{shard:04d}.tar", "wb") as tar:
             for index in range(start, min(count, start + each)):
-                files = ((kind, contents[index % CONTENTS]), ("cls", str(index % 10).encode()))
-                for suffix, content in files:
-                    info = tarfile.TarInfo(f"{index:08d}.{suffix}")
-                    info.size = len(content)
-                    tar.addfile(info, io.BytesIO(content))
+                tar.write(tar_member(f"{index:08d}.{kind}", contents[index % CONTENTS]))
+                tar.write(tar_member(f"{index:08d}.cls", str(index % 10).encode()))
+            tar.write(bytes(2 * tarfile.BLOCKSIZE))
+
+
+def tar_member(name: str, content: bytes) -> bytes:
+    """A member of a tar: its header and its content, in whole blocks."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def measure(overrides: list[str], steps: int, rounds: int, *, alone: bool) -> dict[str, object]:
@@ -82,11 +88,16 @@ def measure(overrides: list[str], steps: int, rounds: int, *, alone: bool) -> di
     streamed = build_batches(config, dataset, state.device)
     if alone:
         objective, anonymous = build_objective(config, streamed), []
-        for step in range(steps):
-            training_step(state, objective, streamed)
-            if step % max(1, steps // 8) == max(1, steps // 8) - 1:
+        epoch, clock = len(dataset) // config.batch_size, time.perf_counter()
+        for step in range(epoch):
+            if step < steps:
+                training_step(state, objective, streamed)
+            else:
+                streamed.draw(step)
+            if step % max(1, epoch // 8) == max(1, epoch // 8) - 1:
                 anonymous.append(_anonymous())
-        return {**found, "steps": steps, "anon_mb": anonymous}
+        spent = round(time.perf_counter() - clock)
+        return {**found, "trained_steps": min(steps, epoch), "epoch": epoch, "seconds": spent, "anon_mb": anonymous}
     whole = torch.randint(0, 256, dataset.samples.shape, dtype=torch.uint8)
     in_memory = build_batches(config, dataclasses.replace(dataset, samples=whole, order=None), state.device)
     seconds: dict[str, list[float]] = {"shards": [], "memory": []}
@@ -146,7 +157,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10_000, help="pictures of a shard")
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--kind", choices=("png", "jpeg", "webp"), default="png")
-    parser.add_argument("--steps", type=int, default=2000, help="most steps of the process whose memory is read")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of the process whose memory is read")
     parser.add_argument("--block", type=int, default=15, help="steps between two changes of the store")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
@@ -158,13 +169,12 @@ def main() -> None:
         print(f"{given.count:,} pictures written in {time.perf_counter() - started:.0f} s", file=sys.stderr)
         data = ["dataset=webdataset", f"dataset.path={folder}/shards", f"dataset.cache={folder}/cache"]
         data += [f"image_size={given.side}", f"threads={given.threads}", "batch_size=64"]
-        epoch = min(given.steps, given.count // 64)
         rows: list[dict] = []
         for networks in given.networks:
             overrides = [*data, *NETWORKS[networks]]
             rows.append({"networks": networks, **child("--compare", given.block, given.rounds, overrides)})
             print(rows[-1], file=sys.stderr)
-        alone = child("--alone", epoch, 0, [*data, *NETWORKS["dcgan"]])
+        alone = child("--alone", given.steps, 0, [*data, *NETWORKS["dcgan"]])
         print(alone, file=sys.stderr)
         equal = resumed_equals_unbroken([*data, *NETWORKS["dcgan"]], folder / "runs", 45)
     keys = ("memory_images_per_second", "shards_images_per_second", "ratio")

@@ -93,7 +93,8 @@ def _nearest(name: str, known: Mapping[str, Sequence[str]], lines: Mapping[str, 
     options = [option for options in known.values() for option in options]
     sections = {dotted[: match.start()] for dotted in lines for match in re.finditer(r"\.", dotted)}
     tails = {dotted.rpartition(".")[2] for dotted in lines}
-    near = hint_for_word(name) or did_you_mean(name, [*options, *known, *sections, *lines, *tails, *_values()])
+    words = {*options, *known, *sections, *lines, *tails, *_values()} - {recipes.NONE}  # which explains nothing
+    near = hint_for_word(name) or did_you_mean(name, sorted(words))
     return f"neither an option nor a key{near}"
 
 

@@ -234,6 +234,9 @@ def _validate_best(config: Config) -> None:
         raise wrong_value(config, "evaluation.best", "is for task=inpainting, which has hidden parts")
     if best == "accuracy/class" and config.conditioning.name == "none":
         raise wrong_value(config, "evaluation.best", "is for conditional runs, set conditioning=projection")
+    classified = best == "accuracy/class" or (str(best).startswith("modes/") and config.dataset.name == "stacked_mnist")
+    if classified and not config.evaluation.classify:
+        raise wrong_value(config, "evaluation.best", "needs evaluation.classify=true")
     if best is not None and best.startswith("modes/") and config.dataset.name not in DATASETS_WITH_MODES:
         raise wrong_value(config, "evaluation.best", f"the modes of dataset={config.dataset.name} are not known")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS, PUBLISHED
@@ -48,12 +47,21 @@ def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
     if not all(isinstance(side, int) for side in shape):
         return NO_RECIPE
     count, loss = count_samples(options), _loss_of(data)
-    samples = "" if count is None else f"{'up to ' * (getattr(options, 'on_bad', '') == 'skip')}{count:,} "
+    samples = "" if count is None else f"{_about(options, count)}{count:,} "
     kind = "points" if len(shape) == 1 else f"images of {'x'.join(map(str, shape))}"
     task = (data.get("task") or {}).get("name")
     if task in WITH_IMAGE:  # the recipes are those of generators from noise; the task's file has its own settings
         return RecipeChoice(NONE, f"{samples}{kind} and task={task}")
+    if count is None and hasattr(options, "path"):
+        kind += " (how many is not known before they are read)"
     return RecipeChoice(_recipe_for(shape, count, loss), f"{samples}{kind} and loss={loss}")
+
+
+def _about(options: Any, count: int) -> str:
+    """Returns how exact the number of samples is: shards are counted up to FEW, and bad images are found later."""
+    if options.name == "webdataset" and count == FEW:
+        return "at least "
+    return "up to " * (getattr(options, "on_bad", "") == "skip")
 
 
 def _loss_of(data: Mapping[str, Any]) -> str:
@@ -96,13 +104,10 @@ def reset_unused_target(data: dict[str, Any], bare: Mapping[str, Any], named: Co
 
 def count_samples(options: Any) -> int | None:
     """Returns the number of samples that a run reads from a data set; None if reading is needed to know the number."""
-    if options.name == "folder":
-        from gan_cli.image_labels.attributes import LabelOptions
+    if options.name in ("folder", "webdataset"):
+        from gan_cli.image_labels.count_samples import count_own
 
-        keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
-        labelling = LabelOptions(*(getattr(options, key) for key in keys))
-        pairs = (options.pairs, options.direction)
-        found = _count_in_folder(options.path, options.split, labelling, options.classes, options.follow_links, pairs)
+        found = count_own(options, FEW)
     else:
         facts = PUBLISHED.get(options.name, {})
         found = getattr(options, "size", facts.get("samples", {}).get(options.split))
@@ -111,18 +116,6 @@ def count_samples(options: Any) -> int | None:
             each = balanced.get(options.target) if isinstance(balanced, dict) else balanced
             found = None if each is None else found // each * len(options.classes)
     return found if options.limit is None or found is None else min(found, options.limit)
-
-
-@lru_cache(maxsize=8)  # a command counts more than once
-def _count_in_folder(
-    path: Any, split: str, how: Any, classes: tuple[str, ...] | None, links: bool, pairs: tuple[str, str]
-) -> int | None:
-    """Returns the number of pairs or images at `path`, by functions that are imported only for such data."""
-    from gan_cli.image_labels.find_pairs import PairOptions, count_pairs
-    from gan_cli.image_labels.image_paths import count_images
-
-    found = count_pairs(path, how, split, PairOptions(*pairs), follow_links=links)
-    return count_images(path, split, how, classes, follow_links=links) if found is None else found
 
 
 def _recipe_for(shape: tuple[int, ...], count: int | None, loss: str) -> str:

@@ -26,6 +26,7 @@ GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
 MAX_SUGGESTED = 4  # options that a message names at most
 MAX_KEYS = 8  # keys of a section that a message names at most
 ARCHIVES = (".zip", ".tar", ".npz")
+OF_HYDRA = "of Hydra's keys, only launcher and sweeper can be set, for sweeps (-m); output= and name= say where runs go"
 URL_HINT = "URLs are not read or written: download what is there, and give its path as {}=..."
 
 

@@ -74,8 +74,10 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     """Returns the data set of a config section. `image_size` is the side of the images, or their (height, width)."""
     settings = asdict(section)
     name = settings.pop("name")
-    for key in ("flip", "balance"):  # these options belong to the batches
-        settings.pop(key, None)
+    settings.pop("flip", None)  # these options belong to the batches
+    balance = settings.pop("balance", False)
+    if name == "webdataset":
+        settings["at_once"] = balance and settings["split"] == "train"
     selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
     if name in SELECT_BEFORE_READING:
         settings["selection"] = selection

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.commands import EvalConfig
+from gan_cli.config.options.loop import WITHOUT_FEATURES
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError, format_number
 from gan_cli.evaluation.callbacks import ProgressCallback
@@ -57,7 +58,9 @@ def evaluate(config: EvalConfig) -> int:
             evaluated, pairs = evaluate_folders(config, device, print_line, progress)
     _print(evaluated)
     folder = named.parent if named else Path(config.out) if config.out else folder
-    saved = _save(evaluated, pairs, named, folder / stem, overwrite=config.overwrite)
+    without_features = config.metrics is not None and {*config.metrics} <= {*WITHOUT_FEATURES}
+    named_after = "-".join(config.metrics or ()) if without_features else evaluated.about["extractor"]
+    saved = _save(evaluated, pairs, named, folder / f"{stem}_{named_after}", overwrite=config.overwrite)
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -158,7 +161,7 @@ def _save(
     Returns the path of the JSON file.
     """
     about = evaluated.about
-    stem = f"{start.name}_{about['extractor']}_n{about['n']}"
+    stem = f"{start.name}_n{about['n']}"
     stem += "" if about["reals"] == "held_out" else f"_{about['reals']}"
     with output_folder(start.parent) as temporary:
         part, image = temporary / "metrics.json", temporary / "pairs.png"

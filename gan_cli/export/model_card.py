@@ -104,9 +104,10 @@ def license_text(card: Card) -> list[str]:
         "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
         f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
     )
-    return [claims] if terms is None else [claims, terms]
+    drawn = [f"It learned from images that are drawn: {_code(each, 400)}." for each in card.data_licences]
+    return [claims, *([] if terms is None else [terms]), *drawn]
 
 
-def _code(text: str) -> str:
-    """Returns untrusted text as Markdown inline code, in one line of at most 100 characters."""
-    return f"`{one_line(text, 100).replace('`', chr(39))}`"
+def _code(text: str, most: int = 100) -> str:
+    """Returns untrusted text as Markdown inline code, in one line of at most `most` characters."""
+    return f"`{one_line(text, most).replace('`', chr(39))}`"

@@ -12,6 +12,7 @@ from torch import Tensor
 from gan_cli.config.commands import SampleConfig
 from gan_cli.data.labels import RequestedCondition
 from gan_cli.errors import UsageError, count_noun, one_line
+from gan_cli.images.grid import MAX_COLUMNS
 from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.array_file import read_array_file, to_float_rows
 from gan_cli.sampling.given_latents import GivenLatents, layers_of
@@ -85,9 +86,17 @@ def read_directions(generator: LoadedGenerator, path: str) -> Directions:
     return Directions(values, names, sha256)
 
 
-def strengths_of(text: str | None) -> list[float]:
-    """Returns the strengths of the option `strength`: -3:3:7 are seven from -3 to 3. UsageError for a single one."""
+def strengths_of(text: str | None, format: str = "") -> list[float]:
+    """Returns the strengths of the option `strength`: -3:3:7 are seven from -3 to 3.
+
+    UsageError for a single one, and for more than a row of a grid holds.
+    """
     first, last, count = ends_and_steps(text or DEFAULT_STRENGTH)
+    if format == "grid" and count > MAX_COLUMNS:
+        raise UsageError(
+            f"strength={text}: a row of a grid has up to {MAX_COLUMNS} steps; give fewer, or see all {count} by"
+            " format=interpolate, images or npz"
+        )
     return torch.linspace(first, last, count, dtype=torch.float64).tolist()
 
 
@@ -102,7 +111,7 @@ def move_samples(
     A row of the grid has all strengths. The samples of a conditional generator keep their class.
     """
     assert config.direction is not None
-    directions, strengths = read_directions(generator, config.direction), strengths_of(config.strength)
+    directions, strengths = read_directions(generator, config.direction), strengths_of(config.strength, config.format)
     named = config.label is not None or config.label_index is not None
     seeds: Sequence[int] = ()
     if given is None:

@@ -27,6 +27,7 @@ class Card:
     gan_cli: Text = Field(description="version that wrote it")
     plugins: Several[Name] = Field((), description="packages whose options it needs")
     dataset: Text = Field(description="name of the data set it learned")
+    data_licences: Several[Text] = Field((), description="style and licence of drawn images that it learned")
     sample_shape: Several[Annotated[Integer, Field(ge=1, le=1024)]] = Field(
         description="of a sample: [channels,height,width] or [2]"
     )

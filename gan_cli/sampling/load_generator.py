@@ -41,6 +41,7 @@ from gan_cli.state.checkpoint_file import check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_files import refuse_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.storage.run_record import data_licences
 from gan_cli.tasks.condition import Condition
 from gan_cli.tasks.tasks import TASKS, condition_of_input, task_of
 
@@ -118,6 +119,7 @@ def load_generator(
         gan_cli=found.provenance.gan_cli,
         plugins=config.plugins,
         dataset=config.dataset.name,
+        data_licences=data_licences(_run_folder(found.path)),
         sample_shape=config.sample_shape,
         generator=config.architecture.generator,
         conditioning=config.conditioning,
@@ -140,8 +142,11 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
 
 def default_folder(checkpoint: Path, name: str) -> Path:
     """Returns the folder `name` in the run folder of the checkpoint; next to a file that is not in a run folder."""
-    run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
-    return refuse_symlink(run / name)
+    return refuse_symlink(_run_folder(checkpoint) / name)
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
 
 
 def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:

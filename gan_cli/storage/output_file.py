@@ -96,10 +96,12 @@ def output_folder(folder: Path) -> Iterator[Path]:
 def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:
     """Returns the first unused path of `<folder>/<stem><ending>`, `<stem>-2<ending>` ... for all these endings.
 
-    Raises StorageError if about 100,000 paths are in use.
+    After a digit, as in `seeds_0-2`, it is `_v2`, which reads as no part of these numbers. Raises StorageError if about
+    100,000 paths are in use.
     """
+    mark = "_v" if stem[-1:].isdigit() else "-"
     for count in range(1, 100_000):
-        name = stem if count == 1 else f"{stem}-{count}"
+        name = stem if count == 1 else f"{stem}{mark}{count}"
         if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *other_endings)):
             return folder / f"{name}{ending}"
     raise StorageError(f"{folder}: holds 100,000 of these already")

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, OnErrorOmit
 
+from gan_cli.errors import one_line
 from gan_cli.storage.json_files import FileModel, Number, Whole, at, first, line, read_as
 from gan_cli.storage.run_folder import RECORD
 
 MOST_ENTRIES = 1000  # of each list that is read
+MOST_LICENCES = 10
 Short = Annotated[str, line(60)]
 Sentence = Annotated[str, line(600)]
 
@@ -90,3 +92,16 @@ def load_record(folder: Path) -> RunRecord:
 def start_folder(folder: Path) -> Path:
     """Returns the working directory in which the run was started. Relative paths in its config start from there."""
     return Path(load_record(folder).directory)
+
+
+def data_licences(folder: Path) -> tuple[str, ...]:
+    """Returns the style, if it has one, and the licence of each set of drawn images that the record of a run names."""
+    record = load_record(folder)
+    changes, dataset = record.data.get("changes"), record.config.get("dataset")
+    if not isinstance(changes, dict):
+        return ()
+    found = changes.get("licences", [changes.get("licence")])
+    style = dataset.get("style") if isinstance(dataset, dict) else None
+    prefix = f"{style}: " if isinstance(style, str) else ""
+    named = [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return tuple(one_line(prefix + each, 400) for each in named[:MOST_LICENCES])

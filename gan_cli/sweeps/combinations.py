@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from gan_cli.config import recipes
 from gan_cli.config.compose import HYDRA_KEYS, Composed, compose_overrides, groups
 from gan_cli.config.overrides import read_override
+from gan_cli.config.suggestions import OF_HYDRA
 from gan_cli.errors import UsageError, one_line
 
 MOST_JOBS = 10_000
@@ -84,7 +85,7 @@ def _hydra_overrides(overrides: Sequence[Override]) -> tuple[tuple[str, ...], tu
     for line in (override.input_line or "" for override in overrides):
         kind = re.split("[./=]", line)[1]
         if kind not in found:
-            raise UsageError(f"{line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
+            raise UsageError(f"{line}: {OF_HYDRA}")
         found[kind] += [line] if line not in ("hydra/launcher=basic", "hydra/sweeper=basic") else []
     if found["sweeper"] and not any(line.startswith("hydra/sweeper=") for line in found["sweeper"]):
         raise UsageError(f"{found['sweeper'][0]}: needs a sweeper, as hydra/sweeper=optuna")

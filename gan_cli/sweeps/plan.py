@@ -35,7 +35,7 @@ KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", "resume_strict", *SWEEP_ONLY_KEYS
 LATER_KEYS = {
     "task.name": "generation", "loss.weight": 1.0, "dataset.pairs": "auto", "dataset.direction": "AtoB",
     "training.augment_probability": 1.0, "training.checkpoint_activations": False, "device.tf32": "auto",
-    "device.processes": 1, "device.timeout": 300, "device.batch_norm": "synchronized",
+    "device.processes": 1, "device.timeout": 300, "device.batch_norm": "synchronized", "evaluation.classify": True,
     **{f"schedule.{key}": value for key, value in train_config.flatten(train_config.to_dict(ScheduleOptions()))},
 }  # fmt: skip
 # If the user names no metric, the first of these that any job has ranks the results.
@@ -123,7 +123,9 @@ def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, 
             f" {planned.sweeper[0]}"
         )
     # A run measures the covered modes or, if it is conditional, the accuracy of its classes without being asked.
-    if metric is None and first.dataset.name not in DATASETS_WITH_MODES and first.conditioning.name == "none":
+    of_points = first.dataset.name in DATASETS_WITH_MODES and len(first.sample_shape) == 1
+    classified = first.dataset.name in DATASETS_WITH_MODES or first.conditioning.name != "none"
+    if metric is None and not of_points and not (classified and first.evaluation.classify):
         raise UsageError(f"{planned.sweeper[0]}: needs a metric, set evaluation.metrics=[frechet] or evaluation.best=")
 
 

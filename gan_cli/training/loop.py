@@ -100,8 +100,6 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     run.log.show_progress(counters.step, counters.total_steps, state.seconds)
     # a new run first does the work of step 0; a resumed run did its step's work before it stopped, except `run.due`
     step_done = counters.d_updates == 0
-    if step_done or not is_written(real_samples_path(run)):
-        save_real_samples(run)
     while True:  # one iteration is one update, of D or of G
         finished = counters.total_steps is not None and counters.step >= counters.total_steps
         if step_done:
@@ -173,11 +171,15 @@ def _due_work(run: Run, timer: RunTimer, finished: bool) -> Due:
 def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed: bool) -> tuple[Finding | None, bool]:
     """Does the work that is due after a step: logs metrics, evaluates, saves the best checkpoint, draws samples.
 
+    Real samples are drawn once, after the first checkpoint, because a damaged image ends the run.
     Returns the finding that must stop the run (or None), and whether early stopping was triggered. With `resumed`, work
     done before the interruption is skipped. Raises Interrupted on a signal.
     """
     findings: list[Finding] = []
     patience_ended = False
+    if due.d_updates == 0 or (due.sample and not is_written(real_samples_path(run))):
+        with timer.pause("sample"):
+            save_real_samples(run)
     if due.values is not None:
         lines = read_metrics(run.folder) if resumed else []
         record: dict[str, Any] | None = next(  # lines with a text are events

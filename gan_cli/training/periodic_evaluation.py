@@ -159,6 +159,8 @@ class _Classification(NamedTuple):
 
 
 def _classifications(run: Run) -> list[_Classification]:
+    if not run.config.evaluation.classify:
+        return []
     return [wanted for wanted in (_classes_to_find(run), _stacks_to_find(run)) if wanted is not None]
 
 

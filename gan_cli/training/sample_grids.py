@@ -28,11 +28,14 @@ CHECKED = 2  # number of samples that are checked for NaN and infinity
 
 
 def save_real_samples(run: Run) -> None:
-    """Writes `samples/real.png`: random samples of the data set, the same ones in every run."""
+    """Writes `samples/real.png`: random samples of the data set, the same ones in every run.
+
+    Raises UsageError if one of them is in a shard and cannot be used, as the steps do that train on it.
+    """
     samples = run.batches.dataset.samples
     some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _shown(samples)]
-    path = real_samples_path(run)
-    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid_or_scatter(samples[some], run.modes), path))
+    path, pixels = real_samples_path(run), samples[some]
+    _write_or_log(run, path, lambda: grid.save_png(grid.draw_grid_or_scatter(pixels, run.modes), path))
 
 
 def real_samples_path(run: Run) -> Path:

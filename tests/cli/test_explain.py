@@ -372,6 +372,7 @@ def test_keys_of_other_commands_are_explained(explained: Explain) -> None:
         (["explain=conditioning=tagz"], ["no option of conditioning", "did you mean 'tags'"]),
         (["explain=architecture/generator=dgan"], ["no option of architecture/generator", "did you mean 'dcgan'"]),
         (["explain=agument"], ["did you mean 'augment'"]),
+        (["explain=nope"], ["neither an option nor a key; gan-train --help lists both"]),  # not 'none'
         (["explain=shedule"], ["did you mean 'schedule'"]),
         (["explain=froze.nothing"], ["neither an option nor a key"]),
         (["explain=wassertein"], ["explain=wassertein", "did you mean 'wasserstein'"]),

@@ -117,6 +117,8 @@ EVALUATION: Rows = [
     ("images", {"evaluation.best": "recall", "resume": "x"}, {"evaluation.best": "recal", "resume": "x"}, "recal"),
     ("acgan", {"evaluation.best": "accuracy/class"}, {"evaluation.best": "modes/covered"}, "best=modes/covered"),
     ("images", {}, {"evaluation.best": "accuracy/class"}, "set conditioning=projection"),
+    ("acgan", {"evaluation.classify": False}, {"evaluation.classify": False, "evaluation.best": "accuracy/class"},
+     "needs evaluation.classify=true"),
     ("ring", {"evaluation.best": "modes/covered", "evaluation.patience": 2, "training.evaluate_every": 1},
      {"evaluation.patience": 2, "training.evaluate_every": 1}, "or evaluation.best=modes/covered"),
     ("images", {"evaluation.patience": 2, "training.evaluate_every": 1, **FRECHET},

@@ -20,6 +20,7 @@ from gan_cli.config.recipes import AUTO, NONE, choose_recipe
 from gan_cli.config.search_path import config_folder
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
+from gan_cli.image_labels import count_samples
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.image_paths import count_images
 from gan_cli.sweeps.combinations import compose_sweep
@@ -51,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Sets how many images any folder holds."""
-    return lambda count: monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: count)
+    return lambda count: monkeypatch.setattr(count_samples, "count_in_folder", lambda *section: count)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     record = json.loads((run / "config.json").read_text())
     assert (record["config"]["recipe"], record["config"]["recipe_used"]) == (AUTO, "colour_32_few")
     assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16 and loss=non_saturating"}
-    monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: 10_000)
+    monkeypatch.setattr(count_samples, "count_in_folder", lambda *section: 10_000)
     assert chosen(*command) == "colour_32"
     assert run_command("train", [*command, "resume=auto"]) == 0
     assert "its 1 step is done" in capsys.readouterr().out
@@ -345,7 +346,7 @@ def test_a_whole_config_is_found_again_and_records_its_recipe(here: Path, monkey
     run = api.train(few)
     record = json.loads((run / "config.json").read_text())
     assert record["recipe"] == {"name": "colour_32_few", "reason": ""}
-    monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: 10_000)
+    monkeypatch.setattr(count_samples, "count_in_folder", lambda *section: 10_000)
     many = parse_config(compose_command("train", typed).data)
     assert many.recipe_used == "colour_32"
     for config in (few, many):

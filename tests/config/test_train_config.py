@@ -420,7 +420,10 @@ WRONG = [
     ("training.generator_updates=50 budget=9s", ["generator_updates=50", "steps"]),
     ("experiment=ring architecture=dcgan", ["dcgan works on images"]),
     ("experiment=sngan_cifar10 regularizer=weight_clip", ["weight_clip", "spectral"]),
-    ("hydra.run.dir=x", ["hydra.run.dir=x", "output="]),
+    ("hydra.run.dir=x", ["hydra.run.dir=x", "only launcher and sweeper", "output="]),
+    ("hydra.launcher.n_jobs=2", ["hydra.launcher.n_jobs=2", "only launcher and sweeper can be set, for sweeps (-m)"]),
+    ("evaluation.metrics=[class_accuracy]", ["is of gan-eval", "measures accuracy/class", "by itself"]),
+    ("evaluation.metrics=[frechet,memorization]", ["is of gan-eval: gan-eval RUN metrics=[memorization]"]),
     ("steps=[1", ["steps=[1"]),
     ("seed=${nope}", ["nope"]),
     (

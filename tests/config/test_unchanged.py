@@ -86,6 +86,7 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
         data["schedule"] = changing
     assert data["training"].pop("augment_probability") == 1.0
     assert data["training"].pop("checkpoint_activations") is False
+    assert data["evaluation"].pop("classify") is True
     generator = data["architecture"]["generator"]
     newer = NEWER_OF_GENERATOR if experiment == "fast" else {}
     assert {key: generator.pop(key) for key in newer} == newer

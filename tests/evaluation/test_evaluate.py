@@ -103,7 +103,7 @@ def test_the_same_again_is_equal_and_overwrites_nothing(run: Path, judged: Calla
     other, _, second = judged(f"ckpt={run / 'checkpoints' / checkpoint.LAST}", "n=40")
     third = judged(f"ckpt={run}", "n=40")[2]
     assert second.name == "last_classifier_n40.json"
-    assert third.name == "step_00000002_classifier_n40-2.json"
+    assert third.name == "step_00000002_classifier_n40_v2.json"
     values = [[figure["value"] for figure in data["figures"]] for data in (one, other, json.loads(third.read_text()))]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
     assert values[0] == pytest.approx(values[2], rel=1e-6)

@@ -444,3 +444,31 @@ def test_a_card_says_whose_the_weights_and_the_data_are(dataset: str, words: str
     told = " ".join(license_text(replace(of_shapes, dataset=dataset)))
     assert "claims no rights" in told
     assert words in told
+    drawn = license_text(replace(of_shapes, dataset=dataset, data_licences=("toon: CC BY 4.0 (x`y)",)))
+    assert drawn[-1] == "It learned from images that are drawn: `toon: CC BY 4.0 (x'y)`."
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"licence": "CC0 1.0; by A"}, ("toon-head: CC0 1.0; by A",)),
+        ({"licences": ["MIT; by A", "MIT; by B", 3]}, ("toon-head: MIT; by A", "toon-head: MIT; by B")),
+        ({"licence": 3}, ()),
+        ({"licences": "x"}, ()),
+        ({}, ()),
+        ("x", ()),
+    ],
+)
+def test_an_export_names_the_licences_that_its_run_recorded(
+    trained: Callable[..., Path], export: Callable[..., Path], changes: Any, expected: tuple[str, ...]
+) -> None:
+    run = trained(*TINY_IMAGES, "steps=1", "name=licensed")
+    record = json.loads((run / "config.json").read_text())
+    record["data"]["changes"] = changes
+    record["config"]["dataset"]["style"] = "toon-head"
+    (run / "config.json").write_text(json.dumps(record))
+    folder = export(f"ckpt={run}", "format=safetensors")
+    card = json.loads((folder / "config.json").read_text())
+    assert tuple(card["data_licences"]) == expected
+    assert all(f"drawn: `{each}`." in (folder / "README.md").read_text() for each in expected)
+    assert load_generator(folder).card.data_licences == expected

@@ -191,6 +191,9 @@ def test_strengths() -> None:
     assert strengths_of("0:1:5") == [0, 0.25, 0.5, 0.75, 1]
     with pytest.raises(UsageError, match="expected two ends and at least 2 steps"):
         strengths_of("1:1")
+    assert len(strengths_of("1:2:32", "grid")) == 32
+    with pytest.raises(UsageError, match="strength=1:2:33: a row of a grid has up to 32 steps"):
+        strengths_of("1:2:33", "grid")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def test_what_is_there_is_replaced_only_if_asked(here: Path) -> None:
     with pytest.raises(UsageError, match="is for a file that out= names"):
         check_overwrite(None, [], overwrite=True)
     assert unused_path(here, "film", ".mp4", [".json"]) == here / "film-2.mp4"
+    (here / "seeds_0-2.png").touch()
+    assert unused_path(here, "seeds_0-2", ".png") == here / "seeds_0-2_v2.png"
 
 
 @pytest.fixture

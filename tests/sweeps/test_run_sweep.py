@@ -469,6 +469,8 @@ def test_what_clashes_in_every_combination_is_refused_before_anything_is_written
     assert "clashes" in capsys.readouterr().err
     for refused in ("hydra.sweep.dir=mine", "hydra.mode=RUN", "extra_steps=1"):
         assert run_command("train", ["-m", "seed=1,2", refused]) == 2
+        if refused.startswith("hydra"):
+            assert "only launcher and sweeper can be set, for sweeps (-m); output= and name=" in capsys.readouterr().err
     assert list(here.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """Declares the keys of the group `device` and of the sections `training`, `evaluation` and `health`."""
 
-from typing import Literal, get_args
+from collections.abc import Collection
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -37,6 +38,29 @@ METRICS_OF_OTHER_TOOLS = {
     "recall": "{0}metrics=[precision_recall]", "prdc": "{0}metrics=[density_coverage]",
     "density": "{0}metrics=[density_coverage]", "coverage": "{0}metrics=[density_coverage]",
 }  # fmt: skip
+
+
+# Metrics of gan-eval alone, and what to do in their place during a run.
+METRICS_OF_EVAL = {
+    "class_accuracy": "is of gan-eval; a conditional run measures accuracy/class at each evaluation by itself",
+    "modes": "is of gan-eval; a run on data of known modes measures modes/covered by itself",
+    "memorization": "is of gan-eval: gan-eval RUN metrics=[memorization]",
+}
+
+
+def leave_out_classes(evaluation: Any, named: Collection[str]) -> tuple[str, ...]:
+    """Sets `classify` to false in a section `evaluation` in which the user typed `metrics=[]` to have none.
+
+    The keys `named` were typed. `classify` stays if it was typed too, or if `best` names a metric. Returns the key that
+    was set, if it was.
+    """
+    key = "evaluation.classify"
+    if not isinstance(evaluation, dict) or "evaluation.metrics" not in named or key in named:
+        return ()
+    if evaluation.get("metrics") != [] or evaluation.get("best") is not None:
+        return ()
+    evaluation["classify"] = False
+    return (key,)
 
 
 def metrics_of_other_tools(section: str = "") -> dict[str, str]:
@@ -181,8 +205,13 @@ class EvaluationOptions:
 
     metrics: Several[TrainingMetric] = Field(
         (),
-        json_schema_extra={"instead": {**metrics_of_other_tools("evaluation.")}},
-        description="metrics computed at each evaluation, as [frechet]",
+        json_schema_extra={"instead": {**metrics_of_other_tools("evaluation."), **METRICS_OF_EVAL}},
+        description="metrics computed at each evaluation, as [frechet]; [] also sets classify=false",
+    )
+    classify: Bool = Field(
+        True,
+        description="find the classes of samples at each evaluation, for accuracy/class of conditional runs and"
+        " modes/covered of stacked digits, by a classifier that is trained on the data",
     )
     extractor: Extractor = Field(
         "auto", description="features in which images are compared; auto: classifier if there are labels, else random"

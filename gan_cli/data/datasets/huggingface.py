@@ -225,5 +225,11 @@ def _open_local(datasets: Any, path: str) -> Any:
 
 
 def _open_hub(datasets: Any, name: str, config: str | None) -> Any:
-    """Downloads a data set from the hub into the library's own cache."""
+    """Downloads a data set from the hub into the library's own cache.
+
+    Without a connection, the library tries for half a minute; its log, one line for each try, is not shown.
+    """
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()
     return datasets.load_dataset(name, config)

@@ -10,6 +10,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.storage.atomic_write import create_folder_or_undo, replacing
@@ -57,9 +58,8 @@ class ShardDownloads:
             try:
                 return self._download(address, path, sha256)
             except (OSError, HTTPException, ValueError) as error:
-                reason: Any = getattr(error, "reason", None) or error
+                why = _reason(error)
                 if pause is None or getattr(error, "code", 500) in (401, 403, 404, 410):
-                    why = one_line(getattr(reason, "strerror", None) or reason, 120)
                     where = f"{one_line(address, 200)}: cannot be downloaded to {one_line(self._folder)}"
                     raise StorageError(f"{where} ({why})") from error
                 time.sleep(pause)
@@ -108,6 +108,16 @@ class ShardDownloads:
                 with contextlib.suppress(OSError):
                     path.unlink()
                 total -= size
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a download failed. A server may word its answer in any way, so the status comes first."""
+    reason: Any = getattr(error, "reason", None) or error
+    why = one_line(getattr(reason, "strerror", None) or reason, 120)
+    if not isinstance(error, HTTPError):
+        return why
+    error.close()  # the answer, which nobody reads
+    return f"HTTP status {error.code}: {why}"
 
 
 def _in_use(path: Path) -> bool:

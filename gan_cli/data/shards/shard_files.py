@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from gan_cli.data.shards.download_shards import ShardDownloads
-from gan_cli.errors import StorageError, one_line
+from gan_cli.errors import GanCliError, StorageError, one_line
 from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.shard_paths import is_address
 
@@ -73,14 +73,18 @@ class ShardFiles:
     def read(self, number: int, offset: int, size: int) -> bytes:
         """Returns `size` bytes of a shard. Raises BadImageError if it is shorter, StorageError if it has changed."""
         try:
-            with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
-                file = self._open(number)
+            file = self.open(number)
             content = os.pread(file.descriptor, size, offset)
         except OSError as error:
             raise StorageError(f"{one_line(self.names[number])}: cannot be read ({error.strerror or error})") from error
         if len(content) < size:
             raise BadImageError("truncated")
         return content
+
+    def open(self, number: int) -> _OpenFile:
+        """Returns a shard, downloaded and opened unless it is open."""
+        with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
+            return self._open(number)
 
     def _open_file(self, number: int) -> _OpenFile:
         file = _OpenFile(self.open_path(number))
@@ -91,3 +95,37 @@ class ShardFiles:
                 " again with shards that no one writes to"
             )
         return file
+
+
+class ShardsAhead:
+    """Downloads shards in a thread of its own before they are read: those of the window that comes next.
+
+    The thread ends if nothing is left to download. Errors are dropped, because whoever reads the shard gets them too.
+    """
+
+    def __init__(self, files: ShardFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._wanted: list[int] = []
+        self._left: list[int] = []
+        self._running = False
+
+    def fetch(self, numbers: Sequence[int]) -> None:
+        """Begins to download these shards, in place of those of an earlier call that were not begun."""
+        with self._lock:
+            if self._wanted == numbers:
+                return
+            self._wanted, self._left = [*numbers], [*numbers]
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="shards ahead", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._left:
+                    self._running = False
+                    return
+                number = self._left.pop(0)
+            with contextlib.suppress(OSError, GanCliError):
+                self._files.open(number)

@@ -1,15 +1,18 @@
 """Lists the samples of one tar in the format of WebDataset: members of the same name before the first dot.
 
-`dog/0001.jpg`, `dog/0001.cls` and `dog/0001.json` are one sample, if they follow each other. Nothing is extracted, so
-names such as `../0001.jpg` or absolute ones do no harm.
+`dog/0001.jpg`, `dog/0001.cls` and `dog/0001.json` are one sample, if they follow each other. A name that comes again
+after other samples is a fault, as for the library `webdataset`, whose reader wants each name once in a tar. Nothing is
+extracted, so names such as `../0001.jpg` or absolute ones do no harm.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tarfile
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,6 +27,8 @@ END_MARK = bytes(tarfile.BLOCKSIZE)
 MOST_LABEL_BYTES = 1 << 20  # of the member that holds the label
 MOST_CLASSES = 10_000
 MOST_NAMED = 100  # bad samples of a shard that are named
+MOST_FIELDS = 50  # of a sample that are listed
+AGAIN = "its name comes again after other samples"
 NO_LABEL, CLS, JSON = "none", "cls", "json"
 
 
@@ -37,14 +42,24 @@ class TarOptions(NamedTuple):
     label: str | None = None
 
 
+def _numbers() -> array[int]:
+    return array("q")
+
+
 @dataclass
 class TarContent:
-    """The samples of a tar: where each image is, and its label as a position in `texts`; -1 without labels."""
+    """The samples of a tar: where each image is, and its label as a position in `texts`; -1 without labels.
 
-    offsets: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
+    Numbers take 64 bits each.
+    """
+
+    offsets: array[int] = field(default_factory=_numbers)
+    sizes: array[int] = field(default_factory=_numbers)
+    labels: array[int] = field(default_factory=_numbers)
+    names: array[int] = field(default_factory=_numbers)  # hashes of the samples' names
     texts: list[str] = field(default_factory=list)
+    unlabelled: int = 0  # samples without the label that `TarOptions` names
+    fields: list[str] = field(default_factory=list)  # what the first of these could be labelled by
     bad: list[str] = field(default_factory=list)  # the first samples that cannot be used, each with the reason
     bad_count: int = 0
     sha256: str = ""  # of the tar
@@ -52,6 +67,10 @@ class TarContent:
 
 class _BadSampleError(Exception):
     """A sample that cannot be used. The text gives the reason in a few words."""
+
+
+class _NoLabelError(_BadSampleError):
+    """A sample that lacks the field `dataset.label`."""
 
 
 Members = dict[str, tarfile.TarInfo]  # of a sample, by suffix in lower case
@@ -85,20 +104,28 @@ def read_tar(path: str, shown: str, options: TarOptions) -> TarContent:
 def _read_members(file: Any, shown: str, options: TarOptions) -> TarContent:
     content = TarContent()
     known: dict[str, int] = {}
+    names: set[int] = set()
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for key, members, problem in _samples(tar):
+            name = _hash_of(key)
             try:
-                if problem:
-                    raise _BadSampleError(problem)
+                if problem or name in names:
+                    raise _BadSampleError(problem or AGAIN)
                 image = _image_of(members, options.image)
                 if not formats.is_image(_read(file, image, formats.HEADER_BYTES)):
                     raise _BadSampleError("empty" if not image.size else "not an image despite its name")
                 label = _label_of(file, members, options.label)
             except _BadSampleError as error:
+                if isinstance(error, _NoLabelError):
+                    content.unlabelled += 1
+                    content.fields = content.fields or _fields_of(file, members)
                 content.bad_count += 1
                 if len(content.bad) < MOST_NAMED:
                     content.bad.append(f"{one_line(key, 120)} ({error})")
                 continue
+            finally:
+                names.add(name)
+            content.names.append(name)
             content.offsets.append(image.offset_data)
             content.sizes.append(image.size)
             content.labels.append(-1 if label is None else known.setdefault(label, len(known)))
@@ -165,7 +192,7 @@ def _label_of(file: Any, members: Members, label: str | None) -> str | None:
     suffix, _, key = (label or CLS).partition(".") if (label or CLS).startswith(f"{JSON}.") else (label or CLS, "", "")
     info = members.get(suffix.lower())
     if info is None:
-        raise _BadSampleError(f"has no label .{suffix}")
+        raise _NoLabelError(f"has no label .{suffix}")
     if info.size > MOST_LABEL_BYTES:
         raise _BadSampleError(f"its .{suffix} is larger than {MOST_LABEL_BYTES >> 10} KiB")
     try:
@@ -175,11 +202,35 @@ def _label_of(file: Any, members: Members, label: str | None) -> str | None:
         raise _BadSampleError(f"its .{suffix} is no {'JSON' if key else 'text'}") from None
     for part in key.split(".") if key else ():
         if not isinstance(value, dict) or part not in value:
-            raise _BadSampleError(f"its .{suffix} has no {one_line(key, 60)}")
+            raise _NoLabelError(f"its .{suffix} has no {one_line(key, 60)}")
         value = value[part]
+    if isinstance(value, dict) or (suffix.lower() == JSON and not key and value.startswith(("{", "["))):
+        raise _NoLabelError(f"its {one_line('.'.join(filter(None, (suffix, key))), 60)} holds no class")
     if not isinstance(value, str | int) or (found := one_line(value, 100)) == "":
         raise _BadSampleError(f"its .{suffix} holds no class")
     return found
+
+
+def _fields_of(file: Any, members: Members) -> list[str]:
+    """Returns what a sample could be labelled by, as `dataset.label` names it: `cls`, `json.kind`."""
+    found = [name for name in members if not f".{name}".endswith(formats.READ_SUFFIXES) and name != JSON]
+    info = members.get(JSON)
+    if info is not None and info.size <= MOST_LABEL_BYTES:
+        with contextlib.suppress(ValueError, RecursionError):
+            found += _keys_of(json.loads(_read(file, info, info.size)), JSON)
+    return [one_line(name, 60) for name in found[:MOST_FIELDS]]
+
+
+def _keys_of(value: Any, path: str) -> list[str]:
+    """Returns the keys of texts and whole numbers in a JSON, with `path` in front."""
+    if isinstance(value, dict):
+        return [key for name, each in value.items() for key in _keys_of(each, f"{path}.{name}")]
+    return [path] if isinstance(value, str | int) else []
+
+
+def _hash_of(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _read(file: Any, info: tarfile.TarInfo, most: int) -> bytes:

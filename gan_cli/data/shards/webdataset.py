@@ -23,7 +23,7 @@ from gan_cli.data.decoding.conversion import TargetFormat
 from gan_cli.data.decoding.decode import decode_one
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.selection import Selection
-from gan_cli.data.shards.shard_files import ShardFiles
+from gan_cli.data.shards.shard_files import ShardFiles, ShardsAhead
 from gan_cli.data.shards.shard_index import ShardIndex, build_index, check_bad
 from gan_cli.data.shards.tar_index import TarOptions, name_at
 from gan_cli.data.stream_order import StreamOrder
@@ -109,24 +109,23 @@ def build_webdataset(
     cache_size: float,
     on_bad: str,
     max_pixels: int = MAX_PIXELS,
+    at_once: bool = False,
 ) -> Dataset:
     """Returns the images of shards, which are decoded when they are read, with labels if the shards have any.
 
+    `at_once` says that samples are drawn from all shards at once, in place of those of a window.
+
     Raises UsageError if a shard, or a sample, cannot be used; StorageError if reading or downloading fails.
     """
-    of_test = split == "test" and test_path is not None
-    chosen, key = (test_path, "dataset.test_path") if of_test and test_path is not None else (path, "dataset.path")
-    if split == "test" and not of_test and not os.path.isdir(os.path.expanduser(path if isinstance(path, str) else "")):
-        raise UsageError("dataset.split=test: name the shards of the test split by dataset.test_path")
+    chosen, key = _shards_of_split(path, test_path, split)
     folder = None if cache == NO_CACHE else Path(os.path.expanduser(cache))
     most_bytes = int(cache_size * 1e9)
     files = ShardFiles(find_shards(chosen, split, key), folder, most_bytes)
-    whole = build_index(files, TarOptions(image, label))
+    whole = build_index(files, TarOptions(image, label), on_bad)
     check_bad(whole, on_bad)
     index = whole.select(selection)
     order = StreamOrder(index.counts, buffer)
-    if has_addresses(chosen):
-        _check_window(order, index, buffer, most_bytes)
+    window = _check_window(order, index, most_bytes, at_once=at_once) if has_addresses(chosen) else most_bytes
     files.expect([shard.size for shard in index.shards], [shard.sha256 for shard in index.shards])
     target = TargetFormat(image_size, image_channels, background, fit, profiles="convert", max_pixels=max_pixels)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata; a filter of one thread is that of all
@@ -139,17 +138,34 @@ def build_webdataset(
         digest=_fingerprint(index, target, selection, TarOptions(image, label), on_bad),
         changes=_record(index, files),
         order=order,
+        fetch_shards=ShardsAhead(files).fetch if 2 * window <= most_bytes else None,
     )
 
 
-def _check_window(order: StreamOrder, index: ShardIndex, buffer: int, most_bytes: int) -> None:
-    """Raises UsageError if the shards that are read at a time do not fit into the folder of downloads."""
-    needed = order.largest_window(torch.tensor([shard.size for shard in index.shards]))
+def _shards_of_split(path: Paths, test_path: Paths | None, split: str) -> tuple[Paths, str]:
+    """Returns the path of the shards of a split, and the key that named it. Raises UsageError if there is none."""
+    if split == "test" and test_path is not None:
+        return test_path, "dataset.test_path"
+    if split == "test" and not os.path.isdir(os.path.expanduser(path if isinstance(path, str) else "")):
+        raise UsageError("dataset.split=test: name the shards of the test split by dataset.test_path")
+    return path, "dataset.path"
+
+
+def _check_window(order: StreamOrder, index: ShardIndex, most_bytes: int, *, at_once: bool) -> int:
+    """Returns the most bytes of shards that are read at a time. Raises UsageError if the downloads cannot hold them."""
+    sizes, limit = torch.tensor([shard.size for shard in index.shards]), f"dataset.cache_size={most_bytes / 1e9:g}"
+    if at_once and int(sizes.sum()) > most_bytes:
+        raise UsageError(
+            f"dataset.balance=true: draws from all shards at once, {sizes.sum() / 1e9:.3g} GB, more than {limit}, so"
+            " that every batch would download some again; set a larger cache_size, or download the shards first"
+        )
+    needed = order.largest_window(sizes)
     if needed > most_bytes:
         raise UsageError(
-            f"dataset.buffer={buffer}: takes shards of up to {needed / 1e9:.3g} GB at a time, more than"
-            f" dataset.cache_size={most_bytes / 1e9:g}; set a smaller buffer or a larger cache_size"
+            f"dataset.buffer={order.buffer}: takes shards of up to {needed / 1e9:.3g} GB at a time, more than"
+            f" {limit}; set a smaller buffer or a larger cache_size"
         )
+    return needed
 
 
 def _fingerprint(
@@ -168,11 +184,14 @@ def _source_line(index: ShardIndex, whole: ShardIndex, path: Paths, order: Strea
         counts = index.labels[index.labels >= 0].bincount(minlength=len(index.classes)).tolist()
         names = [f"{one_line(name, 40)} {count:,}" for name, count in zip(index.classes, counts, strict=True)]
         text += f" in {count_noun(len(names), 'class', 'classes')} ({first_few(names, 10)})"
+        if 1 < len(names) == len(index):
+            text += ", each image a class of its own,"
     parts = [f"{text} from {describe_shards(path, len(index.shards))}"]
     if len(index) < len(whole):
         parts.append(f"{len(index):,} of {len(whole):,} selected")
     if index.bad_count:
         parts.append(f"{index.bad_count:,} left out: {first_few(index.bad, 5)}")
+    parts += index.remarks
     windows = order.buffer < len(index)
     return "; ".join(
         [*parts, f"decoded while training, shuffled {f'{order.buffer:,} at a time' if windows else 'as one'}"]

@@ -171,5 +171,6 @@ def test_other_paths(tmp_path: Path) -> None:
     refused(lambda: load(tmp_path / "bad.parquet"), "cannot be read")
 
 
-def test_a_name_on_the_hub_without_a_network() -> None:
+def test_a_name_on_the_hub_without_a_network(capfd: pytest.CaptureFixture[str]) -> None:
     refused(lambda: load("gan-cli-tests/nothing"), "cannot be had from the hub", "gan-cli-tests/nothing")
+    assert "Retrying" not in "".join(capfd.readouterr())

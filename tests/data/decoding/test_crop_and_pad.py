@@ -14,10 +14,10 @@ from gan_cli.cli.keys import list_keys
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.options.published_datasets import PUBLISHED
-from gan_cli.config.recipes import _count_in_folder
 from gan_cli.data.decoding.crop_and_pad import compute_fit, min_decode_size
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.source_description import describe_fit
+from gan_cli.image_labels.count_samples import count_in_folder
 from support.image_folders import folder_error, load_folder, load_single_file, pixel
 from support.images import BLUE, GREEN, RED, encode_image, noise_image, png_bytes, write_image, zip_folder
 from support.paths import ROOT
@@ -164,9 +164,7 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(png_bytes(1, 1, 8, 2, bytes(RED)))
     write_image(tmp_path / "c.tif")
     assert (
-        _count_in_folder(str(tmp_path), "train", None, None, False, ("none", "AtoB"))
-        == len(load_folder(tmp_path))
-        == 44
+        count_in_folder(str(tmp_path), "train", None, None, False, ("none", "AtoB")) == len(load_folder(tmp_path)) == 44
     )
 
 

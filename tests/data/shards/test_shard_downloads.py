@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from gan_cli.cli.main import run_command
+from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.moved_data import without_untrusted_folders
 from gan_cli.data.shards import download_shards
 from gan_cli.data.shards.download_shards import SUFFIX
@@ -111,6 +113,8 @@ def test_a_download_that_fails_leaves_nothing(server: Server, tmp_path: Path, fa
     with pytest.raises(StorageError, match=r"train-0001.tar: cannot be downloaded") as caught:
         load(server, tmp_path / "cache")
     assert "\n" not in str(caught.value)
+    assert server.address in str(caught.value)
+    assert ("HTTP status 404: " in str(caught.value)) == (fault == "gone")
     assert server.requests.count("train-0001.tar") == tries
     assert len(list((tmp_path / "cache").glob(f"*{SUFFIX}"))) == 1
     server.faults.clear()
@@ -164,3 +168,65 @@ def test_a_run_on_addresses_is_resumed_if_the_command_names_them(
 
 def test_downloads_need_a_folder(server: Server) -> None:
     refused(lambda: load_shards(f"{server.address}/train-0000.tar"), "dataset.cache=none")
+
+
+def emptied(found: Dataset, cache: Path) -> Batches:
+    """Batches of 2 in windows of one shard, after the downloads of the index were removed."""
+    for path in cache.glob(f"*{SUFFIX}"):
+        path.unlink()
+    return Batches(found, seed=0, batch_size=2, device=torch.device("cpu"))
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    for _ in range(2000):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_the_next_window_is_downloaded_while_one_is_read(server: Server, tmp_path: Path) -> None:
+    """At the first batch, whose window has 10 samples, none of which is in the next shard."""
+    found, local = load(server, tmp_path / "cache", buffer=10), load_shards(tmp_path / "served", buffer=10)
+    batches = emptied(found, tmp_path / "cache")
+    server.requests.clear()
+    same = Batches(local, seed=0, batch_size=2, device=torch.device("cpu"))
+    assert torch.equal(batches.draw(0).samples, same.draw(0).samples)
+    assert found.order is not None
+    windows = [found.order.shards_at(0, position).item() for position in (0, 10)]
+    assert wait_for(lambda: {*server.requests} == {f"train-{shard:04d}.tar" for shard in windows})
+    for update in (*range(1, 45), 7):  # two epochs, and back
+        assert torch.equal(batches.draw(update).samples, same.draw(update).samples)
+    assert sorted(server.requests) == [f"train-{shard:04d}.tar" for shard in range(4)]  # each once, as all stay open
+
+
+def test_a_folder_too_small_for_two_windows_gets_only_what_is_read(server: Server, tmp_path: Path) -> None:
+    size = (tmp_path / "served/train-0000.tar").stat().st_size
+    assert load(server, tmp_path / "cache", buffer=10, cache_size=1.9 * size / 1e9).fetch_shards is None
+    assert load(server, tmp_path / "cache", buffer=10, cache_size=2.1 * size / 1e9).fetch_shards is not None
+    assert load_shards(tmp_path / "served", buffer=10).fetch_shards is None
+
+
+def test_a_download_ahead_that_fails_is_told_by_whoever_reads_it(server: Server, tmp_path: Path) -> None:
+    found = load(server, tmp_path / "cache", buffer=10)
+    assert found.order is not None
+    first, second = (found.order.shards_at(0, position).item() for position in (0, 10))
+    batches = emptied(found, tmp_path / "cache")
+    server.requests.clear()
+    server.faults[f"train-{second:04d}.tar"] = "gone"
+    batches.draw(0)
+    assert wait_for(lambda: f"train-{second:04d}.tar" in server.requests)
+    with pytest.raises(StorageError, match="HTTP status 404"):
+        batches.draw(5)
+    server.faults.clear()
+    batches.draw(6)
+    assert first != second
+
+
+def test_balance_needs_all_shards_at_once(server: Server, tmp_path: Path) -> None:
+    size = (tmp_path / "served/train-0000.tar").stat().st_size
+    small = {"buffer": 10, "balance": True, "cache_size": 3.5 * size / 1e9}
+    refused(lambda: load(server, tmp_path / "cache", **small), "dataset.balance=true", "all shards at once")
+    assert len(load(server, tmp_path / "cache", **small | {"cache_size": 4.5 * size / 1e9})) == 40
+    assert len(load(server, tmp_path / "cache", **small | {"balance": False})) == 40
+    assert len(load_shards(tmp_path / "served", buffer=10, balance=True, cache_size=1e-9)) == 40

@@ -74,10 +74,48 @@ def test_the_image_and_the_label_of_a_sample_are_chosen_by_suffix_and_key(tmp_pa
     assert load_shards(path, image="seg.png", label="json.year").classes == ("2000", "2001", "2002", "2003")
     assert load_shards(path, image="seg.png", label="txt").classes == ("0", "1", "2", "3")
     assert load_shards(path, image="seg.png").labels is None
-    refused(lambda: load_shards(path, image="seg.png", label="json.size"), "its .json has no size")
-    refused(lambda: load_shards(path, image="seg.png", label="json.kind"), "its .json holds no class")
-    refused(lambda: load_shards(path, image="seg.png", label="cls"), "4 of 4 samples", "has no label .cls")
+    there = "the samples have no such class, they have txt, json.kind.name, json.year"
+    for wrong in ("json.size", "json.kind", "cls", "json", "json.", "json.kind.name.x", ".txt"):
+        for on_bad in ("error", "skip"):
+            refused(
+                lambda wrong=wrong, on_bad=on_bad: load_shards(path, image="seg.png", label=wrong, on_bad=on_bad),
+                f"dataset.label={wrong}: {there}",
+                "dataset.label=none",
+            )
+    refused(lambda: load_shards(path, image="seg.png", label="json.yaer"), "did you mean 'json.year'?")
     refused(lambda: load_shards(path, image="jpg"), "has no .jpg")
+
+
+def test_a_wrong_label_is_found_at_the_first_shard(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "data", 5)
+    (tmp_path / "data/train-0001.tar").write_bytes(b"x" * 5000)  # would be refused when it is read
+    refused(lambda: load_shards(tmp_path / "data", label="clss"), "dataset.label=clss", "they have cls", "mean 'cls'")
+    first = write_shard(tmp_path / "mixed/a.tar", [("1.png", PNG)]).parent  # without any label
+    write_shard(tmp_path / "mixed/b.tar", [("2.png", PNG), ("2.cls", b"1")])
+    assert len(load_shards(first, label="cls", on_bad="skip")) == 1
+    refused(lambda: load_shards(first, label="cls"), "they have nothing but images")
+
+
+def test_texts_that_differ_in_each_sample_are_told(tmp_path: Path) -> None:
+    members = [(f"{n}.{kind}", content) for n in range(4) for kind, content in (("png", PNG), ("txt", b"a %d" % n))]
+    path = write_shard(tmp_path / "a.tar", members)
+    assert "each image a class of its own" in load_shards(path, label="txt").source
+    assert "of its own" not in load_shards(write_numbered(tmp_path / "b", 4)).source
+
+
+def test_names_that_several_shards_have_are_told(tmp_path: Path) -> None:
+    """The format leaves such names open, so the samples are read."""
+    for name, first, last in (("a", 0, 6), ("b", 4, 9), ("c", 20, 22)):
+        members = [(f"{n}.png", encoded(numbered_image(n + 100 * ord(name)))) for n in range(first, last)]
+        write_shard(tmp_path / f"{name}.tar", members)
+    found = load_shards(tmp_path, cache=str(tmp_path / "cache"))
+    assert len(found) == 6 + 5 + 2
+    told = f"4 samples have the name of one in another shard, the first in {tmp_path}/a.tar and {tmp_path}/b.tar"
+    assert told in found.source
+    assert told in load_shards(tmp_path, cache=str(tmp_path / "cache")).source  # from the index
+    (tmp_path / "d.tar").write_bytes((tmp_path / "c.tar").read_bytes())
+    assert f"{tmp_path}/d.tar has the content of {tmp_path}/c.tar" in load_shards(tmp_path).source
+    assert "another shard" not in load_shards(write_numbered(tmp_path / "usual", 9, 9)).source
 
 
 def test_classes_and_a_limit_select(tmp_path: Path) -> None:
@@ -158,6 +196,8 @@ BAD = [
     ([("1.png", b"")], "1 (empty)", "write the shards again"),
     ([("1.png", b"hello, no image")], "1 (not an image despite its name)", "dataset.on_bad=skip"),
     ([("1.png", PNG), ("1.png", PNG)], "1 (twice in the tar)", ""),
+    ([("1.png", PNG), ("2.png", PNG), ("1.png", PNG)], "1 of 3 samples", "1 (its name comes again after other samples"),
+    ([("1.png", PNG), ("2.png", PNG), ("1.cls", b"1")], "1 (its name comes again after other samples)", ""),
     ([("1.png", PNG), ("1.cls", b"")], "1 (its .cls holds no class)", ""),
     ([("1.png", PNG), ("1.cls", b"\xff\xfe")], "1 (its .cls is no text)", ""),
     ([], "hold no sample", ""),
