@@ -56,7 +56,8 @@ def measured_link(count: int) -> tuple[Link, dict[int, float]]:
     """Returns the link of a ring of `count` processes here, and the seconds by size that it is fitted to."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, str(count), str(Path(folder) / "store")]
-        environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+        modules = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": modules, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
         workers = [
             subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True, env=environment)
             for rank in range(count)
