@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -66,6 +67,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=int, default=5, help="device.timeout, in seconds")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all jobs, not only of failed ones")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the job is then ended too
     folder, began = Path(tempfile.mkdtemp(prefix="process-faults-")), time.monotonic()
     whole: dict[int, State] = {}
     results = []
