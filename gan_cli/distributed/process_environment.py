@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from gan_cli.errors import UsageError, one_line
 from gan_cli.stop_signals import available_signals
@@ -122,6 +123,30 @@ def continue_with_parent() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGCONT), *[ctypes.c_ulong(0)] * 3)
+
+
+def end_as_lost(code: int) -> NoReturn:
+    """Ends this process at once after another was lost: its connections may keep it from ending as usual.
+
+    Under torchrun, processes of this machine that are stopped (SIGSTOP) are continued, and then find the same. torchrun
+    itself would wait for them for 30 seconds. `gan-train` kills them.
+    """
+    if STORE not in os.environ:
+        with contextlib.suppress(OSError):
+            for sibling in Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split():
+                if _is_stopped(sibling):
+                    os.kill(int(sibling), signal.SIGCONT)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _is_stopped(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def _remove_store() -> None:

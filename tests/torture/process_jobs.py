@@ -123,8 +123,8 @@ class Job:
         began = time.monotonic()
         while time.monotonic() - began < limit:
             self.process.poll()  # else it would stay as a zombie
-            if not self.processes().keys() & (processes or self.processes().keys()):
-                self.process.wait()
+            left = self.processes().keys()
+            if not left & (left if processes is None else processes):
                 return time.monotonic() - began
             time.sleep(0.02)
         return None
