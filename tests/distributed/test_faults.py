@@ -95,6 +95,28 @@ def test_a_process_of_torchrun_watches_its_parent(start: Callable[..., subproces
     assert starter.stdout.readline() == "saved\n"
 
 
+GIVING_UP = "from gan_cli.distributed.process_environment import end_as_lost; end_as_lost(6)"
+LOSING = f"""
+import os, signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+child.send_signal(signal.SIGSTOP)
+os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+child.terminate()
+code = subprocess.run([sys.executable, "-c", {GIVING_UP!r}]).returncode
+print(code, child.stdout.readline(), flush=True)
+"""
+
+
+def test_a_process_of_torchrun_that_is_stopped_continues_when_another_gives_it_up() -> None:
+    """It then gets the TERM of torchrun, which otherwise waits for it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOSING], env={**os.environ, "PYTHONPATH": str(ROOT), TORCHRUN: "none"},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.communicate(timeout=LONG)[0].split() == ["6", "saved"]
+
+
 # --- what the command waits for ------------------------------------------------------------------------------------
 
 
