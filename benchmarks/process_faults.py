@@ -47,13 +47,10 @@ def row(number: int, result: Result) -> str:
     return line(number, KINDS[result.kind].what, result.count, result.when, seconds, result.code, result.resumed, told)
 
 
-def planned(arguments: argparse.Namespace) -> list[tuple[str, int]]:
+def planned(kinds: list[str], counts: list[int], faults: int) -> list[tuple[str, int]]:
     """Returns the kind and the number of processes of each fault; every kind comes with every number in turn."""
-    names, counts = arguments.only or [*KINDS], arguments.processes
-    return [
-        (names[index % len(names)], counts[(index + index // len(names)) % len(counts)])
-        for index in range(arguments.faults)
-    ]
+    places = (divmod(index, len(kinds)) for index in range(faults))
+    return [(kinds[place], counts[(cycle + place) % len(counts)]) for cycle, place in places]
 
 
 def main() -> int:
@@ -72,7 +69,8 @@ def main() -> int:
     whole: dict[int, State] = {}
     results = []
     print(line(*HEADERS))
-    for number, (name, count) in enumerate(planned(arguments), 1):
+    faults = planned(arguments.only or [*KINDS], arguments.processes, arguments.faults)
+    for number, (name, count) in enumerate(faults, 1):
         random = Random(f"{arguments.seed}/{number}/{name}/{count}")
         setting = Setting(folder / f"{number}-{name}-{count}", count, arguments.steps, arguments.timeout, random)
         if count not in whole:

@@ -29,7 +29,7 @@ PROCESS_MODULE = "gan_cli.cli.training_process"  # started by name, because an i
 LOST = LostProcessError.exit_code
 POLL_SECONDS = 0.05
 # Seconds that the other processes have to end by themselves after the first one has ended:
-AFTER_LOSS, AFTER_END = 3.0, 20.0
+AFTER_LOSS, AFTER_END = 2.0, 20.0
 
 
 def train_in_processes(arguments: Sequence[str], folder: Path | None, count: int, timeout: float) -> int:
