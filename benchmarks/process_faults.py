@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from torture.process_faults import GRACE, KINDS, Result, Setting, break_job, unbroken
 from torture.verify import State
 
-WIDTHS = (4, 44, 9, 25, 9, 5, 12)
+WIDTHS = (4, 48, 9, 25, 9, 5, 12)
 HEADERS = ("", "fault", "processes", "when", "seconds", "code", "then", "")
 
 
