@@ -33,7 +33,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def handling(handler: Handler, numbers: Iterable[signal.Signals] = tuple(STOP_CODES)) -> Iterator[None]:
+def handling(
+    handler: Handler | signal.Handlers, numbers: Iterable[signal.Signals] = tuple(STOP_CODES)
+) -> Iterator[None]:
     """While entered, calls the handler for these signals, except for ignored ones.
 
     Does nothing in threads other than the main one, because Python sets handlers in the main thread only.

@@ -18,6 +18,7 @@ from support.paths import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import gpu_networks
+import process_faults
 import report
 import scaling
 import stalls
@@ -80,6 +81,22 @@ def test_pictures_to_scale_with_are_a_data_set(tmp_path: Path) -> None:
     )
     assert measured.keys() == {"ms_per_image", "data_seconds", "anon_mb", "peak_mb"}
     assert all(value is None or value >= 0 for value in measured.values())
+
+
+@pytest.mark.parametrize("kinds", [["a", "b"], ["a", "b", "c"]])
+def test_each_kind_of_fault_comes_with_each_number_of_processes(kinds: list[str]) -> None:
+    planned = process_faults.planned(kinds, [2, 4], 2 * len(kinds))
+    assert [kind for kind, _ in planned] == 2 * kinds
+    assert sorted(planned) == [(kind, count) for kind in kinds for count in (2, 4)]
+
+
+def test_a_fault_is_one_line_of_the_table() -> None:
+    row = process_faults.row(1, process_faults.Result("stop", 2, "process 1, step 7", 5.43, 6, "resumed"))
+    assert row.split("  ")[0] == "1"
+    assert row.endswith("passed")
+    assert "  5.4  " in row
+    broken = process_faults.Result("stop", 2, faults=["ended after 20.0 s, not within 10"])
+    assert process_faults.row(1, broken).endswith("FAILED: ended after 20.0 s, not within 10")
 
 
 def test_sampling_is_measured(run: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.distributed.process_environment import read_environment, reports_losses
+from gan_cli.distributed.process_environment import read_environment, reports_losses, stop_with_parent
 from gan_cli.errors import (
     GanCliError,
     LostProcessError,
@@ -53,6 +53,8 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it searches all installed packages for plugins
     with tolerant_streams(), StopSignals() as stop:
         try:
+            if command == "train":
+                stop_with_parent()
             with stop.interruptible():
                 return _dispatch(command, list(arguments), folder)
         except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError, ImportError) as error:

@@ -1,7 +1,8 @@
 """Starts the processes of a run with `device.processes` above 1, and reports how they ended. Imports no torch.
 
 The processes connect over the loopback interface of this machine only. They meet in a file, so no port has to be free.
-If one ends by an error, or no longer answers the others, the rest is ended too.
+If one ends by an error, or no longer answers the others, the rest is ended too. If this process is killed, they find
+that out themselves (`stop_with_parent`).
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from gan_cli.distributed.process_environment import STORE
+from gan_cli.distributed.process_environment import STARTER, STORE
 from gan_cli.errors import LostProcessError
 from gan_cli.isolated_process import child_command
+from gan_cli.stop_signals import STOP_CODES
 from gan_cli.sweeps.jobs import JobProcesses
 
 PROCESS_MODULE = "gan_cli.cli.training_process"  # started by name, because an import would be circular
 LOST = LostProcessError.exit_code
 POLL_SECONDS = 0.05
 # Seconds that the other processes have to end by themselves after the first one has ended:
-AFTER_LOSS, AFTER_END = 3.0, 20.0
+AFTER_LOSS, AFTER_END = 2.0, 20.0
 
 
 def train_in_processes(arguments: Sequence[str], folder: Path | None, count: int, timeout: float) -> int:
@@ -37,7 +39,8 @@ def train_in_processes(arguments: Sequence[str], folder: Path | None, count: int
         JobProcesses() as processes,
         contextlib.ExitStack() as held,
     ):
-        shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), STORE: str(Path(meeting) / "store")}
+        shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+        shared |= {STORE: str(Path(meeting) / "store"), STARTER: str(os.getpid())}
         children, texts = [], []
         try:
             for rank in range(count):
@@ -55,11 +58,11 @@ def train_in_processes(arguments: Sequence[str], folder: Path | None, count: int
                 held.enter_context(processes.tracking(child))
             printer = threading.Thread(target=_copy_errors, args=(children[0].stderr, texts[0]), daemon=True)
             printer.start()
-            stuck = _wait(children)
+            codes, stuck = _wait(children, timeout)
             printer.join(timeout=5)
         finally:
             _kill(children)
-        return _report([child.returncode for child in children], texts, stuck, timeout)
+        return _report(codes, texts, stuck, timeout)
 
 
 def _copy_errors(source: IO[str] | None, copy: IO[str]) -> None:
@@ -71,20 +74,46 @@ def _copy_errors(source: IO[str] | None, copy: IO[str]) -> None:
             copy.write(line)
 
 
-def _wait(children: Sequence[subprocess.Popen[str]]) -> set[int]:
-    """Waits until all processes have ended. Returns the numbers of those that did not and were killed."""
+def _wait(children: Sequence[subprocess.Popen[str]], timeout: float) -> tuple[list[int], set[int]]:
+    """Waits until all processes have ended, and kills those that do not end.
+
+    They are those that are stopped (SIGSTOP) for longer than `timeout` seconds, or after another one has ended, and
+    those that go on long after that. Returns the exit codes, which are LOST for processes killed here, and the numbers
+    of those that did not answer.
+    """
     until: float | None = None
+    stuck: set[int] = set()
+    killed: set[int] = set()
+    stopped = dict.fromkeys(range(len(children)), 0.0)  # seconds in which this process ran too: Ctrl-Z stops all
     while None in (codes := [child.poll() for child in children]):
         ended = [code for code in codes if code is not None]
         if ended and until is None:
             lost = any(code < 0 or code == LOST for code in ended)
             until = time.monotonic() + (AFTER_LOSS if lost else AFTER_END)
+        running = {rank for rank, code in enumerate(codes) if code is None}
+        for rank in running:
+            stopped[rank] = stopped[rank] + POLL_SECONDS if _is_stopped(children[rank]) else 0.0
+        late = {rank for rank in running if stopped[rank] > (POLL_SECONDS if ended else timeout)}
         if until is not None and time.monotonic() > until:
-            stuck = {rank for rank, code in enumerate(codes) if code is None}
-            _kill(children)
-            return stuck
+            late = running
+        if late:
+            stuck = stuck or late
+            killed |= late
+            _kill([children[rank] for rank in late])
         time.sleep(POLL_SECONDS)
-    return set()
+    return [LOST if rank in killed else _stop_code(child.returncode) for rank, child in enumerate(children)], stuck
+
+
+def _is_stopped(child: subprocess.Popen[str]) -> bool:
+    """Returns whether a process is stopped (SIGSTOP), as far as the system says so: macOS does from Python 3.13 on."""
+    with contextlib.suppress(ChildProcessError, AttributeError):  # the first: it has just ended
+        return os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
+
+
+def _stop_code(code: int) -> int:
+    """Returns the exit code of a process, the same if a signal to stop ended it, as at its start, or if it stopped."""
+    return STOP_CODES[signal.Signals(-code)] if -code in {*STOP_CODES} else code
 
 
 def _kill(children: Sequence[subprocess.Popen[str]]) -> None:
@@ -97,7 +126,7 @@ def _kill(children: Sequence[subprocess.Popen[str]]) -> None:
 def _report(codes: Sequence[int], texts: Sequence[IO[str]], stuck: set[int], timeout: float) -> int:
     """Prints why the run ended, unless process 0 has, and returns its exit code."""
     failed = [code for code in codes if code > 0 and code != LOST]
-    killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and rank not in stuck]
+    killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0]
     if any(codes):
         _print_once(texts)
     if failed:

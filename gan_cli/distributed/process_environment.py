@@ -8,18 +8,22 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from gan_cli.errors import UsageError, one_line
 from gan_cli.stop_signals import available_signals
 
-TORCHRUN, STORE = "TORCHELASTIC_RUN_ID", "GAN_CLI_PROCESS_STORE"  # the second is set by `cli/start_processes.py`
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+STORE, STARTER = "GAN_CLI_PROCESS_STORE", "GAN_CLI_PROCESS_STARTER"  # set by `cli/start_processes.py`
 CHECK_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 # The network interface of this machine alone, and the variables by which gloo and NCCL take it.
 LOOPBACK, INTERFACES = ("lo0" if os.uname().sysname == "Darwin" else "lo"), ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
@@ -95,15 +99,69 @@ def keep_connections_local(environment: ProcessEnvironment) -> None:
 
 
 def stop_with_parent() -> None:
-    """From now on, sends TERM to this process when its parent has ended, so that it saves a checkpoint and stops."""
-    parent = os.getppid()
+    """From now on, sends TERM to this process when what started it has ended, so that it saves a checkpoint and stops.
+
+    If the starter has ended already, that is now. On Linux, a process that is stopped (SIGSTOP) then continues, since
+    it could not stop by itself. Does nothing in a process that is not one of several of a run.
+    """
+    if STORE not in os.environ and TORCHRUN not in os.environ:
+        return
+    parent = int(os.environ.get(STARTER, os.getppid()))
+    continue_with_parent()
 
     def wait() -> None:
         while os.getppid() == parent:
             time.sleep(CHECK_SECONDS)
+        _remove_store()
         os.kill(os.getpid(), available_signals("SIGTERM")[0])
 
     threading.Thread(target=wait, daemon=True, name="stop_with_parent").start()
+
+
+def continue_with_parent() -> None:
+    """Lets the kernel send CONT to this process when its parent ends, which wakes a stopped one. Only Linux can.
+
+    CONT changes nothing in a running process, so it does no harm if only that thread of the parent ends that started
+    this process: for the kernel, the thread is the parent. KILL would lose what was trained since the last checkpoint.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGCONT), *[ctypes.c_ulong(0)] * 3)
+
+
+def end_as_lost(code: int) -> NoReturn:
+    """Ends this process at once after another was lost: its connections may keep it from ending as usual.
+
+    Under torchrun, processes of this machine that are stopped (SIGSTOP) are continued, and then find the same. torchrun
+    itself would wait for them for 30 seconds. `gan-train` kills them.
+    """
+    if STORE not in os.environ:
+        with contextlib.suppress(OSError):
+            for sibling in Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split():
+                if _is_stopped(sibling):
+                    os.kill(int(sibling), signal.SIGCONT)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _is_stopped(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
+def _remove_store() -> None:
+    """Removes the file in which the processes met, and its folder, as their starter would have done."""
+    if STORE in os.environ:
+        store = Path(os.environ[STORE])
+        with contextlib.suppress(OSError):
+            store.unlink(missing_ok=True)
+            store.parent.rmdir()
 
 
 def end_process(code: int) -> int:

@@ -24,7 +24,12 @@ from torch.distributed.rendezvous import rendezvous
 
 from gan_cli.distributed.batch_share import Share
 from gan_cli.distributed.collectives import connected, is_same_on_all
-from gan_cli.distributed.process_environment import ProcessEnvironment, keep_connections_local, reports_losses
+from gan_cli.distributed.process_environment import (
+    ProcessEnvironment,
+    end_as_lost,
+    keep_connections_local,
+    reports_losses,
+)
 from gan_cli.errors import LostProcessError, ProcessFailedError, UsageError
 from gan_cli.stop_signals import is_stopping
 
@@ -241,7 +246,7 @@ class ConnectedGroup(ProcessGroup):
         """Ends this process although its main thread is busy. Files are whole at any time."""
         if reports_losses():
             print(f"gan-train: {error}", file=sys.stderr, flush=True)
-        os._exit(error.exit_code)
+        end_as_lost(error.exit_code)
 
     @contextlib.contextmanager
     def answering(self, received: Callable[[], int]) -> Iterator[None]:
@@ -259,7 +264,7 @@ class ConnectedGroup(ProcessGroup):
                 try:
                     combined = self.exchange(Message(signal=received(), busy=int(busy)))
                 except LostProcessError as error:
-                    os._exit(error.exit_code)
+                    end_as_lost(error.exit_code)
                 if combined.command == END:
                     os._exit(combined.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from pathlib import Path
 
 from gan_cli.config import train_config
@@ -10,10 +11,11 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import build_device
 from gan_cli.distributed.process_count import check_processes
-from gan_cli.distributed.process_environment import ProcessEnvironment, stop_with_parent
+from gan_cli.distributed.process_environment import ProcessEnvironment
 from gan_cli.distributed.process_group import PREPARE, ConnectedGroup
 from gan_cli.errors import UsageError
 from gan_cli.launch.request import Request
+from gan_cli.stop_signals import handling
 from gan_cli.storage.run_folder import runs_in
 from gan_cli.storage.run_record import load_record, start_folder
 
@@ -23,11 +25,11 @@ def connect(request: Request, environment: ProcessEnvironment) -> tuple[Request,
 
     Raises UsageError if they cannot train together.
     """
-    stop_with_parent()
     device = build_device(request.config.device, environment.local_rank)
     if device.type == "mps":
         raise UsageError("device.processes: several processes train on CPUs or NVIDIA GPUs, use device=cpu")
-    group = ConnectedGroup(environment, device, request.config.device.timeout)
+    with handling(signal.SIG_DFL):  # else a signal would wait for the others, as long as they may take to start
+        group = ConnectedGroup(environment, device, request.config.device.timeout)
     return dataclasses.replace(request, group=group), group
 
 

@@ -20,7 +20,7 @@ from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_sources
 from gan_cli.data.moved_data import resolve_data_paths, without_untrusted_folders
 from gan_cli.device import configure_process
-from gan_cli.distributed.process_environment import ProcessEnvironment, reports_losses
+from gan_cli.distributed.process_environment import ProcessEnvironment, end_as_lost, reports_losses
 from gan_cli.distributed.process_group import COMPARE, END, LOAD, PREPARE, UPDATE, ConnectedGroup, Message, ProcessGroup
 from gan_cli.errors import GanCliError, LostProcessError, UsageError
 from gan_cli.launch.request import Request
@@ -46,10 +46,7 @@ def train_together(request: Request, environment: ProcessEnvironment) -> int:
     except LostProcessError as error:
         if reports_losses():
             print(f"gan-train: {error}", file=sys.stderr)
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(error.exit_code)
+        end_as_lost(error.exit_code)
 
 
 def _train(request: Request, environment: ProcessEnvironment) -> int:
