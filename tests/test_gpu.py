@@ -20,12 +20,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
 
 from gan_cli.cli.main import run_command
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.labels import Attribute
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.device import build_device
+from gan_cli.distributed.batch_norm import share_statistics
+from gan_cli.distributed.batch_share import Share, sharing
 from gan_cli.evaluation.metrics.classifier import LabelledImages, train_classifier
 from gan_cli.evaluation.real_data import RealData
 from gan_cli.evaluation.reference import build_extractor
@@ -398,6 +402,28 @@ def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture, here
     count = torch.cuda.device_count()
     line = error_line(capsys, "train", *TINY_IMAGES, "device=cuda", f"device.index={count}")
     assert f"device.index={count}: this machine has {count} GPU" in line
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batch_normalization_of_several_processes_works_on_the_gpu(dtype: torch.dtype) -> None:
+    """Of one process, so that one GPU is enough: output and gradients are those of PyTorch's layer."""
+    dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1)
+    random = torch.Generator().manual_seed(0)
+    drawn, factors = (torch.randn(8, 3, 5, 5, generator=random).to(GPU) for _ in range(2))
+    found = []
+    try:
+        for shared in (False, True):
+            layer, values = nn.BatchNorm2d(3).to(GPU), (3 + drawn).to(dtype).requires_grad_()
+            if shared:
+                share_statistics(layer)
+            with sharing(Share(dist.group.WORLD, 0, 1)):
+                output = layer(values)
+                (output.float() * factors).sum().backward()
+            found.append([output, values.grad, layer.weight.grad, layer.bias.grad, layer.running_var])
+    finally:
+        dist.destroy_process_group()
+    for expected, tensor in zip(*found, strict=True):
+        torch.testing.assert_close(tensor, expected, rtol=2e-2, atol=2e-2 if dtype == torch.bfloat16 else 1e-5)
 
 
 def test_each_process_needs_a_gpu(here: Path) -> None:

@@ -35,7 +35,6 @@ from gan_cli.config.implied_choices import (
 )
 from gan_cli.config.option_files import OPTIONAL_GROUPS, naming_file
 from gan_cli.config.options.fields import flatten, is_within, walk
-from gan_cli.config.options.loop import leave_out_classes
 from gan_cli.config.overrides import PATH_LIST_KEY, check_override, quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder, user_config_folders
 from gan_cli.config.train_config import LIST_GROUPS
@@ -146,7 +145,6 @@ def _compose_with_recipe(overrides: Sequence[Override], options: dict[str, list[
         composed = _compose_settled("train", [*others, recipe_override(choice.name)], options)
     data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    named += leave_out_classes(data["evaluation"], named)
     dropped = [recipes.ADA_TARGET] if recipes.reset_unused_target(data, bare.data, named) else []
     return dataclasses.replace(composed, data=data, named=named, recipe=choice, bare=bare.data, dropped=dropped)
 

@@ -68,12 +68,12 @@ class _Normalization(torch.autograd.Function):
             output = _normalized(values, weight, bias, ctx.epsilon).to(gradient.dtype)
             found = iter(torch.autograd.grad(output, inputs, gradient, create_graph=True))
             return *(next(found) if need else None for need in needed[:3]), None
-        _, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, values, weight, mean, variance, None, None, False, ctx.epsilon, [False, True, True]
+        inverse = (variance + ctx.epsilon).rsqrt()
+        _, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(  # a GPU reads mean and inverse
+            gradient, values, weight, mean, variance, mean, inverse, False, ctx.epsilon, [False, True, True]
         )  # sums of g x' and of g
         count = values.numel() // values.shape[1]
         product, plain = (mean_over_processes(torch.stack((for_weight, for_bias)).to(mean.dtype)) / count).unbind()
-        inverse = (variance + ctx.epsilon).rsqrt()
         scale = inverse if weight is None else inverse * weight
         slope = scale * inverse * product
         parts = [_per_channel(each, values) for each in (mean * slope - scale * plain, scale, -slope)]

@@ -101,8 +101,8 @@ def keep_connections_local(environment: ProcessEnvironment) -> None:
 def stop_with_parent() -> None:
     """From now on, sends TERM to this process when what started it has ended, so that it saves a checkpoint and stops.
 
-    If the starter has ended already, that is now. On Linux, a process that is stopped (SIGSTOP) then continues, since
-    it could not stop by itself. Does nothing in a process that is not one of several of a run.
+    If the starter was `gan-train` and has ended already, that is now. On Linux, a process that is stopped (SIGSTOP)
+    then continues, since it could not stop by itself. Does nothing in a process that is not one of several of a run.
     """
     if STORE not in os.environ and TORCHRUN not in os.environ:
         return
@@ -142,9 +142,10 @@ def end_as_lost(code: int) -> NoReturn:
             for sibling in Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split():
                 if _is_stopped(sibling):
                     os.kill(int(sibling), signal.SIGCONT)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    if threading.current_thread() is threading.main_thread():  # which may hold the lock of a stream
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
     os._exit(code)
 
 

@@ -50,6 +50,8 @@ def count_in_shards(path: Any, most: int) -> int | None:
         if any(map(is_address, names)):
             return None
         for name in names:
+            if count == most:
+                break
             with tarfile.open(name, "r:") as tar:
                 before = None
                 while count < most and (info := tar.next()) is not None:

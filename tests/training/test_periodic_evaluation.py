@@ -129,31 +129,22 @@ def test_of_few_images_no_classifier_is_trained(
     assert capsys.readouterr().out.count(said) == 1
 
 
-@pytest.mark.parametrize("typed", ["evaluation.metrics=[]", "evaluation.classify=false"])
-def test_no_classifier_is_trained_if_nothing_is_to_be_measured(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, typed: str
+def test_no_classifier_is_trained_if_classes_are_not_to_be_found(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: pytest.fail("trained"))
-    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1", typed)
+    conditional = [*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1"]
+    run = train(*conditional, "evaluation.classify=false")
     assert not any("accuracy/class" in line for line in logged_metrics(run))
-    assert read_record(run)["config"]["evaluation"]["classify"] is False
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    assert read_record(run)["config"]["evaluation"]["classify"] is False
 
 
-def test_a_resumed_run_can_do_without_a_classifier_too(
-    trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_can_do_without_a_classifier_too(trained: Callable[..., Path]) -> None:
     run = trained(*TINY_IMAGES, "steps=1", "evaluation.metrics=[frechet]", "evaluation.n=20", "name=judged")
     assert read_record(run)["config"]["evaluation"]["classify"] is True
-    assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.metrics=[]"]) == 0
+    assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.classify=false"]) == 0
     assert checkpoint.load_newest(run / CHECKPOINTS)[0].config.evaluation.classify is False
-
-
-def test_typing_no_metrics_keeps_what_else_was_typed() -> None:
-    assert compose(*TINY_IMAGES).evaluation.classify
-    for more in ("evaluation.classify=true", "evaluation.best=accuracy/class"):
-        config = compose(*TINY_IMAGES, "conditioning=projection", "evaluation.metrics=[]", more)
-        assert config.evaluation.classify
 
 
 @pytest.mark.parametrize("digits", [1, 2, 3])

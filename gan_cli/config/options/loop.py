@@ -1,7 +1,6 @@
 """Declares the keys of the group `device` and of the sections `training`, `evaluation` and `health`."""
 
-from collections.abc import Collection
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -46,21 +45,6 @@ METRICS_OF_EVAL = {
     "modes": "is of gan-eval; a run on data of known modes measures modes/covered by itself",
     "memorization": "is of gan-eval: gan-eval RUN metrics=[memorization]",
 }
-
-
-def leave_out_classes(evaluation: Any, named: Collection[str]) -> tuple[str, ...]:
-    """Sets `classify` to false in a section `evaluation` in which the user typed `metrics=[]` to have none.
-
-    The keys `named` were typed. `classify` stays if it was typed too, or if `best` names a metric. Returns the key that
-    was set, if it was.
-    """
-    key = "evaluation.classify"
-    if not isinstance(evaluation, dict) or "evaluation.metrics" not in named or key in named:
-        return ()
-    if evaluation.get("metrics") != [] or evaluation.get("best") is not None:
-        return ()
-    evaluation["classify"] = False
-    return (key,)
 
 
 def metrics_of_other_tools(section: str = "") -> dict[str, str]:
@@ -206,7 +190,7 @@ class EvaluationOptions:
     metrics: Several[TrainingMetric] = Field(
         (),
         json_schema_extra={"instead": {**metrics_of_other_tools("evaluation."), **METRICS_OF_EVAL}},
-        description="metrics computed at each evaluation, as [frechet]; [] also sets classify=false",
+        description="metrics computed at each evaluation, as [frechet]",
     )
     classify: Bool = Field(
         True,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from gan_cli.data.shards.download_shards import ShardDownloads
-from gan_cli.errors import GanCliError, StorageError, one_line
+from gan_cli.errors import StorageError, one_line
 from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.shard_paths import is_address
 
@@ -127,5 +127,6 @@ class ShardsAhead:
                     self._running = False
                     return
                 number = self._left.pop(0)
-            with contextlib.suppress(OSError, GanCliError):
+            with contextlib.suppress(Exception):
+                self._files.open_path(number)  # not under the lock of `open`, for which reading would have to wait
                 self._files.open(number)

@@ -24,6 +24,7 @@ from gan_cli.storage.imagenet_weights import SHA256
 
 CPU = torch.device("cpu")
 BATCH_SIZE = 500
+GPU_VALUES = 1 << 25  # of the images that a GPU gets at a time: 128 MiB in float32
 RANDOM_SIDE, RANDOM_FEATURES = 32, 128
 RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
 EFFICIENTNET_BATCH = 32  # images at a time
@@ -87,12 +88,14 @@ class Extractor:
 
         On a GPU they are computed without TF32.
         """
-        batches = []
+        batches, size = [], BATCH_SIZE
+        if self.device.type == "cuda":  # which holds the state of a run too
+            size = max(1, min(BATCH_SIZE, GPU_VALUES // max(1, samples[:1].numel())))
         with without_tf32(self.device):
-            for start in range(0, len(samples), BATCH_SIZE):
-                found = self.extract_batch(to_device(samples[start : start + BATCH_SIZE], self.device))
+            for start in range(0, len(samples), size):
+                found = self.extract_batch(to_device(samples[start : start + size], self.device))
                 batches.append(Features._make(part if part is None else part.cpu() for part in found))
-                progress(min(start + BATCH_SIZE, len(samples)), len(samples))
+                progress(min(start + size, len(samples)), len(samples))
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]
         features = torch.cat([part.features for part in batches])
         if not features.isfinite().all():  # finite weights that training never reaches, in a file of the cache
