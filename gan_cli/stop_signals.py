@@ -83,6 +83,12 @@ def is_stopping() -> bool:
     return StopSignals._innermost is not None and StopSignals._innermost.received is not None
 
 
+def raise_if_stopping() -> None:
+    """Raises Interrupted if this process has got a signal to stop, whose exception a library may have dropped."""
+    if StopSignals._innermost is not None and StopSignals._innermost.received is not None:
+        raise Interrupted(StopSignals._innermost.received)
+
+
 class StopSignals:
     """A context in which the first signal is stored in `received`. A later one has its default effect.
 

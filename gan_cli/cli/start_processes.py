@@ -67,8 +67,10 @@ def train_in_processes(arguments: Sequence[str], folder: Path | None, count: int
 
 def _copy_errors(source: IO[str] | None, copy: IO[str]) -> None:
     """Prints what process 0 writes to its standard error, and keeps a copy."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in source or ():
+    if source is None:
+        return
+    with source, contextlib.suppress(OSError, ValueError):
+        for line in source:
             sys.stderr.write(line)
             sys.stderr.flush()
             copy.write(line)

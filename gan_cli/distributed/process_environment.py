@@ -106,16 +106,27 @@ def stop_with_parent() -> None:
     """
     if STORE not in os.environ and TORCHRUN not in os.environ:
         return
-    parent = int(os.environ.get(STARTER, os.getppid()))
+    parent = os.getppid()
+    starter = int(os.environ.get(STARTER, parent))  # the parent, unless a wrapper of Python is between them
     continue_with_parent()
 
     def wait() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and _is_running(starter):
             time.sleep(CHECK_SECONDS)
         _remove_store()
         os.kill(os.getpid(), available_signals("SIGTERM")[0])
 
     threading.Thread(target=wait, daemon=True, name="stop_with_parent").start()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def continue_with_parent() -> None:

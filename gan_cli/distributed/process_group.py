@@ -95,7 +95,9 @@ ALONE = ProcessGroup()
 def _open_store(environment: ProcessEnvironment, timeout: timedelta) -> dist.Store:
     """Returns the store in which the processes find each other."""
     if environment.store is not None:
-        return dist.FileStore(str(environment.store), environment.count)
+        file = dist.FileStore(str(environment.store), environment.count)
+        file.set_timeout(timeout)
+        return file
     store, _, _ = next(rendezvous("env://", timeout=timeout))
     # torchrun keeps its store when it starts the processes again, with the addresses of those that have ended
     return dist.PrefixStore(f"attempt {environment.restarts}", store)

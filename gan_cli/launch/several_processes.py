@@ -15,7 +15,7 @@ from gan_cli.distributed.process_environment import ProcessEnvironment
 from gan_cli.distributed.process_group import PREPARE, ConnectedGroup
 from gan_cli.errors import UsageError
 from gan_cli.launch.request import Request
-from gan_cli.stop_signals import handling
+from gan_cli.stop_signals import handling, raise_if_stopping
 from gan_cli.storage.run_folder import runs_in
 from gan_cli.storage.run_record import load_record, start_folder
 
@@ -28,6 +28,7 @@ def connect(request: Request, environment: ProcessEnvironment) -> tuple[Request,
     device = build_device(request.config.device, environment.local_rank)
     if device.type == "mps":
         raise UsageError("device.processes: several processes train on CPUs or NVIDIA GPUs, use device=cpu")
+    raise_if_stopping()
     with handling(signal.SIG_DFL):  # else a signal would wait for the others, as long as they may take to start
         group = ConnectedGroup(environment, device, request.config.device.timeout)
     return dataclasses.replace(request, group=group), group

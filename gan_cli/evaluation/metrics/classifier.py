@@ -89,9 +89,14 @@ class Classifier:
     accuracy: float
     side: int = ClassifierDesign().side  # that images are resized to
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+
     def on(self, device: torch.device) -> Classifier:
         """Returns this classifier if it is on the device, else a copy that is."""
-        if next(self.network.parameters()).device == device:
+        if self.device == device:
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
@@ -105,7 +110,7 @@ class Classifier:
         return self._apply(self.network[:-1], images)
 
     def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
-        size, device = (self.side, self.side), next(layers.parameters()).device
+        size, device = (self.side, self.side), self.device
         return torch.cat([layers(resized_inputs(part.to(device), size)) for part in images.split(PREDICTED_AT_ONCE)])
 
 
