@@ -85,8 +85,9 @@ def is_stopping() -> bool:
 
 def raise_if_stopping() -> None:
     """Raises Interrupted if this process has got a signal to stop, whose exception a library may have dropped."""
-    if StopSignals._innermost is not None and StopSignals._innermost.received is not None:
-        raise Interrupted(StopSignals._innermost.received)
+    innermost = StopSignals._innermost
+    if innermost is not None and innermost.received is not None:
+        raise Interrupted(innermost.received)
 
 
 class StopSignals:

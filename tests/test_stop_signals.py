@@ -73,6 +73,16 @@ def test_a_signal_of_the_same_request_is_ignored_after_the_context_that_received
         assert outer.received == inner.received == signal.SIGTERM
 
 
+def test_a_signal_whose_exception_was_dropped_is_raised_later() -> None:
+    """As by a library that catches everything."""
+    stop_signals.raise_if_stopping()
+    with StopSignals() as stop:
+        with contextlib.suppress(BaseException), stop.interruptible():
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            stop_signals.raise_if_stopping()
+
+
 STAGES = ("build_dataset", "_record_start", "log_setup", "run_training")
 
 
