@@ -90,6 +90,23 @@ def raise_if_stopping() -> None:
         raise Interrupted(innermost.received)
 
 
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A context within interruptible work, of the main thread, whose end is where Interrupted is raised, if at all."""
+    innermost = StopSignals._innermost
+    if innermost is None or not innermost._interruptible:
+        yield
+        return
+    innermost._interruptible = False
+    try:
+        yield
+    finally:
+        innermost._interruptible = True
+    if innermost.received is not None:
+        innermost._interruptible = False
+        raise Interrupted(innermost.received)
+
+
 class StopSignals:
     """A context in which the first signal is stored in `received`. A later one has its default effect.
 

@@ -16,7 +16,7 @@ import pytest
 
 from gan_cli import stop_signals
 from gan_cli.cli.main import run_command
-from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal
+from gan_cli.stop_signals import STOP_CODES, Interrupted, StopSignals, exit_on_signal, uninterrupted
 from gan_cli.sweeps.jobs import JobProcesses
 from support.configs import TINY_IMAGES
 
@@ -71,6 +71,27 @@ def test_a_signal_of_the_same_request_is_ignored_after_the_context_that_received
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert outer.received == inner.received == signal.SIGTERM
+
+
+def test_what_is_uninterrupted_within_interruptible_work_is_completed() -> None:
+    """Interrupted is raised at its end, and at once where nothing protects the work."""
+    done = []
+    with StopSignals() as stop, contextlib.suppress(Interrupted), stop.interruptible():
+        with uninterrupted():
+            done.append("nothing came")
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("protected")
+        done.append("not reached")
+    with StopSignals() as stop, contextlib.suppress(Interrupted), stop.interruptible():
+        with contextlib.suppress(OSError), uninterrupted():
+            raise OSError
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("not reached")
+    with StopSignals() as stop, uninterrupted():  # outside of interruptible work
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("saved")
+    assert done == ["nothing came", "protected", "saved"]
 
 
 def test_a_signal_whose_exception_was_dropped_is_raised_later() -> None:

@@ -3,7 +3,8 @@
 Process 0 runs the training loop: it decides what is done, writes the files and prints. The others wait for its
 commands between the updates and take part in each. A command is a small vector that all processes combine by a maximum,
 on the CPU, so that each also learns of signals and errors of the others. While process 0 evaluates or writes, a thread
-of it sends the command WAIT, so that a process that ended or was stopped is found within `device.timeout`.
+of it sends the command WAIT, so that a process that ended or was stopped is found within `device.timeout`. Processes
+that load data or generate samples meanwhile have a thread that answers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -31,11 +32,12 @@ from gan_cli.distributed.process_environment import (
     reports_losses,
 )
 from gan_cli.errors import LostProcessError, ProcessFailedError, UsageError
-from gan_cli.stop_signals import is_stopping
+from gan_cli.stop_signals import is_stopping, uninterrupted
 
-WAIT, PREPARE, LOAD, UPDATE, COMPARE, END = range(6)  # commands
+WAIT, PREPARE, LOAD, UPDATE, COMPARE, GENERATE, CANCEL, COLLECT, END = range(9)  # commands
 SLOWEST_START = 120  # seconds in which all processes must have started
 WAIT_SECONDS = 1.0  # between two commands WAIT
+SHORTEST_WAIT, LONGEST_WAIT = 0.002, 0.1  # seconds between two questions whether the others are ready
 LONGEST_JOB = 512  # bytes
 
 
@@ -71,8 +73,8 @@ class ProcessGroup:
     def send_text(self, command: int, content: Any) -> None:
         """Sends a command and a value that JSON can hold."""
 
-    def wait_until_ready(self) -> None:
-        """Waits until no other process is busy preparing."""
+    def wait_until_ready(self, command: int = WAIT) -> None:
+        """Process 0: waits until no other process is busy. With CANCEL, they leave what they are doing."""
 
     def broadcast(self, tensors: list[Tensor]) -> None:
         """Gives each tensor the values that it has in process 0."""
@@ -167,9 +169,39 @@ class ConnectedGroup(ProcessGroup):
         connected(dist.broadcast, data, 0, group=self._control)
         return json.loads(bytes(data.tolist()))
 
-    def wait_until_ready(self) -> None:
-        while self.exchange(Message()).busy:
-            threading.Event().wait(WAIT_SECONDS / 10)
+    def wait_until_ready(self, command: int = WAIT) -> None:
+        seconds, busy = SHORTEST_WAIT, True
+        while busy:
+            with self.in_one_piece():
+                busy = bool(self.send(command).busy)
+            if busy:
+                threading.Event().wait(seconds)
+                seconds = min(2 * seconds, LONGEST_WAIT)
+
+    @contextlib.contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """Process 0: while entered, its main thread is not interrupted, and no WAIT comes between what it sends."""
+        with uninterrupted(), self._lock:
+            yield
+
+    def send_packet(self, rank: int, content: Any, tensors: Sequence[Tensor] = ()) -> None:
+        """Sends a value that JSON can hold, and tensors that are not empty, to one process."""
+        layout = [[str(tensor.dtype).removeprefix("torch."), *tensor.shape] for tensor in tensors]
+        text = torch.frombuffer(bytearray(json.dumps([content, layout]).encode()), dtype=torch.uint8)
+        for each in (torch.tensor([len(text)]), text, *tensors):
+            connected(dist.send, each.cpu().contiguous(), rank, group=self._control)
+
+    def receive_packet(self, rank: int) -> tuple[Any, list[Tensor]]:
+        """Returns what another process sends with `send_packet`; the tensors are on the CPU."""
+        length = torch.empty(1, dtype=torch.int64)
+        connected(dist.recv, length, rank, group=self._control)
+        text = torch.empty(int(length), dtype=torch.uint8)
+        connected(dist.recv, text, rank, group=self._control)
+        content, layout = json.loads(bytes(text.tolist()))
+        tensors = [torch.empty(shape, dtype=getattr(torch, dtype)) for dtype, *shape in layout]
+        for each in tensors:
+            connected(dist.recv, each, rank, group=self._control)
+        return content, tensors
 
     def broadcast(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
@@ -251,13 +283,13 @@ class ConnectedGroup(ProcessGroup):
         end_as_lost(error.exit_code)
 
     @contextlib.contextmanager
-    def answering(self, received: Callable[[], int]) -> Iterator[None]:
-        """Other processes: while entered, answers process 0, which must send nothing but WAIT, that this one is busy.
+    def answering(self, received: Callable[[], int]) -> Iterator[threading.Event]:
+        """Other processes: while entered, answers process 0 that this one is busy.
 
-        `received` returns the number of a signal that asked this process to stop, or 0. If process 0 ends the run, this
-        process ends at once.
+        Process 0 must send nothing but WAIT, or CANCEL, which sets the event. `received` returns the number of a signal
+        that asked this process to stop, or 0. If process 0 ends the run, this process ends at once.
         """
-        done = threading.Event()
+        done, cancelled = threading.Event(), threading.Event()
 
         def answer() -> None:
             busy = True
@@ -269,11 +301,13 @@ class ConnectedGroup(ProcessGroup):
                     end_as_lost(error.exit_code)
                 if combined.command == END:
                     os._exit(combined.value)
+                if combined.command == CANCEL:
+                    cancelled.set()
 
         thread = threading.Thread(target=answer, daemon=True, name="answer")
         thread.start()
         try:
-            yield
+            yield cancelled
         finally:
             done.set()
             thread.join()

@@ -219,9 +219,9 @@ class _Evaluation(NamedTuple):
         self, generated: EvaluatedSamples, about: dict[str, Any]
     ) -> tuple[EvaluationResult, Image.Image | None]:
         """Returns the metrics of samples, and an image if memorization is one of them. `about` is of the samples."""
-        reference, (samples, repeats, labels) = self.reference, generated
+        reference, samples = self.reference, generated.samples
         how: dict[str, Any] = {"resamples": self.resamples, "progress": self.progress}
-        how |= {"repeats": repeats, "labels": labels}
+        how |= {"repeats": generated.repeats, "labels": generated.labels}
         metrics, copies = evaluate_samples(reference, samples, self.names, **how)
         metrics = compare_without_network(metrics, reference, self.log)
         about |= {"n": len(samples), **_describe_reference(reference)}

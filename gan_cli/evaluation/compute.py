@@ -133,21 +133,23 @@ def evaluate_samples(
     progress: ProgressCallback = ignore,
     repeats: Tensor | None = None,
     labels: Tensor | None = None,
+    features: Features | None = None,
 ) -> tuple[list[MetricResult], Memorization | None]:
     """Returns the metrics in `names` of uint8 images `[N, C, H, W]` or points `[N, 2]`, and which images are copies.
 
     The second is None without the metric memorization. For a task, the samples are those of the first N inputs of the
-    reference, and `repeats` are as in `paired_results`. `labels` `[N, K]` are the requested ones. The results have the
-    order of METRIC_FAMILIES after those of pairs; memorization, which always uses pixels, is last. The name of a result
-    ends with that of the extractor, as `frechet-classifier`; the modes of points and metrics of pixels need none.
+    reference, and `repeats` are as in `paired_results`. `labels` `[N, K]` are the requested ones. `features` are those
+    of the samples, if they are known. The results have the order of METRIC_FAMILIES after those of pairs;
+    memorization, which always uses pixels, is last. The name of a result ends with that of the extractor, as
+    `frechet-classifier`; the modes of points and metrics of pixels need none.
     Intervals come from `resamples` random halves of the samples, at least 2. Floors use at most `reference.n` samples,
     so N should be `reference.n`. Raises UsageError for a name that these data do not allow.
     """
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.options) & set(names)]
     results: list[MetricResult] = []
-    fake = None
-    if families or {"paired", "class_kept", class_accuracy.NAME} & {*names}:
+    fake = features
+    if fake is None and (families or {"paired", "class_kept", class_accuracy.NAME} & {*names}):
         fake = reference.extractor.extract(samples, partial(progress, "features"))
     if {*PAIRED_METRICS} & {*names}:
         results += paired_results(reference, samples, fake, repeats, names, resamples)

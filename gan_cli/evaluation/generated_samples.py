@@ -8,13 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.loop import WITHOUT_FEATURES
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_signed_unit, to_uint8
 from gan_cli.data.labels import encode_labels
+from gan_cli.distributed.process_group import ALONE, ProcessGroup
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.callbacks import ProgressCallback, ignore
-from gan_cli.evaluation.paired_inputs import PairedInputs
+from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.reference import Reference
+from gan_cli.evaluation.shared_generation import generate_together
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.standing_statistics import standing_statistics
@@ -42,42 +45,31 @@ def generate_samples(
     return _generate(generator, config, _condition(config, dataset, seeds), seeds, batch_size, progress)
 
 
-def generate_for_inputs(
-    generator: nn.Module,
-    config: Config,
-    inputs: PairedInputs,
-    seeds: Sequence[int],
-    batch_size: int,
-    progress: ProgressCallback = ignore,
-) -> Tensor:
-    """Generates a sample of each seed for each input. Returns uint8 images `[seeds, N, C, H, W]`.
-
-    Raises DivergedError if a sample is not finite.
-    """
-    count = len(inputs)
-    generated = [_generate(generator, config, inputs.condition, [seed] * count, batch_size, progress) for seed in seeds]
-    return torch.stack(generated)
-
-
 class SampleSource(NamedTuple):
-    """A generator whose samples are evaluated, with the config and data of its run; the first seed; the batch size."""
+    """A generator whose samples are evaluated, with the config and data of its run; the first seed; the batch size.
+
+    `group` are the processes that make the samples.
+    """
 
     generator: nn.Module
     config: Config
     dataset: Dataset
     first_seed: int
     batch_size: int
+    group: ProcessGroup = ALONE
 
 
 class EvaluatedSamples(NamedTuple):
     """Samples, uint8 `[N, C, H, W]` or points, and those of the first M inputs of a task, `[DIVERSITY_SEEDS, M, ...]`.
 
     The latter are None unless the metric diversity is requested. `labels` are the requested ones, float32 `[N, K]`.
+    `features` are those of the samples, if several processes have computed them.
     """
 
     samples: Tensor
     repeats: Tensor | None = None
     labels: Tensor | None = None
+    features: Features | None = None
 
 
 def generate_evaluated(
@@ -87,19 +79,38 @@ def generate_evaluated(
 
     Raises DivergedError if a sample is not finite.
     """
-    generator, config, dataset, first_seed, batch_size = source
+    extractor = None if {*WITHOUT_FEATURES} >= {*names} else reference.extractor
+    first = source.first_seed
     if reference.inputs is None:
-        seeds = range(first_seed, first_seed + n)
-        condition = _condition(config, dataset, seeds)
-        samples = _generate(generator, config, condition, seeds, batch_size, progress)
-        return EvaluatedSamples(samples, labels=None if condition is None else condition.labels)
+        seeds = range(first, first + n)
+        condition = _condition(source.config, source.dataset, seeds)
+        samples, features = _generate_by_all(source, condition, seeds, progress, extractor)
+        return EvaluatedSamples(samples, None, None if condition is None else condition.labels, features)
     inputs = reference.inputs.first(n)
-    (samples,) = generate_for_inputs(generator, config, inputs, [first_seed], batch_size, progress)
+    samples, features = _generate_by_all(source, inputs.condition, [first] * n, progress, extractor)
     if "diversity" not in names:
-        return EvaluatedSamples(samples, labels=inputs.condition.labels)
-    few, others = inputs.first(DIVERSITY_INPUTS), range(first_seed + 1, first_seed + DIVERSITY_SEEDS)
-    more = generate_for_inputs(generator, config, few, others, batch_size, progress)
-    return EvaluatedSamples(samples, torch.cat([samples[None, : len(few)], more]), inputs.condition.labels)
+        return EvaluatedSamples(samples, None, inputs.condition.labels, features)
+    few = inputs.first(DIVERSITY_INPUTS).condition
+    count = len(samples[:DIVERSITY_INPUTS])
+    others = [[seed] * count for seed in range(first + 1, first + DIVERSITY_SEEDS)]
+    repeats = [samples[:count], *(_generate_by_all(source, few, seeds, progress)[0] for seeds in others)]
+    return EvaluatedSamples(samples, torch.stack(repeats), inputs.condition.labels, features)
+
+
+def _generate_by_all(
+    source: SampleSource,
+    condition: Condition | None,
+    seeds: Sequence[int],
+    progress: ProgressCallback,
+    extractor: Extractor | None = None,
+) -> tuple[Tensor, Features | None]:
+    """Returns samples, made by all processes of the source, and their features if several have computed these."""
+    generator, config, _, _, batch_size, group = source
+    if group.count == 1:
+        return _generate(generator, config, condition, seeds, batch_size, progress), None
+    batches = generate_together(group, generator, latent_of(config), seeds, batch_size, condition, extractor)
+    samples, *found = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return samples, Features(*found) if found else None
 
 
 def _generate(

@@ -34,6 +34,7 @@ REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
 MOST_BYTES = 1 << 30  # a larger cache file is not read
 # What the networks for ImageNet see of an image, by number of channels.
 IMAGENET_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}
+UNTRAINED_HERE = ("random", "inception", "efficientnet")  # extractors that need no data of the run
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 
@@ -69,19 +70,24 @@ def build_extractor(
     if name in OF_IMAGENET:
         if samples.shape[1] in IMAGENET_SEES:
             log(f"{name}: sees {IMAGENET_SEES[samples.shape[1]]}")
-        return dataclasses.replace(_imagenet_extractor(name), device=device)
+        return build_untrained_extractor(name, samples.shape[1], device)
     unused = name == "auto" and metrics and {*WITHOUT_FEATURES} >= {*metrics}
     if name == "random" or unused or not labelled:
-        return dataclasses.replace(feature_extractors.build_random_extractor(samples.shape[1]), device=device)
+        return build_untrained_extractor("random", samples.shape[1], device)
     return _classifier(real, log, load, device)
 
 
-def _imagenet_extractor(name: str) -> Extractor:
-    if name == "efficientnet":
-        return feature_extractors.build_efficientnet_extractor()
-    from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
+def build_untrained_extractor(name: str, channels: int, device: torch.device) -> Extractor:
+    """Builds an extractor of UNTRAINED_HERE for images with these channels. Raises UsageError without its weights."""
+    if name == "random":
+        found = feature_extractors.build_random_extractor(channels)
+    elif name == "efficientnet":
+        found = feature_extractors.build_efficientnet_extractor()
+    else:
+        from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
 
-    return build_inception_extractor()
+        found = build_inception_extractor()
+    return dataclasses.replace(found, device=device)
 
 
 def check_metrics_of_data(metrics: Sequence[str], extractor: str, real: RealData, section: str = "") -> None:
@@ -109,8 +115,8 @@ def _classifier(real: RealData, log: LogCallback, load: ClassifierLoader, device
     data = labelled_images(real)
     found, summary = load(data, log, "images are compared in random features")
     if found is None:
-        extractor = feature_extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
-        return dataclasses.replace(extractor, why=summary, device=device)
+        extractor = build_untrained_extractor("random", real.train_unlimited.samples.shape[1], device)
+        return dataclasses.replace(extractor, why=summary)
     one_of = len(data.attributes) == 1
     return feature_extractors.build_classifier_extractor(found, one_of=one_of, stacked=real.stacked, device=device)
 

@@ -97,7 +97,8 @@ def log_processes(config: Config, state: TrainState, log: RunLog) -> None:
         if any(isinstance(each, _BatchNorm) for each in layers)
         else ""
     )
-    log.info(f"processes: {count}, each batch of {config.batch_size} is divided equally among them{norm}")
+    shared = f"each batch of {config.batch_size} is divided equally among them, and so are the samples of evaluations"
+    log.info(f"processes: {count}, {shared}{norm}")
 
 
 def _way_to_use_classes(config: Config) -> str:

@@ -1,6 +1,7 @@
 """Trains a run in several processes, of which this is one.
 
-Process 0 runs the loop as a single process does. The others take part in each update, as it directs, and write nothing.
+Process 0 runs the loop as a single process does. The others take part in each update and in the evaluations, as it
+directs, and write nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,8 +23,20 @@ from gan_cli.data.load_dataset import build_batches, build_dataset, with_sources
 from gan_cli.data.moved_data import resolve_data_paths, without_untrusted_folders
 from gan_cli.device import configure_process
 from gan_cli.distributed.process_environment import ProcessEnvironment, end_as_lost, reports_losses
-from gan_cli.distributed.process_group import COMPARE, END, LOAD, PREPARE, UPDATE, ConnectedGroup, Message, ProcessGroup
+from gan_cli.distributed.process_group import (
+    COLLECT,
+    COMPARE,
+    END,
+    GENERATE,
+    LOAD,
+    PREPARE,
+    UPDATE,
+    ConnectedGroup,
+    Message,
+    ProcessGroup,
+)
 from gan_cli.errors import GanCliError, LostProcessError, UsageError
+from gan_cli.evaluation.shared_generation import Packet, make_own_batches
 from gan_cli.launch.request import Request
 from gan_cli.launch.several_processes import connect
 from gan_cli.launch.start_run import launch
@@ -83,6 +97,7 @@ def follow(request: Request, group: ConnectedGroup) -> int:
 
         prepared: Prepared | None = None
         run: tuple[TrainState, Objective, Batches] | None = None
+        generated: Iterator[Packet] = iter(())
         while True:
             message = group.exchange(Message(signal=received()))
             if message.command == END:
@@ -101,6 +116,10 @@ def follow(request: Request, group: ConnectedGroup) -> int:
                     group.in_update = False
                 elif message.command == COMPARE and run is not None:
                     group.same_on_all([*checksums(run[0]).values()])
+                elif message.command == GENERATE and run is not None:
+                    generated = make_own_batches(run[0].sampler, run[1].latent, group, received)
+                elif message.command == COLLECT and message.value == group.rank:
+                    group.send_packet(0, *next(generated))
             except Exception as error:
                 _fail(error, group)
 

@@ -162,7 +162,7 @@ def _try_metric(run: Run) -> tuple[str, float, float]:
     generator = evaluated_generator(run) if names else run.state.sampler
     generating = time.perf_counter()
     source, wanted = SampleSource(generator, config, dataset, FIRST_EVALUATION_SEED, few), names or ("frechet",)
-    samples, repeats, _ = generate_evaluated(reference, source, few, wanted)
+    samples, repeats, *_ = generate_evaluated(reference, source, few, wanted)
     found, _ = evaluate_samples(reference, samples, wanted, resamples=0, repeats=repeats)
     done = time.perf_counter()
     names_found = ", ".join(metric.name for metric in found)

@@ -49,6 +49,7 @@ def train(run: Run) -> signal.Signals | None:
     last checkpoint cannot be written.
     """
     with StopSignals() as stop, noting_suspensions():
+        give_state(run.state, run.group)
         evaluation_seconds = _prepare_evaluation(run, stop)
         while True:
             try:
@@ -61,6 +62,7 @@ def train(run: Run) -> signal.Signals | None:
                     run.health.findings.append(finding)
                     run.log.event(finding.since, finding.name, finding.text)
                     raise DivergedError(finding.text) from error
+                give_state(run.state, run.group)
     save_progress_animation(run)
     if stopping_finding is not None:
         name, text, step = stopping_finding.name, stopping_finding.text, run.state.counters.step
@@ -91,7 +93,6 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     """
     config, state, counters = run.config, run.state, run.state.counters
     objective, batches = _reseeded(run)
-    give_state(state, run.group)
     timer = RunTimer(state)
     budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop

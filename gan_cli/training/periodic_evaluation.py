@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of, encode_labels, evenly
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import LostProcessError, UsageError, one_line
 from gan_cli.evaluation.callbacks import LogCallback
 from gan_cli.evaluation.compute import check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import (
@@ -30,6 +31,7 @@ from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.paired_inputs import paired_inputs
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference, check_metrics_of_data
+from gan_cli.evaluation.shared_generation import generate_together
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -46,13 +48,18 @@ NEIGHBOURS = 10_000  # real points among which the nearest one is searched
 def evaluate(run: Run) -> dict[str, float]:
     """Returns `accuracy/class` (conditional runs), `modes/*` (stacked digits) and the metrics of `evaluation.metrics`.
 
-    If an evaluation fails, logs the error and returns an empty dict, so that the run continues.
+    All processes of the run make the samples. If an evaluation fails, logs the error and returns an empty dict, so that
+    the run continues. Raises LostProcessError if another process ended or does not answer.
     """
     try:
         found: dict[str, float] = {}
         for wanted in _classifications(run):
-            found |= wanted.metrics(_classified(run, wanted))
-        return found if run.reference is None else found | _compared(run, evaluated_generator(run), run.reference.n)
+            found |= wanted.metrics(_classified(run, wanted, len(wanted.seeds), AT_ONCE))
+        if run.reference is not None:
+            found |= _compared(run, evaluated_generator(run), run.reference.n, AT_ONCE)
+        return found
+    except LostProcessError:
+        raise
     except Exception as error:
         run.log.info(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
@@ -112,23 +119,35 @@ def measured_on(run: Run) -> dict[str, Any]:
 
 
 def expected_seconds(run: Run) -> float:
-    """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed."""
+    """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed.
+
+    Each process makes TIMED samples. The other processes must have the state.
+    """
     try:
-        seconds = 0.0
+        few, seconds = TIMED * run.group.count, 0.0
         for wanted in _classifications(run):
-            n, few, started = len(wanted.seeds), min(len(wanted.seeds), TIMED), time.perf_counter()
-            _classified(run, wanted, few)
-            seconds += (time.perf_counter() - started) * n / few
+            started = time.perf_counter()
+            _classified(run, wanted, few, TIMED)
+            seconds += (time.perf_counter() - started) * _times_as_many(len(wanted.seeds), run.group.count)
         if run.reference is not None:
-            n, few, started = run.reference.n, min(run.reference.n, TIMED), time.perf_counter()
+            started = time.perf_counter()
             generator = evaluated_generator(run)
             prepared = time.perf_counter()
-            _compared(run, generator, few)
-            seconds += prepared - started + (time.perf_counter() - prepared) * n / few
+            _compared(run, generator, min(few, run.reference.n), TIMED)
+            factor = _times_as_many(run.reference.n, run.group.count)
+            seconds += prepared - started + (time.perf_counter() - prepared) * factor
         return seconds
+    except LostProcessError:
+        raise
     except Exception as error:
         run.log.info(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
+
+
+def _times_as_many(n: int, processes: int) -> float:
+    """Returns how many times as many of `n` samples process 0 makes as of the few from which the time is estimated."""
+    batches = math.ceil(n / AT_ONCE)
+    return min(n, math.ceil(batches / processes) * AT_ONCE) / min(n, TIMED)
 
 
 def evaluated_generator(run: Run) -> nn.Module:
@@ -139,13 +158,13 @@ def evaluated_generator(run: Run) -> nn.Module:
     return generator
 
 
-def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
+def _compared(run: Run, generator: nn.Module, n: int, batch_size: int) -> dict[str, float]:
     """Returns the metrics of `evaluation.metrics`, computed on `n` samples and the reference."""
     assert run.reference is not None
     names, dataset = run.config.evaluation.metrics, run.batches.dataset
-    source = SampleSource(generator, run.config, dataset, FIRST_EVALUATION_SEED, AT_ONCE)
-    samples, repeats, _ = generate_evaluated(run.reference, source, n, names)
-    found, _ = evaluate_samples(run.reference, samples, names, resamples=0, repeats=repeats)
+    source = SampleSource(generator, run.config, dataset, FIRST_EVALUATION_SEED, batch_size, run.group)
+    samples, repeats, _, features = generate_evaluated(run.reference, source, n, names)
+    found, _ = evaluate_samples(run.reference, samples, names, resamples=0, repeats=repeats, features=features)
     return {metric.name: metric.value for metric in found}
 
 
@@ -229,8 +248,12 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     return run.classifiers[key]
 
 
-def _classified(run: Run, wanted: _Classification, n: int | None = None) -> Tensor:
-    """Generates samples in batches and returns their classification, of the first `n` only if it is given."""
+def _classified(run: Run, wanted: _Classification, n: int, batch_size: int) -> Tensor:
+    """Generates the first `n` samples in batches, by all processes, and returns their classification."""
     condition = None if wanted.labels is None else Condition(wanted.labels[:n])
-    batches = generate(run.state.sampler, run.objective.latent, wanted.seeds[:n], AT_ONCE, condition=condition)
+    generator, latent, seeds = run.state.sampler, run.objective.latent, wanted.seeds[:n]
+    if run.group.count > 1:
+        together = generate_together(run.group, generator, latent, seeds, batch_size, condition)
+        return torch.cat([wanted.classify(samples) for (samples,) in together])
+    batches = generate(generator, latent, seeds, batch_size, condition=condition)
     return torch.cat([wanted.classify(to_uint8(samples)) for samples in batches])

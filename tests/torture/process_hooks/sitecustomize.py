@@ -1,7 +1,8 @@
 """Lets one process of a job fail once a file exists. Python imports this at its start if PYTHONPATH names this folder.
 
 `PROCESS_FAULT` is `<rank> <kind> <file>`. Of the kinds, `full_disk` lets every write below the current folder fail,
-`torn_write` kills the process when it has written half of a checkpoint, and `diverge` sets a weight to NaN.
+`torn_write` kills the process when it has written half of a checkpoint, and `diverge` sets a weight to NaN. With
+`slow_samples`, a network in evaluation mode waits before each layer, and writes the file when it begins.
 """
 
 from __future__ import annotations
@@ -61,9 +62,22 @@ def _diverge(file: str) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _slow_samples(file: str) -> None:
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    def wait(layer: Any, arguments: Any) -> None:
+        if not layer.training:
+            Path(file).touch()
+            time.sleep(2)
+
+    register_module_forward_pre_hook(wait)
+
+
 _rank, _kind, _file = os.environ.get("PROCESS_FAULT", "none none none").split(" ", 2)
 if _rank == os.environ.get("RANK"):
     if _kind == "diverge":
         _diverge(_file)
+    elif _kind == "slow_samples":
+        _slow_samples(_file)
     else:
         _install_shim(_kind, _file)
