@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from cluster_model import Link, Processor, all_transfers, fit_line, processor_step
 from report import leave, table
-from scaling import DCGAN, RUNS, process_rows, run_rate
+from scaling import DCGAN, RUNS, Kind, process_rows, run_rate
 from update_work import count_work
 from updates import replaced
 
@@ -83,7 +83,7 @@ def measured_processor(overrides: Sequence[str], steps: int, whole: float) -> tu
 def tell_measured(rounds: int, steps: int, override: Sequence[str]) -> None:
     """Measures, predicts, prints a table and leaves outputs/bench/cluster_measured.json."""
     overrides = replaced(DCGAN, *override)
-    names = {processes: name for name, (processes, threads) in RUNS.items() if threads == 1}
+    names = {count: next(name for name, kind in RUNS.items() if kind == Kind(count, 1)) for count in (1, *COUNTS)}
     rows = {row["run"]: row for row in process_rows(overrides, rounds, steps, 10, list(names.values()))}
     seconds = {processes: BATCH / rows[name]["images_per_second"] for processes, name in names.items()}
     processor, by_batch = measured_processor(overrides, steps, seconds[1])

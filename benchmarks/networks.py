@@ -8,6 +8,7 @@
 `reference` is what recipe=auto chose when the others were added (experiment=reference_*). Frechet distances are those
 of 2,000 samples to real images (held out where there are any), in the features of a classifier of the data, or random
 ones if there are no labels. `--minutes` counts for each network; settings are those of its experiment, see NETWORKS.
+Leaves outputs/bench/networks.json, and in outputs/bench/networks/ 32 samples of each run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from report import table
+from report import LEFT, table
 from trials import Program, Row, evaluate, kept_rows, run_missing
 from updates import config_of
 
@@ -68,7 +69,9 @@ def run(case: Case) -> Row:
     config = config_of(overrides)
     sizes = [count_parameters(network) for network in build_networks(config, torch.device("meta"))]
     short = [f"budget={case.minutes:g}m", "training.checkpoint_every=0", "training.sample_every=0"]
-    facts, found = evaluate(Program(), [*overrides, *short], ["metrics=[frechet]", "resamples=0"], case.minutes * 60)
+    grid = LEFT / NAME / f"{case.network}_{case.image_size}px_{case.minutes:g}min_seed{case.seed}.png"
+    options = ["metrics=[frechet]", "resamples=0"]
+    facts, found = evaluate(Program(), [*overrides, *short], options, case.minutes * 60, grid)
     (figure,) = found["figures"]
     return {
         **facts,

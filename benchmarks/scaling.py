@@ -10,7 +10,8 @@ memory. The data sets are zips of small pictures, decoded once; what is measured
 
 `--processes` takes the images per second of whole runs from their metrics.jsonl: the median of the lines after the
 first two, without samples, evaluations and checkpoints. A round has a run of each kind; a ratio is to one process with
-one thread in the same round, and the median of the rounds' is told. `--override` changes all runs alike.
+one thread in the same round, and the median of the rounds' is told. `--override` changes all runs alike. Two runs that
+have nothing to do with each other show what two processes could reach at most on this machine.
 
 Leaves outputs/bench/scaling.json, or processes.json.
 """
@@ -29,10 +30,13 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from report import leave, table
+from updates import replaced
 
 STEPS, WARM_UP = 12, 3
 SHAPES = ("dataset=shapes", "dataset.size=2000", "dataset.image_channels=3")
@@ -52,11 +56,24 @@ DCGAN = (
     "architecture=dcgan", "architecture.generator.base_channels=64", "architecture.discriminator.base_channels=64",
     "architecture.generator.latent_dim=100", "architecture.discriminator.normalization=batch", "regularizer=none",
 )  # fmt: skip
-RUNS = {  # by name: processes and threads of each
-    "1 process, 1 thread": (1, 1),
-    "1 process, 2 threads": (1, 2),
-    "2 processes, 1 thread each": (2, 1),
-    "4 processes, 1 thread each": (4, 1),
+
+
+class Kind(NamedTuple):
+    """So many runs side by side, each of so many processes with so many threads."""
+
+    processes: int
+    threads: int
+    overrides: tuple[str, ...] = ()
+    runs: int = 1
+
+
+RUNS = {
+    "1 process, 1 thread": Kind(1, 1),
+    "1 process, 2 threads": Kind(1, 2),
+    "2 processes, 1 thread each": Kind(2, 1),
+    "2 processes, 1 thread each, batch_norm=process": Kind(2, 1, ("device.batch_norm=process",)),
+    "2 runs side by side, each 1 thread and half the batch": Kind(1, 1, ("batch_size=128",), 2),
+    "4 processes, 1 thread each": Kind(4, 1),
 }
 FIRST_LINES = 2  # of metrics, which are not of steps at full speed
 
@@ -161,10 +178,17 @@ def process_rows(
     overrides: Sequence[str], rounds: int, steps: int, every: int, runs: Sequence[str] = tuple(RUNS)
 ) -> list[dict]:
     """Measures the named rows of RUNS in turn. The first of `runs` is that which the others are compared with."""
+
+    def rate(kind: Kind) -> float:
+        changed = replaced(overrides, *kind.overrides)
+        with ThreadPoolExecutor(kind.runs) as pool:
+            started = [pool.submit(run_rate, changed, *kind[:2], steps, every) for _ in range(kind.runs)]
+        return sum(each.result() for each in started)
+
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
         for name in runs[:: -1 if number % 2 else 1]:  # there and back, so that a slow drift cancels
-            rates[name].append(run_rate(overrides, *RUNS[name], steps, every))
+            rates[name].append(rate(RUNS[name]))
             print(f"round {number + 1}: {name}: {rates[name][-1]:.0f} images/s", file=sys.stderr, flush=True)
     rows = []
     for name, measured in rates.items():
@@ -177,8 +201,6 @@ def process_rows(
 
 
 def tell_processes(given: argparse.Namespace) -> None:
-    from updates import replaced
-
     overrides = replaced(DCGAN, *given.override)
     rows = process_rows(overrides, given.rounds, given.steps, given.every)
     headers = ["run", "images/s", "x 1 process", "lowest", "highest"]

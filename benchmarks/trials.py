@@ -65,13 +65,19 @@ def train(program: Program, overrides: Sequence[str], samples: int, budget: floa
         return Trained(facts, None if facts["exit_code"] == DIVERGED else _sample(program, run, samples, folder))
 
 
-def evaluate(program: Program, overrides: Sequence[str], options: Sequence[str], budget: float) -> tuple[Row, Row]:
+def evaluate(
+    program: Program, overrides: Sequence[str], options: Sequence[str], budget: float, grid: Path | None = None
+) -> tuple[Row, Row]:
     """Runs `gan-train` with these overrides and `gan-eval` with these options, in a folder that is removed.
 
-    Returns facts about the run, and the content of the evaluation's file.
+    Returns facts about the run, and the content of the evaluation's file. Writes 32 samples as an image to `grid`.
     """
     with tempfile.TemporaryDirectory() as folder:
         run, facts = _trained(program, overrides, budget, folder)
+        if grid is not None:
+            grid.parent.mkdir(parents=True, exist_ok=True)
+            asked = [f"ckpt={run}", "n=32", "seed=0", f"out={grid.absolute()}", "overwrite=true"]
+            _run([program.command("sample"), *asked], folder, PATIENCE)
         _run([program.command("eval"), f"ckpt={run}", *options], folder, PATIENCE)
         (file,) = (run / "evaluations").glob("*.json")
         return facts, json.loads(file.read_text(encoding="utf-8"))
