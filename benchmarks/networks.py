@@ -31,13 +31,17 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "reference": (),  # see `reference_of`
     "dcgan": ("architecture=dcgan",),
     "resnet": ("architecture=resnet",),
-    "r3gan": ("architecture=r3gan", "loss=relativistic", "regularizer=[r1_r2]"),
+    "r3gan": (  # benchmarks/LOG.md; without patch, a few images a second
+        "architecture=r3gan", "loss=relativistic", "regularizer=[r1_r2]", "architecture.generator.patch=2",
+        "architecture.discriminator.patch=2", "optimizer.lr=0.006", "optimizer.beta1=0", "optimizer.beta2=0.99",
+        "training.ema_decay=0.995",
+    ),
     "fastgan": ("experiment=few_shot",),
     "stylegan2": ("experiment=stylegan2_64", "regularizer.r1.weight={gamma:g}"),
     "pggan": ("experiment=pggan_64",),
     "projected": ("experiment=projected_folder",),
     "srresnet": ("architecture=srresnet", "regularizer=[dragan]", "optimizer.lr=0.0002"),
-}
+}  # fmt: skip
 GAMMA = 20 / 64**2  # of experiment=stylegan2_64, for each pixel of an image
 
 

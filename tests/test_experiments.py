@@ -33,7 +33,7 @@ OF_DATA = [
     if pair[0] in ("dataset", "experiment") and not pair[1].startswith((*LAB, "emoji"))  # emoji: see data/datasets
 ]  # fmt: skip
 OTHERS = [pair for pair in CASES if pair not in OF_DATA and not pair[1].startswith("emoji")]
-OWN = ("few_shot", "folder", "folder_64", "pggan_64", "projected_folder", "stylegan2_folder")
+OWN = ("few_shot", "folder", "folder_64", "pggan_64", "projected_folder", "r3gan_64", "stylegan2_folder")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {
     "adam_fast": (0.003, 0.0, 0.99),
@@ -63,6 +63,8 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "reference_grey": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
     "pggan_64": ("folder", "pggan", "pggan", W, ["drift", "gradient_penalty"], "adam", 0.001, 1),
     "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0002, 1),
+    "r3gan_32": ("cifar10", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.0002, 1),
+    "r3gan_64": ("folder", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),

@@ -69,6 +69,7 @@ def fitting(group: str, option: str) -> list[str]:
         "few_shot",
         "pggan_64",
         "projected_folder",
+        "r3gan_64",
         "stylegan2_folder",
         "emoji",
         "emoji_pairs",

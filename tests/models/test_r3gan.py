@@ -122,3 +122,10 @@ def test_the_class_is_beside_the_latent(mode: str) -> None:
     assert generator.project.in_features == 6 + {"projection": 6, "tags": 5}.get(mode, 7)
     latent, labels = torch.randn(2, 6), torch.eye(5)[:2]
     assert not torch.equal(generator(latent, labels), generator(latent, labels.flip(0)))
+
+
+def test_networks_of_the_papers_width_have_as_many_parameters() -> None:
+    """The paper's generator for 32x32 has 20.7 million (2501.05441, appendix on stacked digits)."""
+    with torch.device("meta"):
+        for network in networks(base_channels=768, max_multiplier=1):
+            assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(20.7e6, abs=5e4)

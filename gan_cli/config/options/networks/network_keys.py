@@ -17,7 +17,7 @@ Initialization = Annotated[
     ),
 ]
 Dropout = Annotated[Number, Field(ge=0, lt=1, description="share of a hidden layer's outputs set to zero in training")]
-Channels = Annotated[Integer, Field(ge=1, le=512)]
+Channels = Annotated[Integer, Field(ge=1, le=1024)]
 DoubledChannels = Annotated[
     Channels, Field(description="channels at the finest resolution; twice as many at each coarser one")
 ]
