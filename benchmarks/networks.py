@@ -33,8 +33,8 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "resnet": ("architecture=resnet",),
     "r3gan": (  # benchmarks/LOG.md; without patch, a few images a second
         "architecture=r3gan", "loss=relativistic", "regularizer=[r1_r2]", "architecture.generator.patch=2",
-        "architecture.discriminator.patch=2", "optimizer.lr=0.006", "optimizer.beta1=0", "optimizer.beta2=0.99",
-        "training.ema_decay=0.995",
+        "architecture.discriminator.patch=2", "regularizer.r1.weight=5", "regularizer.r2.weight=5",
+        "optimizer.lr=0.003", "optimizer.beta1=0", "optimizer.beta2=0.99", "training.ema_decay=0.995",
     ),
     "fastgan": ("experiment=few_shot",),
     "stylegan2": ("experiment=stylegan2_64", "regularizer.r1.weight={gamma:g}"),
