@@ -25,7 +25,7 @@ from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
 from gan_cli.launch.request import Request
-from gan_cli.launch.saved_settings import environment_changes, restrict_saved, use_saved_threads
+from gan_cli.launch.saved_settings import chose_threads, environment_changes, restrict_saved, use_saved_threads
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.growth import describe_growth
@@ -244,6 +244,8 @@ def restore_run(folder: Path, saved: Checkpoint, config: Config, end: int | None
     warnings += process_changes(saved.config, config)
     typed = config.threads if "threads" in request.named and isinstance(config.threads, int) else 0
     use_saved_threads(saved.provenance.threads, typed)
+    if config.device.processes != saved.config.device.processes and "threads" not in request.named:
+        config = dataclasses.replace(config, threads="auto" if chose_threads(load_record(folder)) else config.threads)
     device = build_device(config.device)
     configure_process(config, device)
     now = numeric_environment(device) | ({"threads": saved.provenance.threads} if typed else {})
