@@ -133,7 +133,7 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     """
     lines = [line for line in errors.splitlines() if line.strip()]
     last = one_line(lines[-1], 300) if lines else ""
-    told = last.removeprefix("gan-train: ") if last.startswith("gan-train: ") else ""
+    message = last.removeprefix("gan-train: ") if last.startswith("gan-train: ") else ""
     ended = load_record(folder).status
     if code == 0:
         return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
@@ -141,15 +141,15 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     number = -code if code < 0 else 0 if code in STOP_CODES.values() else code - 128
     if 0 < number < signal.NSIG and number not in STOP_CODES:
         name = next((each.name for each in signal.Signals if each == number), f"signal {number}")
-        return "killed", f"killed by {name}" if code < 0 else told or f"a process was killed by {name}"
+        return "killed", f"killed by {name}" if code < 0 else message or f"a process was killed by {name}"
     if code == LostProcessError.exit_code:
-        return "killed", told or "lost a process"
+        return "killed", message or "lost a process"
     if code < 0 or code in STOP_CODES.values() or stopping:
         return "stopped", "stopped, and can be resumed"
     if code == 4:
-        return "collapsed" if ended == "collapsed" else "diverged", told or last
-    if code in REFUSED_CODES and told:
-        return "refused", told
+        return "collapsed" if ended == "collapsed" else "diverged", message or last
+    if code in REFUSED_CODES and message:
+        return "refused", message
     if code == 1 and any(line.startswith("Traceback ") for line in lines):
         return "raised", f"raised {last}"
     return "exited", f"exit code {code}"
