@@ -10,6 +10,7 @@ from gan_cli.config import train_config
 from gan_cli.config.commands import check_evaluation_source
 from gan_cli.config.options.networks.pretrained import EXTRA, uses_of_evaluation, uses_of_training
 from gan_cli.config.options.published_datasets import PUBLISHED
+from gan_cli.distributed.process_environment import is_directed
 from gan_cli.errors import UsageError
 from gan_cli.extras import require_extra
 from gan_cli.image_files.icon_packages import find_package
@@ -43,17 +44,20 @@ def check_command(command: str, options: Any) -> None:
 
 
 def check_training(request: Request) -> None:
-    """Raises an error if keys of `gan-train` contradict each other or name what is not there."""
-    config = request.config
+    """Raises an error if keys of `gan-train` contradict each other or name what is not there.
+
+    A process that process 0 directs needs the data alone: it reads no other run, and writes no folder.
+    """
+    config, directed = request.config, is_directed()
     train_config.resolve_run_length(config, request.named)
     if config.resume is not None and config.dry_run:
         raise UsageError(f"dry_run=true shows a new run, resume={config.resume} continues an old one: give only one")
     if config.resume is not None:
         return
     with contextlib.suppress(OSError):  # of a text that cannot be a path; the command tells it
-        if config.init_from is not None:
+        if config.init_from is not None and not directed:
             find_checkpoint(config.init_from, "init_from", config.output, _ignore_line)
-        if config.replay is not None:
+        if config.replay is not None and not directed:
             find_run(config.replay, config.output, "replay", _ignore_line)
         if config.dataset.name == "folder" and config.dataset.path is not None:
             check_paths(config.dataset.path)
@@ -66,7 +70,7 @@ def check_training(request: Request) -> None:
     _require_pretrained(
         [*uses_of_training(config), *(uses_of_evaluation(config.evaluation.extractor) if metrics else [])]
     )
-    if not config.dry_run:
+    if not (config.dry_run or directed):
         require_writable(request.folder or Path(config.output) / config.run_name)
 
 

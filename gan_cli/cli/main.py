@@ -194,19 +194,15 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     with exit_on_signal():
         request = dataclasses.replace(read_overrides(overrides), command=command, folder=folder)
     from gan_cli.cli.early_checks import check_training  # only now, since a wrong option needs none of these modules
-    from gan_cli.distributed.process_count import check_count, check_processes, with_processes, with_saved_device
+    from gan_cli.distributed.process_count import settle_processes
     from gan_cli.plugins.option_sources import print_used_files
     from gan_cli.storage.locks import require_file_locks
 
     gc.enable()
     if not request.config.dry_run:
         require_file_locks()
-    environment, config = read_environment(), with_saved_device(request.config, request.named)
-    if environment is not None:
-        check_count(config, request.named, environment.count)
-        config = with_processes(config, environment.count)
-    if config.resume is None:
-        check_processes(config)
+    environment = read_environment()
+    config = settle_processes(request.config, request.named, None if environment is None else environment.count)
     request, device = dataclasses.replace(request, config=config), config.device
     check_training(request)
     if environment is None and device.processes > 1 and not request.config.dry_run:

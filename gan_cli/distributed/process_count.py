@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from gan_cli.config import train_config
 from gan_cli.config.options.loop import DEVICE_OPTIONS
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
@@ -39,6 +40,38 @@ def with_saved_device(config: Config, named: Collection[str]) -> Config:
         merged = merged_device(saved, dataclasses.asdict(config.device), named)
         return dataclasses.replace(config, device=parse(DEVICE_OPTIONS[merged["name"]], merged, "device"))
     return config
+
+
+def settle_processes(config: Config, named: Collection[str], started: int | None) -> Config:
+    """Returns a command's config with its number of processes: torchrun has `started` them, or None.
+
+    Raises UsageError if the run cannot be trained by that number, unless only process 0 can know.
+    """
+    config = with_saved_device(config, named)
+    if started is not None:
+        check_count(config, named, started)
+        config = with_processes(config, started)
+    trained = config if config.resume is None else _resumed(config, named)
+    if trained is not None:
+        check_processes(trained)
+    return config
+
+
+def _resumed(config: Config, named: Collection[str]) -> Config | None:
+    """Returns the config of the run that `resume=` names, as far as it decides whether several processes can train it.
+
+    None if that run is found only later, or cannot be read, as on another machine than that of process 0.
+    """
+    if config.resume == "auto":
+        return None
+    with contextlib.suppress(GanCliError, OSError, KeyError, TypeError, AttributeError):
+        record = load_record(find_run(str(config.resume), config.output, log=lambda line: None))
+        saved = train_config.parse_unvalidated(record.config)
+        batch_size = config.batch_size if "batch_size" in named else saved.batch_size
+        accumulate = (config if "training.accumulate" in named else saved).training.accumulate
+        training = dataclasses.replace(saved.training, accumulate=accumulate)
+        return dataclasses.replace(saved, device=config.device, batch_size=batch_size, training=training)
+    return None
 
 
 def with_processes(config: Config, count: int) -> Config:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -32,8 +33,8 @@ LOOPBACK, INTERFACES = ("lo0" if os.uname().sysname == "Darwin" else "lo"), ("GL
 class ProcessEnvironment:
     """This process is number `rank` of the `count` of a run, and number `local_rank` of the `local_count` here.
 
-    The processes meet in the file `store`, or without it where torchrun's variables say. `restarts` is how often
-    torchrun has started them again. `job` identifies the processes' starter: torchrun on this machine.
+    The processes meet in the file `store`, or without it where torchrun's variables say. `job` identifies torchrun on
+    this machine, which may start them again; it is empty for processes of `gan-train`, which does not.
     """
 
     rank: int
@@ -41,7 +42,6 @@ class ProcessEnvironment:
     local_rank: int
     local_count: int
     store: Path | None
-    restarts: int = 0
     job: str = ""
 
 
@@ -58,9 +58,10 @@ def read_environment() -> ProcessEnvironment | None:
     local_rank, local_count = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", count)
     if not (rank < count and local_rank < local_count <= count):
         raise UsageError(f"RANK={rank} WORLD_SIZE={count}: a process has a number below that of all processes")
-    restarts = _number("TORCHELASTIC_RESTART_COUNT", 0)
-    job = f"{one_line(os.environ.get(TORCHRUN, ''), 100)} {_identity_of_parent()}"
-    return ProcessEnvironment(rank, count, local_rank, local_count, Path(store) if store else None, restarts, job)
+    if store is not None:
+        return ProcessEnvironment(rank, count, local_rank, local_count, Path(store))
+    job = f"{one_line(os.environ[TORCHRUN], 100)} {_identity_of_parent()}"
+    return ProcessEnvironment(rank, count, local_rank, local_count, None, job)
 
 
 def is_directed() -> bool:
@@ -82,8 +83,17 @@ def _identity_of_parent() -> str:
     try:
         started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):  # only Linux has this file
-        started = "?"
+        started = _start_time(parent)
     return f"{one_line(socket.gethostname(), 100)} {parent} {started}"
+
+
+def _start_time(process: int) -> str:
+    """Returns the time at which a process started, to the second; "?" if the program `ps` does not say it."""
+    try:
+        found = subprocess.run(["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "?"
+    return one_line(found.stdout, 40) or "?"
 
 
 def reports_losses() -> bool:

@@ -31,6 +31,7 @@ from gan_cli.distributed.process_environment import (
     keep_connections_local,
     reports_losses,
 )
+from gan_cli.distributed.start_round import new_part
 from gan_cli.errors import LostProcessError, ProcessFailedError, UsageError
 from gan_cli.stop_signals import is_stopping, uninterrupted
 
@@ -59,7 +60,6 @@ class ProcessGroup:
     """A process and those that train the same model; alone by default, when all methods change and send nothing."""
 
     rank, count = 0, 1
-    restarts = 0  # how often torchrun has started the processes again
     jobs: tuple[str, ...] = ()  # identify what started the processes, if it may start them again
 
     def share(self, *, synchronized_norm: bool) -> Share | None:
@@ -101,8 +101,7 @@ def _open_store(environment: ProcessEnvironment, timeout: timedelta) -> dist.Sto
         file.set_timeout(timeout)
         return file
     store, _, _ = next(rendezvous("env://", timeout=timeout))
-    # torchrun keeps its store when it starts the processes again, with the addresses of those that have ended
-    return dist.PrefixStore(f"attempt {environment.restarts}", store)
+    return new_part(store, environment.rank, environment.count, timeout)
 
 
 class ConnectedGroup(ProcessGroup):
@@ -110,9 +109,7 @@ class ConnectedGroup(ProcessGroup):
 
     def __init__(self, environment: ProcessEnvironment, device: torch.device, timeout: float) -> None:
         """Connects to the other processes, which must start at the same time. Raises LostProcessError otherwise."""
-        self.rank, self.count, self.restarts, self.device = (
-            environment.rank, environment.count, environment.restarts, device
-        )  # fmt: skip
+        self.rank, self.count, self.device = environment.rank, environment.count, device
         keep_connections_local(environment)
         start, wait = timedelta(seconds=max(SLOWEST_START, timeout)), timedelta(seconds=timeout)
         store = connected(_open_store, environment, start)

@@ -12,6 +12,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches
 from gan_cli.device import STALL_FACTOR, count_cores, threads_set_by_user, time_threads
+from gan_cli.distributed.process_environment import read_environment
 from gan_cli.models.layers import MinibatchDeviations
 from gan_cli.state.growth import set_progress
 from gan_cli.state.train_state import TrainState, build_state
@@ -69,23 +70,33 @@ def describe_precision(config: Config, device: torch.device) -> str:
 def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:
     """Sets the number of CPU threads of this process. Returns the config with that number, and a note on its choice.
 
-    Uses the number that `threads` gives, else 1 with `deterministic`. Else, if the user set OMP_NUM_THREADS or the
-    device is no CPU, keeps the number that torch has. Otherwise times small training steps with 1, 2, 4 ... threads,
-    which takes well under a second. The note is empty if there is nothing to explain.
+    Uses the number that `threads` gives, else 1 with `deterministic`. Else several processes divide the cores. Else, if
+    the user set OMP_NUM_THREADS or the device is no CPU, keeps the number that torch has. Otherwise times small
+    training steps with 1, 2, 4 ... threads, which takes well under a second. The note is empty if there is nothing to
+    explain.
     """
     note = ""
     if isinstance(config.threads, int):
         count = config.threads
     elif config.deterministic:
         count, note = 1, "for deterministic=true"
-    elif config.device.processes > 1:
-        count, note = max(1, count_cores() // config.device.processes), "of the cores for each process"
+    elif share := _share_of_cores(config.device.processes):
+        count, note = share, "of the cores for each process"
     elif threads_set_by_user() or device.type != "cpu":
         count = torch.get_num_threads()
     else:
         count, note = _fastest(config, dataset, device)
     torch.set_num_threads(count)
     return dataclasses.replace(config, threads=count), note
+
+
+def _share_of_cores(processes: int) -> int:
+    """Returns the cores of this machine for each of the run's processes here; 0 for one alone, or if the user says."""
+    environment = read_environment()
+    of_torchrun = environment is not None and environment.store is None  # which sets OMP_NUM_THREADS itself
+    if processes == 1 or (threads_set_by_user() and not of_torchrun):
+        return 0
+    return max(1, count_cores() // (processes if environment is None else environment.local_count))
 
 
 def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[int, str]:

@@ -18,14 +18,14 @@ from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes, with_sources
 from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths, without_untrusted_folders
 from gan_cli.device import build_device, configure_process, numeric_environment
-from gan_cli.distributed.process_count import merged_device, process_changes, with_processes
+from gan_cli.distributed.process_count import check_processes, merged_device, process_changes, with_processes
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
 from gan_cli.launch.request import Request
-from gan_cli.launch.saved_settings import environment_changes, restrict_saved, use_saved_threads
+from gan_cli.launch.saved_settings import chose_threads, environment_changes, restrict_saved, use_saved_threads
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.growth import describe_growth
@@ -84,7 +84,7 @@ def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, 
     for part in path:
         section, inner = section[part], inner[part]
     before, section[leaf] = section[leaf], inner[leaf]
-    if key != "optimizer.lr":
+    if key != "optimizer.lr" or before == inner[leaf]:
         return
     following = [role for role in ROLES if "name" not in section[role] and section[role]["lr"] == before]
     if not following:
@@ -203,7 +203,7 @@ def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     return lines
 
 
-def record_resume(folder: Path, config: Config, step: int, command: str, changed: dict[str, Any]) -> None:
+def record_resume(folder: Path, config: Config, step: int, request: Request, changed: dict[str, Any]) -> None:
     """Adds an entry about this resume to the run's record and stores the new config there."""
     record = read_record(folder)
     record["config"] = train_config.to_dict(config)
@@ -211,7 +211,8 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
     resumed = {
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step,
-        "command": command,
+        "command": request.command,
+        **({} if request.group is None else {"jobs": request.group.jobs}),
         **({"changed": changed} if changed else {}),
     }
     if "data" in changed:
@@ -241,7 +242,10 @@ def restore_run(folder: Path, saved: Checkpoint, config: Config, end: int | None
     """
     config, warnings = restrict_saved(config, request, folder)
     config = with_processes(config, 1 if request.group is None else request.group.count)
+    check_processes(config)
     warnings += process_changes(saved.config, config)
+    if config.device.processes != saved.config.device.processes and "threads" not in request.named:
+        config = dataclasses.replace(config, threads="auto" if chose_threads(load_record(folder)) else config.threads)
     typed = config.threads if "threads" in request.named and isinstance(config.threads, int) else 0
     use_saved_threads(saved.provenance.threads, typed)
     device = build_device(config.device)
@@ -260,13 +264,13 @@ def restore_run(folder: Path, saved: Checkpoint, config: Config, end: int | None
     return Resumed(config, dataset, state, changed, warnings)
 
 
-def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str, log: RunLog) -> None:
+def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, request: Request, log: RunLog) -> None:
     """Records this resume in the run's folder, and logs the step at which the run continues and what changed."""
     config, state, end = resumed.config, resumed.state, resumed.state.counters.total_steps
     if (note := note_on_recipe(saved.config, load_record(folder))) is not None:
         log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
-    record_resume(folder, config, state.counters.step, command, resumed.changed)
+    record_resume(folder, config, state.counters.step, request, resumed.changed)
     resuming = f"resuming {folder} at step {state.counters.step:,}"
     for line in (*resumed.warnings, resuming, *describe_changes(resumed.changed, state.counters.step)):
         log.info(line)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.launch.request import Request
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.storage.locate import resolve_path
+from gan_cli.storage.run_record import RunRecord
 
 MOST_THREADS = 16  # of a checkpoint that are used on any machine; one with more than 4 cores uses 4 for each core
 
@@ -41,6 +44,15 @@ def restrict_saved(config: Config, request: Request, folder: Path) -> tuple[Conf
 def use_saved_threads(count: int, typed: int) -> None:
     """Sets the number of threads of a checkpoint, up to a limit or to the number that the user typed (else 0)."""
     torch.set_num_threads(min(count, max(MOST_THREADS, 4 * count_cores(), typed)))
+
+
+def chose_threads(record: RunRecord) -> bool:
+    """Returns whether a run chose its number of threads itself: the last command that names it says `auto`, or none."""
+    words: list[str] = []
+    for command in (record.command, *(resume.command for resume in record.resumed)):
+        with contextlib.suppress(ValueError):  # a quote is not closed
+            words += [word for word in shlex.split(command) if word.startswith("threads=")]
+    return not words or words[-1] == "threads=auto"
 
 
 def environment_changes(saved: Provenance, now: Mapping[str, Any], *, strict: bool) -> list[str]:

@@ -13,11 +13,16 @@ from gan_cli.device import build_device
 from gan_cli.distributed.process_count import check_processes
 from gan_cli.distributed.process_environment import ProcessEnvironment
 from gan_cli.distributed.process_group import PREPARE, ConnectedGroup
-from gan_cli.errors import UsageError
+from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.launch.request import Request
+from gan_cli.launch.resume_changes import CHANGEABLE_SETTINGS
+from gan_cli.state import checkpoint
 from gan_cli.stop_signals import handling, raise_if_stopping
-from gan_cli.storage.run_folder import runs_in
+from gan_cli.storage.locate import find_run
+from gan_cli.storage.run_folder import CHECKPOINTS, runs_in
 from gan_cli.storage.run_record import load_record, start_folder
+
+KEYS_OF_END = ("steps", "extra_steps", "budget")
 
 
 def connect(request: Request, environment: ProcessEnvironment) -> tuple[Request, ConnectedGroup]:
@@ -43,10 +48,11 @@ def refuse_processes(config: Config) -> None:
         )
 
 
-def let_others_prepare(request: Request, dataset: Dataset, folder: Path) -> None:
-    """Process 0: lets the others load the data of the run in `folder`, and waits until they have.
+def let_others_prepare(request: Request, dataset: Dataset, folder: Path | None = None) -> None:
+    """Process 0: lets the others load the data of a new run, or of that in `folder`, and waits until they have.
 
-    They begin only now, so that they find the files that process 0 has downloaded and decoded.
+    They begin only now, so that they find the files that process 0 has downloaded and decoded. It must be called before
+    anything is written, so that data that are missing in another process change no run.
     """
     group = request.group
     if group is None or group.count == 1:
@@ -55,18 +61,46 @@ def let_others_prepare(request: Request, dataset: Dataset, folder: Path) -> None
     content = {
         "config": train_config.to_dict(request.config),
         "fingerprint": dataset.fingerprint,
-        "start": str(start_folder(folder)),
+        "start": str(Path.cwd() if folder is None else start_folder(folder)),
     }
     group.send_text(PREPARE, content)
     group.wait_until_ready()
 
 
-def run_of_same_job(request: Request) -> Path | None:
-    """Returns the folder of the run that these processes had begun before torchrun started them again, if any."""
+def restarted_run(request: Request) -> tuple[Request, Path] | None:
+    """Returns the folder of the run that these processes had begun or resumed before torchrun started them again.
+
+    With it comes the request to resume that run. None if there is no such run, or if it has no checkpoint yet. How
+    often torchrun has started this process again says nothing: that of each machine counts its own failures alone.
+    """
     group, config = request.group, request.config
-    if group is None or group.restarts == 0:
+    if group is None or not any(group.jobs):
         return None
-    for folder in runs_in(Path(config.output) / config.run_name):
-        if {*load_record(folder).jobs} & {*group.jobs}:
-            return folder
+    parent = Path(config.output) / config.run_name
+    if config.resume not in (None, "auto"):
+        parent = find_run(config.resume, config.output, log=lambda line: None).parent
+    for folder in runs_in(parent):
+        record = load_record(folder)
+        if not {*group.jobs}.isdisjoint([*record.jobs, *(job for resume in record.resumed for job in resume.jobs)]):
+            try:
+                checkpoint.load_newest(folder / CHECKPOINTS)
+            except CheckpointError as error:
+                print(f"warning: the restart skips {error}", flush=True)
+                continue
+            config = dataclasses.replace(config, resume=config.resume or "auto")
+            return dataclasses.replace(request, config=config), folder
     return None
+
+
+def without_done(request: Request, folder: Path, step: int) -> Request:
+    """Returns the request to resume the run in `folder`, whose newest checkpoint is of this step.
+
+    If torchrun has started these processes again after they had resumed the run, and a checkpoint has been saved since,
+    that checkpoint has the new end and the new settings, which are then left out of the request.
+    """
+    jobs = {*(() if request.group is None else request.group.jobs)}
+    begun = [resume.step for resume in load_record(folder).resumed if not jobs.isdisjoint(resume.jobs)]
+    if not begun or not begun[0].isdecimal() or step <= int(begun[0]):
+        return request
+    named = tuple(key for key in request.named if key not in (*KEYS_OF_END, *CHANGEABLE_SETTINGS))
+    return dataclasses.replace(request, config=dataclasses.replace(request.config, extra_steps=None), named=named)

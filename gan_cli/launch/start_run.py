@@ -45,7 +45,7 @@ from gan_cli.launch.finish import due_work, missing_parts
 from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
-from gan_cli.launch.several_processes import let_others_prepare, refuse_processes, run_of_same_job
+from gan_cli.launch.several_processes import let_others_prepare, refuse_processes, restarted_run, without_done
 from gan_cli.launch.weight_transfer import (
     Transfer,
     compare_classes,
@@ -90,8 +90,8 @@ def launch(request: Request) -> RunResult:
         return _preview(_with_base(request))
     if request.group is None and config.resume is None:
         refuse_processes(config)
-    if (interrupted := run_of_same_job(request)) is not None:
-        return _resume(dataclasses.replace(request, config=dataclasses.replace(config, resume="auto")), interrupted)
+    if (interrupted := restarted_run(request)) is not None:
+        return _resume(*interrupted)
     if config.resume is None:
         return _start(_with_base(request))
     if config.resume != "auto":
@@ -188,6 +188,7 @@ def _start(request: Request) -> RunResult:
     config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_replayed_ends(config, dataset)
     found_by, request = request, dataclasses.replace(request, config=config)
+    let_others_prepare(request, dataset)
     reference = reference_for(config, dataset, state.device, print)
     with contextlib.ExitStack() as held:
         with _refusing_begun_run(found_by):
@@ -267,6 +268,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
     with lock(folder):
         clear_leftovers(folder)
         saved, refused = checkpoint.load_newest(folder / CHECKPOINTS)
+        request = without_done(request, folder, saved.counters.step)
         config = resume.merge_configs(saved.config, request, folder)
         end = resume.last_step(saved, request)
         at_end = end is not None and saved.counters.step >= end
@@ -278,6 +280,8 @@ def _resume(request: Request, folder: Path) -> RunResult:
         due = due_work(folder, saved, at_end=at_end)
         resumed = resume.restore_run(folder, saved, config, end, request)
         config, dataset, state, changed = resumed[:4]
+        request = dataclasses.replace(request, config=config)
+        let_others_prepare(request, dataset, folder)
         reference = reference_for(config, dataset, state.device, print)
         damaged = checkpoint.set_aside(saved, refused)
         truncate_metrics(folder, state.counters.step)
@@ -290,11 +294,10 @@ def _resume(request: Request, folder: Path) -> RunResult:
                     f"warning: metrics.jsonl lacks {count_noun(lost, 'line')} (cut off or edited): the health monitor"
                     " and evaluation.patience judge without"
                 )
-            resume.log_resumed(folder, resumed, saved, request.command, log)
+            resume.log_resumed(folder, resumed, saved, request, log)
             if missing:
                 log.info(f"{done} done; completing the end of the run: {', '.join(missing)}")
             log_setup(config, dataset, state, log)
-            request = dataclasses.replace(request, config=config)
             run = _build_run(
                 request, dataset, state, folder, log, saved_metrics=saved.metrics, reference=reference, due=due
             )
@@ -306,7 +309,6 @@ def _resume(request: Request, folder: Path) -> RunResult:
 def _build_run(request: Request, dataset: Dataset, state: TrainState, folder: Path, log: RunLog, **fields: Any) -> Run:
     """Returns a run that is ready to train. `fields` are more fields of it."""
     config, group = request.config, request.group or ALONE
-    let_others_prepare(request, dataset, folder)
     batches = build_batches(config, dataset, state.device, state.counters.images_offset)
     provenance = Provenance(
         **numeric_environment(state.device),

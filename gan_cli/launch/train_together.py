@@ -66,7 +66,7 @@ def train_together(request: Request, environment: ProcessEnvironment) -> int:
 def _train(request: Request, environment: ProcessEnvironment) -> int:
     if environment.count == 1:
         group = ProcessGroup()
-        group.restarts, group.jobs = environment.restarts, (environment.job,)
+        group.jobs = (environment.job,)
         return launch(dataclasses.replace(request, group=group)).code
     request, connected = connect(request, environment)
     if connected.rank > 0:

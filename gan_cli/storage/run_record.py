@@ -15,6 +15,7 @@ MOST_ENTRIES = 1000  # of each list that is read
 MOST_LICENCES = 10
 Short = Annotated[str, line(60)]
 Sentence = Annotated[str, line(600)]
+Jobs = Annotated[tuple[OnErrorOmit[Annotated[str, line(512)]], ...], first(MOST_ENTRIES)]
 
 
 class RecordedFinding(FileModel):
@@ -26,10 +27,15 @@ class RecordedFinding(FileModel):
 
 
 class Resume(FileModel):
-    """An entry about a resume. `changed` maps each changed key to {"from": old value, "to": new value}."""
+    """An entry about a resume. `changed` maps each changed key to {"from": old value, "to": new value}.
+
+    `jobs` identify the torchrun of each machine that started its processes.
+    """
 
     when: Short = ""
     step: Short = ""
+    command: str = ""
+    jobs: Jobs = ()
     changed: dict[str, OnErrorOmit[dict[str, Any]]] = Field(default_factory=dict)
 
 
@@ -48,7 +54,7 @@ class RunRecord(FileModel):
     python: Short = ""
     platform: Sentence = ""
     packages: Annotated[dict[Short, Short], first(40)] = Field(default_factory=dict)
-    jobs: Annotated[tuple[OnErrorOmit[Annotated[str, line(512)]], ...], first(MOST_ENTRIES)] = ()
+    jobs: Jobs = ()
     commit: Short = at("git", "commit", default="")
     uncommitted: bool = at("git", "changed", default=False)
     init_from: Sentence = ""

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, JsonValue, computed_field
 
 from gan_cli.config.metric_names import NEAR_ONE, better_direction, find_metric, ranking_value
-from gan_cli.errors import one_line
+from gan_cli.errors import LostProcessError, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.stop_signals import STOP_CODES
 from gan_cli.storage.json_files import FileModel, Number, Whole, line, read_as
@@ -133,18 +133,23 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     """
     lines = [line for line in errors.splitlines() if line.strip()]
     last = one_line(lines[-1], 300) if lines else ""
+    message = last.removeprefix("gan-train: ") if last.startswith("gan-train: ") else ""
     ended = load_record(folder).status
     if code == 0:
         return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
-    if code < 0 and -code not in STOP_CODES:
-        name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
-        return "killed", f"killed by {name}"
+    # A job of several processes ends with 128 and the number of the signal that killed one of them.
+    number = -code if code < 0 else 0 if code in STOP_CODES.values() else code - 128
+    if 0 < number < signal.NSIG and number not in STOP_CODES:
+        name = next((each.name for each in signal.Signals if each == number), f"signal {number}")
+        return "killed", f"killed by {name}" if code < 0 else message or f"a process was killed by {name}"
+    if code == LostProcessError.exit_code:
+        return "killed", message or "lost a process"
     if code < 0 or code in STOP_CODES.values() or stopping:
         return "stopped", "stopped, and can be resumed"
     if code == 4:
-        return "collapsed" if ended == "collapsed" else "diverged", last.removeprefix("gan-train: ")
-    if code in REFUSED_CODES and last.startswith("gan-train: "):
-        return "refused", last.removeprefix("gan-train: ")
+        return "collapsed" if ended == "collapsed" else "diverged", message or last
+    if code in REFUSED_CODES and message:
+        return "refused", message
     if code == 1 and any(line.startswith("Traceback ") for line in lines):
         return "raised", f"raised {last}"
     return "exited", f"exit code {code}"

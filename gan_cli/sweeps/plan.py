@@ -77,7 +77,7 @@ def plan(overrides: Sequence[str], command: str) -> Sweep:
         ranked_by=ranked_by,
         flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
         parallel_jobs=first.jobs,
-        threads=_threads(first.jobs, chosen_launcher(launcher)),
+        threads=_threads(first.jobs, chosen_launcher(launcher), max(config.device.processes for config in parsed)),
         ranking_note=_unranked_note(parsed, added, ranked_by[0], moving),
     )
 
@@ -242,16 +242,16 @@ def _job_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     return tuple(override for override in overrides if override.partition("=")[0] not in SWEEP_ONLY_KEYS)
 
 
-def _threads(parallel_jobs: int, launcher: str) -> int | None:
-    """Returns the number of CPU threads for each job. None lets it choose: alone, or if OMP_NUM_THREADS is set.
+def _threads(parallel_jobs: int, launcher: str, processes: int) -> int | None:
+    """Returns the number of CPU threads for each process of each job, of which a job has at most `processes`.
 
-    It also chooses if a launcher gives it cores of its own.
+    None lets a job choose: alone, if OMP_NUM_THREADS is set, or if a launcher gives it cores of its own.
     """
     own_cores = launcher != "" and not (launcher in LAUNCHERS and LAUNCHERS[launcher].shares_cores)
     if parallel_jobs == 1 or own_cores or os.environ.get("OMP_NUM_THREADS", "").strip().isdigit():
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // parallel_jobs)
+    return max(1, cores // (parallel_jobs * processes))
 
 
 def _search_identity(own: Sequence[str], sweeper: Sequence[str]) -> list[str]:

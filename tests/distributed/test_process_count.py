@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from gan_cli.api import train
+from gan_cli.api_arguments import read_overrides
+from gan_cli.cli.early_checks import check_training
 from gan_cli.cli.main import run_command
 from gan_cli.distributed.process_count import merged_device
 from gan_cli.distributed.process_environment import STORE, read_environment
-from gan_cli.errors import UsageError
+from gan_cli.errors import GanCliError, UsageError
 from support.configs import TINY_IMAGES
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", STORE)
@@ -88,6 +90,18 @@ def test_variables_without_torchrun_do_not_count(monkeypatch: pytest.MonkeyPatch
 def test_python_trains_in_one_process() -> None:
     with pytest.raises(UsageError, match=r"device\.processes=2: in Python a run is trained by the calling process"):
         train([*TINY_IMAGES, "device.processes=2"])
+
+
+@pytest.mark.parametrize("override", ["init_from=missing", "replay=missing", "output=/dev/null/none"])
+def test_another_process_needs_no_run_and_no_folder(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
+    """It may be on a machine that has neither; process 0 needs both."""
+    request = read_overrides([*TINY_IMAGES, override])
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    check_training(request)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(GanCliError, match=override.partition("=")[2]):
+        check_training(request)
 
 
 def test_a_dry_run_needs_one_process(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path) -> None:
 
 
 def test_another_machine_needs_no_folder_of_the_run(tmp_path: Path) -> None:
-    """Process 1 is in a folder without the run, as on a machine with other disks."""
+    """Process 1 is in a folder without the run, as on a machine with other disks, whose torchrun has restarted it."""
     (tmp_path / "other").mkdir()
     assert train(tmp_path, *arguments("device.processes=2", "steps=2", "name=run")).returncode == 0
     with socket.socket() as found:
@@ -77,7 +77,9 @@ def test_another_machine_needs_no_folder_of_the_run(tmp_path: Path) -> None:
     command = [str(SCRIPTS / "gan-train"), "resume=outputs/run", "extra_steps=2"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [
-        subprocess.Popen(command, cwd=folder, env=shared | {"RANK": str(rank)}, **pipes)
+        subprocess.Popen(
+            command, cwd=folder, env=shared | {"RANK": str(rank), "TORCHELASTIC_RESTART_COUNT": str(rank)}, **pipes
+        )
         for rank, folder in enumerate((tmp_path, tmp_path / "other"))
     ]
     errors = [process.communicate(timeout=LONG)[1] for process in processes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -12,11 +13,13 @@ import pytest
 import torch
 
 from gan_cli import device as machine
+from gan_cli.api_arguments import read_overrides
 from gan_cli.cli.main import run_command
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.device import configure_process
+from gan_cli.distributed.process_group import ProcessGroup
 from gan_cli.errors import UsageError
-from gan_cli.launch import autotune
+from gan_cli.launch import autotune, resume
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS
 from support.configs import TINY_IMAGES, compose, without
@@ -159,6 +162,57 @@ def test_what_the_user_says_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settled() == (1, "")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert settled("deterministic=true")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "processes", "count"),
+    [
+        ({}, 2, 4),  # a dry run
+        ({"TORCHELASTIC_RUN_ID": "run", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "2"}, 8, 4),
+        ({"TORCHELASTIC_RUN_ID": "run", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}, 8, 4),
+        ({"GAN_CLI_PROCESS_STORE": "file", "WORLD_SIZE": "2"}, 2, 4),
+        ({"GAN_CLI_PROCESS_STORE": "file", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}, 2, 1),
+    ],
+)
+def test_the_processes_of_a_machine_divide_its_cores(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], processes: int, count: int
+) -> None:
+    """Those of other machines take none of them. torchrun sets OMP_NUM_THREADS by itself."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in ({"RANK": "0"} | variables).items():
+        monkeypatch.setenv(name, value)
+    assert settled(f"device.processes={processes}")[0] == count
+
+
+@pytest.mark.parametrize(
+    ("first", "resumed", "threads"),
+    [
+        ([], [], [8, 8]),
+        ([], ["device.processes=2"], [8, 4]),
+        (["threads=3"], ["device.processes=2"], [3, 3]),
+        ([], ["device.processes=2", "threads=3"], [8, 3]),
+    ],
+)
+def test_threads_are_divided_anew_for_other_processes(
+    train: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    first: list[str],
+    resumed: list[str],
+    threads: list[int],
+) -> None:
+    """But a number that the user gave stays."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(autotune, "_fastest", lambda *_: (8, ""))
+    run = train(*UNSET, *first, "steps=1")
+    saved, _ = checkpoint.load_newest(run / CHECKPOINTS)
+    group = ProcessGroup()
+    group.count = 2 if resumed else 1
+    request = dataclasses.replace(read_overrides([f"resume={run}", "extra_steps=1", *resumed]), group=group)
+    config = resume.restore_run(run, saved, resume.merge_configs(saved.config, request, run), 2, request).config
+    assert [saved.config.threads, config.threads] == threads
+    assert torch.get_num_threads() == config.threads
 
 
 def test_a_trial_is_short_and_of_whole_parts() -> None:

@@ -25,6 +25,7 @@ from gan_cli.stop_signals import Interrupted
 from gan_cli.storage.run_folder import SWEEP_RECORD, lock, write_json
 from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
+from gan_cli.sweeps.outcomes import classify_exit
 from support.commands import run_process
 from support.configs import without
 from support.sweeps import (
@@ -352,6 +353,50 @@ def test_several_at_a_time_share_the_cores(fake_jobs: FakeJobs, here: Path, monk
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert run_command("train", [*command, "jobs=2", "fresh=true"]) == 0
     assert not any(each.startswith("threads=") for request in fake_jobs.requests for each in request["arguments"])
+
+
+@pytest.mark.parametrize(("processes", "expected"), [("1", "threads=4"), ("2", "threads=2"), ("1,2", "threads=2")])
+def test_the_processes_of_several_jobs_share_the_cores(
+    fake_jobs: FakeJobs, here: Path, monkeypatch: pytest.MonkeyPatch, processes: str, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2", "jobs=2", f"device.processes={processes}"]
+    assert run_command("train", command) == 0
+    assert all(expected in request["arguments"] for request in fake_jobs.requests)
+
+
+@pytest.mark.parametrize(
+    ("code", "stopping", "expected"),
+    [
+        (137, False, ("killed", "process 1 of 2 was ended by SIGKILL, which ended the run")),
+        (137, True, ("killed", "process 1 of 2 was ended by SIGKILL, which ended the run")),
+        (134, False, ("killed", "process 1 of 2 was ended by SIGKILL, which ended the run")),
+        (6, False, ("killed", "process 1 of 2 was ended by SIGKILL, which ended the run")),
+        (-9, False, ("killed", "killed by SIGKILL")),
+        (143, False, ("stopped", "stopped, and can be resumed")),
+        (138, False, ("stopped", "stopped, and can be resumed")),
+        (7, False, ("exited", "exit code 7")),
+        (255, False, ("exited", "exit code 255")),
+    ],
+)
+def test_a_job_that_lost_a_process_was_killed(
+    tmp_path: Path, code: int, stopping: bool, expected: tuple[str, str]
+) -> None:
+    """128 and the number of the signal, or 6, is what a job with `device.processes` above 1 then ends with."""
+    line = "gan-train: process 1 of 2 was ended by SIGKILL, which ended the run\n"
+    assert classify_exit(code, line, tmp_path, stopping=stopping) == expected
+
+
+def test_a_job_that_lost_a_process_goes_on(fake_jobs: FakeJobs, here: Path) -> None:
+    fake_jobs.codes = {"seed=1": 137, "seed=2": 6}
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2,3"]
+    assert run_command("train", command) == 137
+    assert job_statuses(load_leaderboard(here)) == ["killed", "killed", "done"]
+    fake_jobs.take_requested_folders()
+    fake_jobs.codes = {}
+    assert run_command("train", command) == 0
+    assert fake_jobs.take_requested_folders() == ["+0", "+1"]
 
 
 def test_edited_and_torn_notes_are_no_reason_to_fail(
