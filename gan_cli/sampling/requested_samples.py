@@ -35,6 +35,8 @@ def check_combination(config: SampleConfig) -> None:
         ends_and_steps(config.strength)
     if config.direction is not None and config.tiles is not None:
         raise UsageError(f"tiles={config.tiles}: an animation of direction= shows all its rows, leave it out")
+    if config.direction is not None and config.through_labels:
+        raise UsageError("through_labels=true: samples keep their class along direction=, leave it out")
     of_mix = {"rows": config.rows, "columns": config.columns, "layers": config.layers}
     if config.format != "mix":
         for name, value in of_mix.items():
