@@ -56,12 +56,14 @@ class DiscriminatorOptions:
     """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps.
 
     `classifies` says whether it has class logits, which `conditioning=acgan` needs, and `reconstructs` whether it has
-    decoders, which `regularizer=reconstruction` needs.
+    decoders, which `regularizer=reconstruction` needs. `equalized` says whether its weights are stored near 1 and
+    scaled in each pass (1710.10196, section 4.1), which `regularizer=weight_clip` does not fit.
     """
 
     feature_maps: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
     reconstructs: ClassVar[bool] = False
+    equalized: ClassVar[bool] = False
     name: OptionName
 
 

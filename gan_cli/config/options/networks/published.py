@@ -82,6 +82,7 @@ class PGGANGenerator(PGGANOptions, GeneratorOptions):
 
 @section
 class PGGANDiscriminator(PGGANOptions, BatchStatistics):
+    equalized: ClassVar[bool] = True
     normalization: Literal["none"] = Field("none", description="none, since the paper's D has no normalization")
 
 
@@ -107,6 +108,7 @@ class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
 
 @section
 class StyleGAN2Discriminator(StyleGAN2Options, BatchStatistics):
+    equalized: ClassVar[bool] = True
     residual: Literal["auto"] | Bool = Field(
         "auto", description="whether each level has a residual connection; auto: from 128 pixels on"
     )
