@@ -37,13 +37,14 @@ MaxMultiplier = Annotated[
 class GeneratorOptions:
     """The keys of every generator. `condition_parts` names the parts of a condition that the network uses.
 
-    `enlarges` says whether it makes a larger image than the condition's, and `styles` whether it has a mapping network,
-    which `auxiliary=path_length` needs.
+    `enlarges` says whether it makes a larger image than the condition's, `styles` whether it has a mapping network,
+    which `auxiliary=path_length` needs, and `bounded` whether all values of its images are in [-1, 1].
     """
 
     condition_parts: ClassVar[frozenset[str]] = frozenset({"labels"})
     enlarges: ClassVar[bool] = False
     styles: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
     name: OptionName
     latent_dim: Integer = Field(ge=1, le=4096, description="size of the latent vector")
     latent: Literal["normal", "uniform"] = Field(

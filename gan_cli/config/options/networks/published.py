@@ -32,7 +32,7 @@ class R3GANOptions:
 
 @section
 class R3GANGenerator(R3GANOptions, GeneratorOptions):
-    pass
+    bounded: ClassVar[bool] = False
 
 
 @section
@@ -77,7 +77,7 @@ class PGGANOptions:
 
 @section
 class PGGANGenerator(PGGANOptions, GeneratorOptions):
-    pass
+    bounded: ClassVar[bool] = False
 
 
 @section
@@ -97,6 +97,7 @@ class StyleGAN2Options:
 @section
 class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
     styles: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
     mapping_layers: Literal["auto"] | Annotated[Integer, Field(ge=1, le=32)] = Field(
         "auto", description="layers of the mapping network; auto: 2 below 128 pixels, else 8"
     )
