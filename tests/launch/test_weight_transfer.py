@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gan_cli.cli.main import run_command
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import UsageError
@@ -302,6 +303,17 @@ def test_equalized_tags_of_another_number_keep_their_weights() -> None:
         torch.testing.assert_close(
             after[:, [*range(dim), dim + 1, dim + 2]], before[:, [*range(dim), dim + 5, dim + 3]]
         )
+
+
+@pytest.mark.parametrize("way", [way for way in CONDITIONING_OPTIONS if way != "none"])
+def test_the_conditioning_of_the_other_run_is_taken_without_its_data(way: str) -> None:
+    """The command need not name it; classes and frequencies are those of the new data."""
+    old = settled(*TINY_IMAGES, f"conditioning={way}")
+    adopted = adopt_networks(compose(*DATA, TWO, "init_from=old"), old, ())
+    adopted = with_classes(adopted, build_dataset(adopted.dataset, adopted.image_size))
+    assert adopted.conditioning.name == way
+    assert adopted.classes == ("filled circle", "outlined circle")
+    assert adopted.frequencies is None or sum(adopted.frequencies) == pytest.approx(1)
 
 
 def test_tags_and_an_embedding_of_as_many_numbers_are_not_confused() -> None:
