@@ -121,8 +121,7 @@ def sample(
 
     Returns float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU. Some values of
     r3gan, pggan, stylegan2 and edsr may be outside; a value x is the pixel clamp(round((x + 1) * 127.5), 0, 255). A
-    seed is a whole number from 0 to 2**62. It always gives the same sample, with any `batch_size`, and also in
-    `gan-sample`.
+    seed, from 0 to 2**62, always gives the same sample, with any `batch_size`, and also in `gan-sample`.
 
     `labels` is one label for all seeds, or a sequence with one label for each seed. A label is the number of a class,
     counted from 0, or a text in the syntax of the option `label=`: "cat" is one class, "red,small" is one class of each
