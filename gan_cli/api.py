@@ -95,7 +95,8 @@ def load_generator(
 
     Returns a LoadedGenerator. Its `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a
     condition. The condition is None if `classes` is empty; otherwise it is `[N, len(classes)]` with a 1 in the column
-    of each requested class. The network returns images `[N, C, H, W]` in [-1, 1], or points `[N, 2]`.
+    of each requested class. The network returns images `[N, C, H, W]` in [-1, 1], or points `[N, 2]`. The networks
+    r3gan, pggan, stylegan2 and edsr do not bound their values: some may be outside of [-1, 1].
 
     Raises CheckpointError if the file is missing, is damaged, was not written by gan-cli, or holds tensors of other
     shapes. Raises UsageError if `ema` is false and an export holds only the averaged generator.
@@ -118,8 +119,9 @@ def sample(
 ) -> Tensor:
     """Generates one sample for each seed, or for each of `latents`.
 
-    Returns float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU. A seed is a
-    whole number from 0 to 2**62. A seed always gives the same sample, with any `batch_size`, and also in `gan-sample`.
+    Returns float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU. Some values of
+    r3gan, pggan, stylegan2 and edsr may be outside; a value x is the pixel clamp(round((x + 1) * 127.5), 0, 255). A
+    seed, from 0 to 2**62, always gives the same sample, with any `batch_size`, and also in `gan-sample`.
 
     `labels` is one label for all seeds, or a sequence with one label for each seed. A label is the number of a class,
     counted from 0, or a text in the syntax of the option `label=`: "cat" is one class, "red,small" is one class of each

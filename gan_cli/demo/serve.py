@@ -8,12 +8,14 @@ brings fonts, analytics and an upload of its own.
 from __future__ import annotations
 
 import html
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from gan_cli.config.options.commands import DemoConfig
@@ -62,7 +64,7 @@ def build_server(generator: LoadedGenerator, directions: Directions | None, port
 
     handler = partial(_Handler, draw, page_of(generator, directions).encode())
     try:
-        return ThreadingHTTPServer((HOST, port), handler)
+        return _Server((HOST, port), handler)
     except OSError as error:
         reason = one_line(error.strerror or error, 100)
         raise UsageError(f"port={port}: cannot be used ({reason}), choose another, or 0 for a free one") from error
@@ -73,6 +75,20 @@ def _require_images_from_latents(generator: LoadedGenerator) -> None:
         raise UsageError("this generator makes images from images, use gan-sample ckpt=RUN input=photo.png")
     if len(generator.sample_shape) != 3:
         raise UsageError("this generator makes points, use gan-sample ckpt=RUN format=walk")
+
+
+def names_this_computer(host: str, port: int) -> bool:
+    """Whether the field Host of a request names the server at this port. Browsers leave out the port 80."""
+    ends = (f":{port}", "") if port == 80 else (f":{port}",)
+    return host in [name + end for name in (HOST, "localhost") for end in ends]
+
+
+class _Server(ThreadingHTTPServer):
+    """The server. A browser that closes a connection before it has its answer is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,7 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_for_this_computer():
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"only requests to 127.0.0.1 are answered")
             return
-        path, query = urlsplit(self.path)[2:4]
+        try:
+            path, query = urlsplit(self.path)[2:4]
+        except ValueError as error:
+            self._answer(HTTPStatus.BAD_REQUEST, "text/plain", one_line(f"no address: {error}", 400).encode())
+            return
         if path == "/":
             self._answer(HTTPStatus.OK, "text/html", self.page)
         elif path == "/sample.png":
@@ -111,8 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_for_this_computer(self) -> bool:
         """Whether the request names this server. A page of another site whose name leads here does not."""
-        port = self.connection.getsockname()[1]
-        return self.headers.get("Host", "") in (f"{HOST}:{port}", f"localhost:{port}")
+        return names_this_computer(self.headers.get("Host", ""), self.connection.getsockname()[1])
 
     def _answer_image(self, query: str) -> None:
         try:

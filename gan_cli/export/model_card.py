@@ -23,6 +23,8 @@ from gan_cli.tasks.tasks import example_condition, task_of
 README, SAMPLE_IMAGE = "README.md", "samples.png"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 SMALLEST = {"image": -1, "mask": 0}  # the value of each input that is an image
+PIXELS = "clamp(round((x + 1) * 127.5), 0, 255)"
+NOT_BOUNDED = "-1 is black and 1 white; the network bounds its values by nothing, so that some may be outside"
 MASK = "1 where the generator paints, 0 where the image is known"
 OWN_DATA = ("folder", "webdataset", "huggingface")
 OWN_TERMS = "They are a person's own images: who passes these weights on should have the right to."
@@ -53,9 +55,15 @@ def model_config_json(card: Card, format: str) -> str:
         }
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:
-        output |= {"layout": "NCHW", "range": [-1, 1], "pixels": "round((x + 1) * 127.5)"}
+        values = {"range": [-1, 1]} if is_bounded(card) else {"meaning": NOT_BOUNDED}
+        output |= {"layout": "NCHW", **values, "pixels": PIXELS}
     shown = {"library_name": "gan-cli", "file": EXPORTED[format], **to_dict(card)}
     return json.dumps({**shown, "inputs": inputs, "outputs": {"sample": output}}, indent=2) + "\n"
+
+
+def is_bounded(card: Card) -> bool:
+    """Whether all values of its images are in [-1, 1]; a plugin's are taken to be, unless it says otherwise."""
+    return getattr(card.generator, "bounded", True)
 
 
 def image_inputs(card: Card) -> dict[str, tuple[int, ...]]:
@@ -82,6 +90,8 @@ def model_card_text(card: Card, format: str, folder: str) -> str:
         format=format,
         folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
         is_image=len(card.sample_shape) == 3,
+        is_bounded=is_bounded(card),
+        pixels=PIXELS,
         is_normal=card.generator.latent == "normal",
         shape=" x ".join(map(str, card.sample_shape)),
         size=card.generator.latent_dim,

@@ -27,7 +27,7 @@ from gan_cli.tasks.condition import Condition
 
 COMPARED_AT_ONCE = 1000
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps
-NOISE, NOISE_END = 0.05, 0.75  # of the root mean squared distance from the mean; share of the steps
+NOISE, NOISE_END = 0.05, 0.75  # of the root mean squared distance of one w or z from its mean; share of the steps
 
 
 class Search(NamedTuple):
@@ -177,7 +177,7 @@ def _descend(
     """Returns the latents after the last step, and those on the way `[frames, N, ...]`, both on the CPU."""
     network, device = space.generator.network, next(space.generator.network.parameters()).device
     deviation, limit = space.deviation(candidates.latents), space.limit()
-    radius = deviation * math.sqrt(starts[0].numel())
+    radius = deviation * math.sqrt(starts.shape[-1])
     values = starts.to(device).clone().requires_grad_()
     condition = None if labels is None else Condition(labels.to(device))
     optimizer = torch.optim.Adam([values], lr=search.rate * deviation)

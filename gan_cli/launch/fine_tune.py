@@ -21,16 +21,18 @@ KEYS = ("architecture", "image_size", "conditioning")
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
     """Returns the validated config with the architecture taken from the `saved` config.
 
-    Image size and conditioning are taken from `saved` too, unless the user named them; the classes are left open, to be
-    taken from the data. Raises UsageError if a named key asks for another architecture, if one config is for points
-    and the other for images, or if one generator takes an image and the other noise alone.
+    Image size and conditioning are taken from `saved` too, unless the user named them; the classes and their
+    frequencies are left open, to be taken from the data. Raises UsageError if a named key asks for another
+    architecture, if one config is for points and the other for images, or if one generator takes an image and the other
+    noise alone.
     """
     taken: dict[str, Any] = {"architecture": saved.architecture}
     if "image_size" not in named:
         taken["image_size"] = saved.image_size
     if not any(key.startswith("conditioning") for key in named):
-        open_classes = {"classes": None} if hasattr(saved.conditioning, "classes") else {}
-        taken["conditioning"] = dataclasses.replace(saved.conditioning, **open_classes)
+        recorded = [key.removeprefix("conditioning.") for key in train_config.RECORDED_KEYS]
+        left_open = {key: None for key in recorded if hasattr(saved.conditioning, key)}
+        taken["conditioning"] = dataclasses.replace(saved.conditioning, **left_open)
     adopted = dataclasses.replace(config, **taken)
     own, wanted = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, adopted))
     for key in [key for key in named if key.startswith("architecture")]:

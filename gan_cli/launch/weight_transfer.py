@@ -18,9 +18,12 @@ from gan_cli.config.train_config import Config, wrong_value
 from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import CompletedGenerator, under
 from gan_cli.models.equalized import ConstantScale
+from gan_cli.models.growing import GrowingNetwork
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.networks.edsr import EDSRGenerator
+from gan_cli.models.networks.fastgan import FastGANGenerator
 from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
 from gan_cli.models.networks.resnet import ResNetDiscriminator
 from gan_cli.models.networks.unet import UNetGenerator
 from gan_cli.state.checkpoint import Checkpoint
@@ -33,7 +36,16 @@ CLASS_DIMENSIONS = {
     r".*\.(scale|shift)\.weight": 1,
     r"(.*\.)?classes\.(weight|bias|parametrizations\.weight\.original)": 0,
 }
-LISTS = ("layers", "to_image")  # of a generator, by which images of several sizes correspond
+# Lists of layers, the coarsest first: for images of several sizes the last ones correspond, which are next to pixels.
+LISTS: dict[type[nn.Module], tuple[str, ...]] = {
+    FastGANGenerator: ("blocks", "gates"),
+    PGGANGenerator: ("blocks", "to_image"),
+    PGGANDiscriminator: ("blocks", "from_image"),
+    Discriminator: (),  # the others' first layers are the finest
+    nn.Module: ("layers", "to_image"),
+}
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+WITH_INPUTS = r"(.*\.)?weight(\.original|\.0\._v)?"  # tensors of a layer with values for each of its inputs
 MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
@@ -90,14 +102,20 @@ def _fitting_tensors(
     """
     (network, prefix), (old, old_prefix) = _within_task(network), _within_task(old)
     given_tensors = under(f"{role}.{old_prefix}".rstrip("."), base.tensors)
-    available = _renamed(given_tensors, _extra_layers(network, old) if role != "discriminator" else {})
+    available = _renamed(given_tensors, _extra_layers(network, old))
+    if isinstance(network, PGGANGenerator):  # its first block is the only one that does not enlarge
+        available |= {name: value for name, value in given_tensors.items() if name.startswith("blocks.0.")}
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
     colours = config.sample_shape[0] if was_grey and config.sample_shape[0] > 1 and not packed else 0
     excluded = _position_dependent_layers(network, config, base.config)
+    tags = [each.conditioning.name == "tags" and role != "discriminator" for each in (base.config, config)]
+    tagged = next(name for name, module in network.named_modules() if isinstance(module, LAYERS)) if any(tags) else ""
+    if not all(tags) and tagged:
+        excluded += (tagged,)  # its inputs have another meaning, though there may be as many
     found: dict[str, Tensor] = {}
-    for layer, tensors in _by_layer(network.state_dict()).items():
+    for layer, tensors in _layers_of(network).items():
         if layer.startswith(excluded):
             continue
         fitting = {}
@@ -105,7 +123,10 @@ def _fitting_tensors(
             given = available.get(_unconditional_name(name))
             if given is not None and colours and given.shape != value.shape:
                 given = _to_colour(given, value.shape, role, colours) * _scale_ratio(network, old, layer)
-            given = None if given is None else _fit_classes(name, value, given, *classes, packed=packed)
+            if given is not None and layer == tagged:
+                given = _fit_tags(network, old, name, value, given, *classes)
+            elif given is not None:
+                given = _fit_classes(name, value, given, *classes, packed=packed)
             if given is not None:
                 fitting[name] = given
         if fitting.keys() == tensors.keys():
@@ -183,12 +204,40 @@ def _fit_classes(
     return mixed.transpose(0, dim).contiguous()
 
 
-def _extra_layers(network: nn.Module, old: nn.Module) -> dict[str, int]:
-    """Returns how many more layers the network has in each list of LISTS than the old one.
+def _fit_tags(
+    network: nn.Module,
+    old_network: nn.Module,
+    name: str,
+    value: Tensor,
+    given: Tensor,
+    old: Sequence[str],
+    new: Sequence[str],
+) -> Tensor | None:
+    """Returns the values for the tensor `value` of the layer that takes the latent and the tags, or None.
 
-    Additional layers of a generator for larger images are its first: the last ones, next to the pixels, correspond.
+    Its last inputs are the tags, one for each class: those of both runs have the weights of `given`.
     """
-    lists = {name: [getattr(each, name, None) for each in (network, old)] for name in LISTS}
+    if old == new or not re.fullmatch(WITH_INPUTS, name):
+        return given if given.shape == value.shape else None
+    layer = network.get_submodule(_layer(name))
+    count = getattr(layer, "in_features", getattr(layer, "in_channels", 0))
+    others, dim = count - len(new), 1 if value.ndim > 1 and not isinstance(layer, nn.ConvTranspose2d) else 0
+    inputs = value.detach().cpu().clone().transpose(0, dim).unflatten(0, (count, -1))  # of `_v` all that of an input
+    parts = value.shape[dim] // count
+    given = given.transpose(0, dim) * _scale_ratio(network, old_network, _layer(name))
+    if given.shape[0] != (others + len(old)) * parts or given.shape[1:] != inputs.shape[2:]:
+        return None
+    given = given.unflatten(0, (-1, parts))
+    inputs[:others] = given[:others]
+    common = [each for each in new if each in old]
+    inputs[[others + new.index(each) for each in common]] = given[[others + old.index(each) for each in common]]
+    return inputs.flatten(0, 1).transpose(0, dim).contiguous()
+
+
+def _extra_layers(network: nn.Module, old: nn.Module) -> dict[str, int]:
+    """Returns how many more layers the network has in each list of LISTS than the old one."""
+    names = next(names for kind, names in LISTS.items() if isinstance(network, kind))
+    lists = {name: [getattr(each, name, None) for each in (network, old)] for name in names}
     return {
         name: len(both[0]) - len(both[1])  # type: ignore[arg-type]
         for name, both in lists.items()
@@ -210,11 +259,13 @@ def _unconditional_name(name: str) -> str:
     return name.replace(".normalization.", ".")
 
 
-def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Groups tensors by the name of their layer."""
+def _layers_of(network: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """Returns the tensors of a network by the name of their layer, without its growth, which is not learned."""
+    growing = [name for name, module in network.named_modules() if isinstance(module, GrowingNetwork)]
     layers: dict[str, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        layers.setdefault(_layer(name), {})[name] = value
+    for name, value in network.state_dict().items():
+        if name not in [f"{each}.growth".lstrip(".") for each in growing]:
+            layers.setdefault(_layer(name), {})[name] = value
     return layers
 
 
@@ -226,7 +277,7 @@ def _layer(name: str) -> str:
 
 def _transfer_of(network: nn.Module, found: dict[str, Tensor]) -> Transfer:
     """Returns which layers of the network have all their tensors in `found`, and their share of the weights."""
-    layers = _by_layer(network.state_dict())
+    layers = _layers_of(network)
     taken = [layer for layer, tensors in layers.items() if tensors.keys() <= found.keys()]
     new = [layer for layer in layers if layer not in taken]
     counts = {layer: sum(value.numel() for value in tensors.values()) for layer, tensors in layers.items()}

@@ -43,20 +43,24 @@ class ConcatCondition(nn.Module):
         nn.init.normal_(self.embed.weight)  # the scale of latents and pixels
 
     def forward(self, values: Tensor, condition: Condition) -> Tensor:
-        embedding = self.embed(labels_of(condition))
-        planes = embedding.view(*embedding.shape, *[1] * (values.ndim - 2))
-        return torch.cat([values, planes.expand(-1, -1, *values.shape[2:]).to(values.dtype)], 1)
+        return _concatenated(values, self.embed(labels_of(condition)))
 
 
 class ConcatLabels(nn.Module):
-    """Concatenates the condition `[N, K]`, zeros and ones, to vectors `[N, L]`."""
+    """Concatenates the condition `[N, K]`, zeros and ones, to vectors `[N, L]`, or as K channels to images."""
 
     def __init__(self, conditions: ConditioningSpec) -> None:
         super().__init__()
         self.added_features = conditions.size
 
     def forward(self, values: Tensor, condition: Condition) -> Tensor:
-        return torch.cat([values, labels_of(condition).to(values.dtype)], 1)
+        return _concatenated(values, labels_of(condition))
+
+
+def _concatenated(values: Tensor, vectors: Tensor) -> Tensor:
+    """Concatenates `[N, E]` to vectors `[N, L]`, or as channels that are constant over the image to `[N, C, H, W]`."""
+    planes = vectors.view(*vectors.shape, *[1] * (values.ndim - 2))
+    return torch.cat([values, planes.expand(-1, -1, *values.shape[2:]).to(values.dtype)], 1)
 
 
 class IgnoreCondition(nn.Identity):

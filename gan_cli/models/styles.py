@@ -22,7 +22,7 @@ class StyleGenerator(nn.Module, ABC):
 
     @abstractmethod
     def synthesize(self, styles: Tensor) -> Tensor:
-        """Returns images `[N, C, H, W]` in [-1, 1] from styles `[N, len(sides), D]`."""
+        """Returns images `[N, C, H, W]`, of which -1 is black and 1 white, from styles `[N, len(sides), D]`."""
 
     def truncate(self, styles: Tensor, factor: float) -> Tensor:
         """Moves styles towards their mean: w' = mean + factor (w - mean) (1812.04948, appendix B)."""

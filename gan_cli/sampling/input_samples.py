@@ -22,6 +22,7 @@ from gan_cli.images.input_rows import draw_input_rows
 from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.load_generator import LoadedGenerator, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
+from gan_cli.sampling.requested_samples import distinct_names
 from gan_cli.tasks.condition import Condition, image_parts
 from gan_cli.tasks.tasks import task_of
 from gan_cli.training.inputs import SHOWN
@@ -112,7 +113,7 @@ def write(
     )
     if config.format == "images":
         samples = (to_uint8(batch) for of_input in batches for batch in of_input)
-        grid.save_images(samples, _file_names(given, seeds), target)
+        grid.save_images(samples, distinct_names([*_file_names(given, seeds)]), target)
         return
     sizes = {tuple(part.shape[2:]) for image in given for part in image_parts(image.condition)}
     if len(sizes) > 1:

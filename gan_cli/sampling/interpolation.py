@@ -117,6 +117,8 @@ def plan_animation(
         return _plan_progress(config, generator)
     if config.through_labels and not generator.classes:
         raise UsageError("through_labels=true: this checkpoint is unconditional and takes no class, leave it out")
+    if given is not None:
+        config = dataclasses.replace(config, truncation=None)  # that of seeds, before they were moved
     labels = None if given is None else _labels_of_keyframes(config, generator, given)
     rows = () if labels is not None or (given is not None and given.are_styles) else rows
     points = len(generator.sample_shape) == 1
@@ -147,7 +149,12 @@ def plan_animation(
 
 
 def _labels_of_keyframes(config: SampleConfig, generator: LoadedGenerator, given: GivenLatents) -> Tensor | None:
-    """Returns the labels `[N, K]` that given latents have with them; None if there are none, or others are named."""
+    """Returns the labels `[N, K]` that given latents have with them; None if there are none, or others are named.
+
+    Latents that were moved along a direction have the labels of the samples, also of named ones.
+    """
+    if config.direction is not None:
+        return given.labels
     named = config.label is not None or config.label_index is not None
     labels = labels_of_latents(generator, given, (), named=named and given.are_styles)
     return None if named or config.through_labels else labels
@@ -199,11 +206,12 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, A
 class _LatentPath(NamedTuple):
     """The latents and conditions of an animation."""
 
-    keyframes: Tensor  # standard normal values `[keyframes, tiles, latent_dim]` in float64, or styles `[..., L * D]`
+    keyframes: Tensor  # float64 `[keyframes, tiles, D]`: standard normal values; if `linear`, latents or styles (L * D)
     labels: Tensor | None  # of the keyframes, `[keyframes, rows, tiles, K]`; None if unconditional
     frames: int  # from each keyframe to the next
     total: int  # frames of the whole animation
     layers: int = 0  # L of styles; 0 for latents
+    linear: bool = False  # whether values are interpolated linearly, else on the sphere
 
     @staticmethod
     def build(
@@ -216,14 +224,17 @@ class _LatentPath(NamedTuple):
     ) -> _LatentPath:
         """Builds the path. `seeds` holds all seeds of the first tile, then all of the second tile, and so on.
 
-        Given latents have the numbers `seeds`.
+        Given latents have the numbers `seeds`. Along a direction they are interpolated linearly, and so are uniform
+        ones outside of -1 to 1, which have no quantiles.
         """
         latent, per_tile = generator.latent, len(seeds) // tiles
         _, truncation = with_truncation(generator.network, config.truncation)
         values = latents_from_seeds(seeds, latent, truncation) if given is None else given.values
         layers = values.shape[1] if values.ndim == 3 else 0
-        normals = values.double().flatten(1) if layers else latent.to_normal(values, truncation)
-        keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
+        outside = latent.distribution == "uniform" and bool((values.abs() > 1).any())
+        linear = layers > 0 or config.direction is not None or outside
+        points = values.double().flatten(1) if linear else latent.to_normal(values, truncation)
+        keyframes = points.view(tiles, per_tile, -1).transpose(0, 1)
         labels = None
         if rows:
             class_sequence = distribute_evenly(rows, per_tile) * tiles
@@ -233,20 +244,20 @@ class _LatentPath(NamedTuple):
             labels = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
         frames = config.frames or DEFAULT_FRAMES
         total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1
-        return _LatentPath(keyframes, labels, frames, total, layers)
+        return _LatentPath(keyframes, labels, frames, total, layers, linear)
 
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
-        """Returns the standard normal values `[tiles, latent_dim]` and the labels `[rows, tiles, K]` of a frame.
+        """Returns the values `[tiles, D]`, as those of keyframes, and the labels `[rows, tiles, K]` of a frame.
 
         After the last keyframe, the frames interpolate to the first keyframe.
         """
         start, steps = divmod(frame, self.frames)
         end, fraction = (start + 1) % len(self.keyframes), steps / self.frames
-        between = torch.lerp if self.layers else slerp  # styles are interpolated linearly (1812.04948, section 4.1)
-        normals = between(self.keyframes[start], self.keyframes[end], fraction)
+        between = torch.lerp if self.linear else slerp  # styles are interpolated linearly (1812.04948, section 4.1)
+        values = between(self.keyframes[start], self.keyframes[end], fraction)
         if self.labels is None:
-            return normals, None
-        return normals, torch.lerp(self.labels[start], self.labels[end], fraction)
+            return values, None
+        return values, torch.lerp(self.labels[start], self.labels[end], fraction)
 
 
 def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
@@ -271,11 +282,10 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
     frames_at_once = max(config.batch_size // (rows * tiles), 1)
     for first in range(0, path.total, frames_at_once):
         frames = [path.at(frame) for frame in range(first, min(first + frames_at_once, path.total))]
-        normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in frames])
+        values = torch.cat([frame_values.repeat(rows, 1) for frame_values, _ in frames])
+        latents = values.float() if path.linear else generator.latent.from_normal(values, truncation)
         if path.layers:
-            latents = normals.float().unflatten(1, (path.layers, -1))
-        else:
-            latents = generator.latent.from_normal(normals, truncation)
+            latents = latents.unflatten(1, (path.layers, -1))
         by_frame = [labels.flatten(0, 1) for _, labels in frames if labels is not None]
         condition = Condition(torch.cat(by_frame)) if by_frame else None
         network = network_for(generator.network, latents, config.truncation)

@@ -22,7 +22,7 @@ from gan_cli.models.generate import latents_from_seeds, run_in_batches
 from gan_cli.models.styles import StyleGenerator, with_truncation
 from gan_cli.sampling.given_latents import CONDITIONS, GivenLatents, Mapping, W, Z, network_for
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
-from gan_cli.sampling.requested_samples import file_name_part
+from gan_cli.sampling.requested_samples import distinct_names, file_name_part
 from gan_cli.tasks.condition import Condition
 
 Part = slice
@@ -131,7 +131,7 @@ def write_samples(config: SampleConfig, generator: LoadedGenerator, planned: Pla
     """Writes the samples to `target` as the format says."""
     batches = planned.samples(generator, config.batch_size)
     if config.format == "images":
-        names = (f"{planned.name(number)}.png" for number in range(planned.total))
+        names = distinct_names([f"{planned.name(number)}.png" for number in range(planned.total)])
         grid.save_images(batches, names, target)
     elif config.format == "npz":
         _write_npz(config, generator, planned, batches, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
@@ -35,6 +36,8 @@ def check_combination(config: SampleConfig) -> None:
         ends_and_steps(config.strength)
     if config.direction is not None and config.tiles is not None:
         raise UsageError(f"tiles={config.tiles}: an animation of direction= shows all its rows, leave it out")
+    if config.direction is not None and config.through_labels:
+        raise UsageError("through_labels=true: samples keep their class along direction=, leave it out")
     of_mix = {"rows": config.rows, "columns": config.columns, "layers": config.layers}
     if config.format != "mix":
         for name, value in of_mix.items():
@@ -118,6 +121,17 @@ def ends_and_steps(strength: str) -> tuple[float, float, int]:
     if max(map(abs, ends)) > MAX_STRENGTH:
         raise UsageError(f"strength={strength}: expected ends from {-MAX_STRENGTH} to {MAX_STRENGTH}")
     return *ends, count
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Returns names of files. If two are equal, all get their numbers, which is said.
+
+    Names that differ in case alone are equal, as some file systems have them.
+    """
+    if len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(names):
+        return list(names)
+    print("names: several samples have the same seed and class, so that the files are numbered", flush=True)
+    return [f"{number:06d}_{name}" for number, name in enumerate(names)]
 
 
 def file_name_part(name: str) -> str:

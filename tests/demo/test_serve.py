@@ -7,9 +7,12 @@ import io
 import json
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,7 +23,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.demo.serve import build_server
+from gan_cli.demo import serve
+from gan_cli.demo.serve import build_server, names_this_computer
 from gan_cli.demo.shown_image import ImageRequest, parse_request, png_of
 from gan_cli.errors import UsageError
 from gan_cli.models.generate import latents_from_seeds, run_generator
@@ -138,6 +142,62 @@ def test_a_wrong_request_is_one_line(address: str, query: str, line: str) -> Non
 def test_only_requests_to_this_computer_are_answered(address: str, host: str) -> None:
     assert refused(urllib.request.Request(address, headers={"Host": host}))[0] == 403
     assert refused(f"{address}elsewhere")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "named"),
+    [
+        ("127.0.0.1", 80, True),  # browsers leave out this port
+        ("localhost", 80, True),
+        ("127.0.0.1:80", 80, True),
+        ("localhost:8000", 8000, True),
+        ("127.0.0.1", 8000, False),
+        ("localhost", 443, False),
+        ("127.0.0.1:80", 8000, False),
+        ("elsewhere.example", 80, False),
+        ("", 80, False),
+    ],
+)
+def test_the_port_80_need_not_be_named(host: str, port: int, named: bool) -> None:
+    assert names_this_computer(host, port) == named
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://[::1", "//[x", "http://[1]2"])
+def test_what_is_no_address_is_answered(address: str, target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    host = address.split("/")[2]
+    with socket.create_connection(host.split(":")) as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.0 400 " if target.startswith("http") else (b"HTTP/1.0 40"))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_browser_that_does_not_wait_for_its_answer_is_no_error(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reset: bool
+) -> None:
+    """As when a page is reloaded or closed while its image is drawn."""
+    closed, drawn = threading.Event(), threading.Event()
+
+    def draw_slowly(*_: object) -> bytes:
+        assert closed.wait(20)
+        drawn.set()
+        return bytes(20_000_000)  # more than a socket keeps
+
+    monkeypatch.setattr(serve, "png_of", draw_slowly)
+    host = address.split("/")[2]
+    connection = socket.create_connection(host.split(":"))
+    connection.sendall(f"GET /sample.png?seed=1 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    if reset:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.2)
+    connection.close()
+    closed.set()
+    assert drawn.wait(20)
+    with urllib.request.urlopen(f"{address}") as answer:
+        assert answer.status == 200
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("path", ["", "sample.png?seed=3", "sample.png?seed=-3", "elsewhere"])

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gan_cli.cli.main import run_command
+from gan_cli.data.dataset import to_uint8
 from gan_cli.errors import CheckpointError, StorageError, UsageError
 from gan_cli.export import format_writers, isolated_pt2
 from gan_cli.export.export import compare_samples, example_inputs
@@ -188,6 +189,27 @@ def test_the_folder_follows_the_hub_s_conventions(exported: tuple[Path, Path]) -
     state = load_generator(run).network.state_dict()
     assert weights.keys() == state.keys()
     assert all(torch.equal(weights[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("network", ["subpixel", "r3gan"])
+def test_the_values_of_a_network_without_a_bound_are_described(
+    trained: Callable[..., Path], export: Callable[..., Path], network: str
+) -> None:
+    """As pixels are clamped, the text describes all values; a range is promised only where the network keeps it."""
+    run = trained(*TINY_IMAGES, f"architecture/generator={network}", "steps=1", f"name={network}")
+    folder = export(f"ckpt={run}")
+    values = json.loads((folder / "config.json").read_text())["outputs"]["sample"]
+    assert values["pixels"] == "clamp(round((x + 1) * 127.5), 0, 255)"
+    assert values.get("range") == ([-1, 1] if network == "subpixel" else None)
+    card = (folder / "README.md").read_text()
+    assert values["pixels"] in card
+    assert ("samples of 1 x 16 x 16 in [-1, 1] from" in card) == (network == "subpixel")
+    assert ("The network does not bound its values" in card) == ("meaning" in values) == (network == "r3gan")
+    generator = load_generator(run)
+    generator.network.load_state_dict({name: 4 * value for name, value in generator.network.state_dict().items()})
+    images = sample(generator, range(8))
+    pixels = torch.clamp(torch.round((images + 1) * 127.5), 0, 255).to(torch.uint8)
+    assert torch.equal(pixels, to_uint8(images))
 
 
 def test_the_card_s_code_runs(exported: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -17,11 +19,13 @@ from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
 from gan_cli.config.options.networks.network_keys import GeneratorOptions
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.classifier import Classifier
+from gan_cli.images.grid import draw_grid_or_scatter
 from gan_cli.latent_space import label_direction
 from gan_cli.latent_space.label_direction import mean_difference
 from gan_cli.latent_space.sefa import eigenvectors, input_weights
 from gan_cli.models.registry import GENERATORS
 from gan_cli.sampling.directions import strengths_of
+from gan_cli.sampling.interpolation import MIN_FRAME_SIDE
 from gan_cli.sampling.load_generator import load_generator
 from support.commands import error_line, write_text
 from support.configs import TINY_IMAGES, without
@@ -242,6 +246,68 @@ def test_a_direction_of_another_checkpoint_is_used_with_a_warning(
     capsys.readouterr()
     assert run_command("sample", [str(exported), "direction=sefa.npz", "n=1", "out=m.png", "overwrite=true"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def assert_frames_are_the_samples(ckpt: Path, *options: str) -> None:
+    """Moves a sample by three strengths, in frames and in arrays, and compares all pixels."""
+    moved = [str(ckpt), "direction=d.npz", "n=1", "strength=-3:3:3", *options]
+    assert run_command("sample", [*moved, "format=npz", "out=arrays.npz", "overwrite=true"]) == 0
+    assert run_command("sample", [*moved, "format=frames", "frames=1", "out=film"]) == 0
+    images = torch.from_numpy(np.load("arrays.npz")["images"]).permute(0, 3, 1, 2)
+    frames = sorted(Path("film").glob("*/*.png"))
+    assert len(frames) == len(images) == 3
+    for path, image in zip(frames, images, strict=True):
+        drawn = draw_grid_or_scatter(image[None], None)
+        enlarged = ImageOps.scale(drawn, MIN_FRAME_SIDE // drawn.width, Image.Resampling.NEAREST)
+        with Image.open(path) as shown:
+            assert np.array_equal(np.asarray(shown.convert("RGB")), np.asarray(enlarged.convert("RGB")))
+    assert (images[0] != images[2]).any()
+
+
+@pytest.mark.parametrize("truncation", [(), ("truncation=0.5",)])
+@pytest.mark.parametrize("latent", ["normal", "uniform"])
+def test_an_animation_shows_the_samples_of_the_grid(
+    trained: Train, here: Path, latent: str, truncation: tuple[str, ...]
+) -> None:
+    """A moved latent may be outside of the truncation, and of the range of uniform latents."""
+    run = trained(*TINY_IMAGES, f"architecture.generator.latent={latent}", "steps=3", f"name={latent}")
+    np.savez("d.npz", z_directions=np.eye(8)[:1] * 2)
+    assert_frames_are_the_samples(run, *truncation)
+
+
+@pytest.mark.parametrize("label", [(), ("label_index=[3]",), ("label=outlined circle",)])
+def test_samples_of_an_animation_keep_their_class(trained: Train, here: Path, label: tuple[str, ...]) -> None:
+    run = trained(*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds")
+    np.savez("d.npz", z_directions=np.eye(8)[:1])
+    assert_frames_are_the_samples(run, *label)
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_styles_of_an_animation_keep_their_class(
+    train: Train, here: Path, monkeypatch: pytest.MonkeyPatch, space: str
+) -> None:
+    run = train_toy(train, here, monkeypatch, "conditioning=concat")
+    np.savez("d.npz", **{f"{space}_directions": np.eye(8 if space == "z" else STYLE_SIZE)[:1]})
+    for label in ((), ("label_index=[3]",)):
+        shutil.rmtree("film", ignore_errors=True)
+        assert_frames_are_the_samples(run, *label)
+
+
+def test_a_frame_between_two_strengths_is_the_sample_of_the_strength_between(run: Path, here: Path) -> None:
+    np.savez("d.npz", z_directions=np.eye(8)[:1])
+    moved = [str(run), "direction=d.npz", "n=1", "format=frames"]
+    for options in (["strength=0:4:2", "frames=4", "out=between"], ["strength=0:4:5", "frames=1", "out=steps"]):
+        assert run_command("sample", [*moved, *options]) == 0
+    between, steps = (sorted(Path(name).glob("*/*.png")) for name in ("between", "steps"))
+    assert len(between) == 5
+    assert [path.read_bytes() for path in between] == [path.read_bytes() for path in steps]
+
+
+def test_a_direction_and_a_way_through_the_classes_are_refused_together(train: Train, error_of: ErrorOf) -> None:
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "name=kinds")
+    np.savez("d.npz", z_directions=np.eye(8)[:1])
+    line = error_of("sample", str(run), "direction=d.npz", "format=walk", "through_labels=true", "n=2")
+    assert "through_labels=true: samples keep their class along direction=" in line
 
 
 def test_wrong_files(run: Path, error_of: ErrorOf) -> None:

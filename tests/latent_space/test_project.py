@@ -16,9 +16,11 @@ from torch import Tensor
 from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import to_uint8
 from gan_cli.evaluation.metrics.feature_extractors import build_random_extractor
+from gan_cli.latent_space import projection
 from gan_cli.latent_space.latent_variables import find_space
 from gan_cli.latent_space.projection import Search, make_candidates, project_images
 from gan_cli.sampling.load_generator import load_generator, sample
+from gan_cli.tasks.condition import Condition
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.styles import SIDES, STYLE_SIZE, train_toy
@@ -133,6 +135,30 @@ def test_a_candidate_that_is_the_image_stays_as_it_is(run: Path) -> None:
     assert torch.equal(found.samples, images)
     assert torch.equal(found.latents, candidates.latents[[3, 41]])
     assert torch.equal(found.way, found.latents.expand_as(found.way))
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w_plus"])
+def test_noise_is_a_twentieth_of_the_distance_of_one_latent_from_the_mean(
+    train: Train, here: Path, monkeypatch: pytest.MonkeyPatch, space: str
+) -> None:
+    """1912.04958, appendix D: its deviation is 0.05 sqrt(E |w - mean|^2), also if each layer has a style."""
+    generator, extractor = load_generator(train_toy(train, here, monkeypatch)), build_random_extractor(1)
+    searched = find_space(generator, space)
+    candidates = make_candidates(searched, extractor, range(500), None, 64)
+    seen: list[Tensor] = []
+    run = projection._run
+
+    def record(network: torch.nn.Module, inputs: Tensor, condition: Condition | None) -> Tensor:
+        seen.append(inputs.detach())
+        return run(network, inputs, condition)
+
+    monkeypatch.setattr(projection, "_run", record)
+    search = Search(steps=1, starts=1, rate=0.1, feature_weight=0.0, seed=0, frames=1, batch_size=64)
+    project_images(candidates.samples[:400], searched, extractor, candidates, search)  # all start from the mean
+    noise = (seen[0] - searched.mean()).square().mean().sqrt().item()
+    latents, mean = candidates.latents.view(500, -1, candidates.latents.shape[-1])[:, 0], searched.mean().view(-1)
+    distance = (latents - mean[: latents.shape[1]]).square().sum(1).mean().sqrt().item()
+    assert noise == pytest.approx(0.05 * distance, rel=0.05)
 
 
 @pytest.mark.parametrize("distribution", ["normal", "uniform"])

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from gan_cli.cli.main import run_command
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import UsageError
 from gan_cli.launch import weight_transfer
 from gan_cli.launch.fine_tune import adopt_networks
+from gan_cli.models.growing import GrowingNetwork
+from gan_cli.models.registry import GENERATORS
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import Counters, TrainState, build_state, state_tensors
-from support.configs import TINY_IMAGES, compose, without
+from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.tasks import example_condition
+from support.configs import NEEDED_BY, TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint
 from support.training import stop_after
 
@@ -82,6 +87,58 @@ def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: 
     assert state.counters.new_layers
     assert "taken over: generator " in weight_transfer.describe_transfers(taken)
     assert "of its weights; new: " in weight_transfer.describe_transfers(taken)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers"),
+    [
+        (
+            "fastgan",
+            {
+                "generator.blocks.3.1.weight": "generator.blocks.2.1.weight",
+                "generator.blocks.1.1.weight": "generator.blocks.0.1.weight",
+                "generator.to_image.0.weight": "generator.to_image.0.weight",
+                "discriminator.blocks.2.main.0.weight": "discriminator.blocks.2.main.0.weight",
+            },
+        ),
+        (
+            "pggan",
+            {
+                f"{new}.parametrizations.weight.original": f"{old}.parametrizations.weight.original"
+                for new, old in (
+                    ("generator.project.1", "generator.project.1"),
+                    ("generator.blocks.0.2", "generator.blocks.0.2"),
+                    ("generator.blocks.2.1", "generator.blocks.1.1"),
+                    ("generator.blocks.4.4", "generator.blocks.3.4"),
+                    ("generator.to_image.4", "generator.to_image.3"),
+                    ("discriminator.from_image.4.0", "discriminator.from_image.3.0"),
+                    ("discriminator.blocks.3.2", "discriminator.blocks.2.2"),
+                    ("discriminator.last.1", "discriminator.last.1"),
+                )
+            },
+        ),
+    ],
+)
+def test_lists_of_blocks_correspond_by_the_layers_next_to_the_pixels(architecture: str, layers: dict[str, str]) -> None:
+    few = [f"architecture.{role}.max_multiplier=4" for role in ("generator", "discriminator")]
+    chosen = [*without(TINY_IMAGES, "image_size"), f"architecture={architecture}", *few]
+    state, base, taken = taken_over(settled(*chosen, "image_size=32"), *DATA, "image_size=64")
+    for new, old in layers.items():
+        assert same(state, base, new, old), new
+    assert taken["generator"].share > 0.5
+    assert taken["discriminator"].share > 0.4
+
+
+@pytest.mark.parametrize(("old", "new"), [(16, 32), (32, 16), (32, 32)])
+def test_networks_that_do_not_grow_are_fully_grown_at_each_size(old: int, new: int) -> None:
+    stays = [f"architecture.{role}.grow=false" for role in ("generator", "discriminator")]
+    chosen = [*without(TINY_IMAGES, "image_size"), "architecture=pggan", *stays]
+    state, _, taken = taken_over(settled(*chosen, f"image_size={old}"), *DATA, f"image_size={new}")
+    for network in (state.generator, state.discriminator, state.generator_ema):
+        assert isinstance(network, GrowingNetwork)
+        assert network.growth.item() == network.level == network.levels == {16: 2, 32: 3}[new]
+    assert state.generator(torch.randn(2, 8)).shape == (2, 1, new, new)
+    assert not any("growth" in layer for each in taken.values() for layer in (*each.taken, *each.new))
 
 
 def test_stylegan2_of_another_size_keeps_its_mapping_network_and_the_layers_next_to_the_pixels() -> None:
@@ -189,6 +246,80 @@ def test_classes_in_both_keep_their_weights_whatever_their_number(way: str) -> N
             checked += 1
     assert checked
     assert not any(each.new for each in taken.values())
+
+
+def tagged(generator: str, *overrides: str) -> Config:
+    needed = NEEDED_BY.get(generator, ())
+    judge = ["architecture/discriminator=dcgan"] if needed else []
+    line = [*needed, *judge, f"architecture/generator={generator}", "conditioning=tags", *overrides]
+    return settled(*DATA, "image_size=16", *line)
+
+
+def with_names(old: Config, base: Checkpoint, classes: Sequence[str]) -> torch.nn.Module:
+    """Returns the generator of a run with these classes that takes over the weights of `base`."""
+    config = dataclasses.replace(
+        old, init_from="old", conditioning=dataclasses.replace(old.conditioning, classes=(*classes,), frequencies=None)
+    )
+    state = build_state(config, CPU)
+    weight_transfer.transfer_weights(state, config, base)
+    assert state.generator_ema is not None
+    return state.generator_ema.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("generator", "normalization"),
+    [*((name, None) for name in GENERATORS if name != "edsr"), ("dcgan", "spectral"), ("fastgan", "spectral")],
+)
+def test_tags_keep_their_weights_in_the_generator(generator: str, normalization: str | None) -> None:
+    """Another order of tags, some of them new, changes no sample with a known tag; so does another number of them."""
+    chosen = [] if normalization is None else [f"architecture.generator.normalization={normalization}"]
+    old = tagged(generator, *chosen)
+    base = made(old)
+    before, names = with_names(old, base, old.classes), old.classes
+    latent = torch.randn(3, old.architecture.generator.latent_dim)
+    given = example_condition(old.task, old.sample_shape) or Condition()
+    given = given.map(lambda part: torch.rand(3, *part.shape[1:]))
+    changed = ((*names[:1:-1], "new", "newer"), ("new", *names[:2:-1]))
+    for classes in changed if normalization is None else [names[::-1]]:  # new columns change a spectral norm
+        after = with_names(old, base, classes)
+        if len(classes) < len(names) and generator in ("stylegan2", "pggan"):  # which divide tags by their norm
+            continue
+        for name in ("filled cross", names[-1]):
+            samples = [
+                network(latent, given._replace(labels=torch.eye(len(each))[[each.index(name)] * 3]))
+                for network, each in ((before, names), (after, classes))
+            ]
+            torch.testing.assert_close(samples[1], samples[0])
+
+
+def test_equalized_tags_of_another_number_keep_their_weights() -> None:
+    """The first layer's weight, as it multiplies the latent and the tags, keeps its columns."""
+    for generator, layer in (("stylegan2", "mapping.0.0"), ("pggan", "project.1")):
+        old = tagged(generator)
+        base, dim = made(old), old.architecture.generator.latent_dim
+        before = with_names(old, base, old.classes).get_submodule(layer).weight
+        after = with_names(old, base, ("new", old.classes[5], old.classes[3])).get_submodule(layer).weight
+        torch.testing.assert_close(
+            after[:, [*range(dim), dim + 1, dim + 2]], before[:, [*range(dim), dim + 5, dim + 3]]
+        )
+
+
+@pytest.mark.parametrize("way", [way for way in CONDITIONING_OPTIONS if way != "none"])
+def test_the_conditioning_of_the_other_run_is_taken_without_its_data(way: str) -> None:
+    """The command need not name it; classes and frequencies are those of the new data."""
+    old = settled(*TINY_IMAGES, f"conditioning={way}")
+    adopted = adopt_networks(compose(*DATA, TWO, "init_from=old"), old, ())
+    adopted = with_classes(adopted, build_dataset(adopted.dataset, adopted.image_size))
+    assert adopted.conditioning.name == way
+    assert adopted.classes == ("filled circle", "outlined circle")
+    assert adopted.frequencies is None or sum(adopted.frequencies) == pytest.approx(1)
+
+
+def test_tags_and_an_embedding_of_as_many_numbers_are_not_confused() -> None:
+    old = settled(*TINY_IMAGES, "conditioning=concat", "conditioning.embedding_dim=8")
+    taken = taken_over(old, *DATA, "conditioning=tags")[2]
+    assert "mapping.0" in taken["generator"].new
 
 
 def test_it_is_told_which_classes_are_new_and_which_are_left_out() -> None:

@@ -9,8 +9,12 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
-from gan_cli.models.equalized import equalize
+from gan_cli.config.options.networks.architectures import DISCRIMINATOR_OPTIONS
+from gan_cli.errors import UsageError
+from gan_cli.models.build_networks import build_networks
+from gan_cli.models.equalized import ConstantScale, equalize
 from gan_cli.models.layers import init_layer
+from support.configs import compose
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.01])
@@ -49,3 +53,14 @@ def test_it_is_an_initialization_that_goes_with_spectral_normalization() -> None
     for _ in range(30):
         layer(torch.ones(1, 30))
     assert torch.linalg.matrix_norm(layer.weight.detach(), 2).item() == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", DISCRIMINATOR_OPTIONS)
+def test_weight_clip_is_refused_where_weights_are_equalized(name: str) -> None:
+    chosen = ("dataset=shapes", "image_size=32", f"architecture/discriminator={name}", "regularizer=none")
+    discriminator = build_networks(compose(*chosen), torch.device("meta"))[1]
+    equalized = any(isinstance(module, ConstantScale) for module in discriminator.modules())
+    assert DISCRIMINATOR_OPTIONS[name].equalized == equalized
+    if equalized:
+        with pytest.raises(UsageError, match=f"clamps the weights of architecture.discriminator={name}"):
+            compose(*chosen[:-1], "regularizer=weight_clip")

@@ -8,6 +8,7 @@ from torch import nn
 
 from gan_cli.cli.explain import load_explanations
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
+from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
 from gan_cli.config.options.networks.network_keys import ImageNormalization, Initialization, VectorNormalization
 from gan_cli.errors import UsageError
 from gan_cli.models import build_networks
@@ -26,7 +27,8 @@ from gan_cli.models.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.networks.patch import PatchDiscriminator
 from gan_cli.models.networks.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
-from support.configs import compose
+from gan_cli.tasks.tasks import example_condition
+from support.configs import NEEDED_BY, compose
 
 BARE = {"normalization": "none"}
 MORE = {
@@ -315,6 +317,19 @@ def test_an_unknown_normalization_is_an_error() -> None:
         build_normalization("nonsense", 4, image=True)
     for name in get_args(ImageNormalization):
         build_normalization(name, 4, image=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", GENERATORS)
+def test_images_are_bounded_where_the_options_say_so(name: str) -> None:
+    """The weights are large, so that an output without a bound is outside of [-1, 1]."""
+    config = compose("dataset=shapes", "image_size=16", *NEEDED_BY.get(name, ()), f"architecture/generator={name}")
+    generator = build_networks.build_networks(config, torch.device("cpu"))[0].eval()
+    for parameter in generator.parameters():
+        parameter.mul_(4)
+    condition = example_condition(config.task, config.sample_shape)
+    images = generator(torch.randn(1, config.architecture.generator.latent_dim), condition)
+    assert (images.abs().max().item() <= 1) == GENERATOR_OPTIONS[name].bounded
 
 
 def test_tables_know_the_same_names() -> None:

@@ -101,6 +101,15 @@ def test_no_file_overwrites_another(run_of: Trained, here: Path, sample: Callabl
     assert len({path.name.casefold() for path in folder.iterdir()}) == 12
 
 
+def test_a_seed_that_is_listed_twice_gets_a_file_each_time(
+    run_of: Trained, here: Path, sample: Callable[..., Path]
+) -> None:
+    for name in ("a/photo.png", "b/photo.png", "b/other.png"):
+        write_image(here / "photos" / name, size=(16, 16))
+    folder = sample(f"ckpt={run_of('inpainting')}", "input=photos", "seeds=3,1,3", "format=images")
+    assert len([*folder.iterdir()]) == 9
+
+
 def test_inputs_are_kept_as_bytes(run_of: Trained, here: Path) -> None:
     """Of 1,000 large images, float values would be four times as large, and masks are as many again."""
     noise_image(16, 16).save("photo.png")

@@ -115,6 +115,16 @@ def test_formats(run: Path, sample: Callable[..., Path]) -> None:
     assert np.array_equal(single[0], array[3])
 
 
+def test_a_seed_that_is_listed_twice_gets_a_file_each_time(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run_command("sample", [f"ckpt={run}", "seeds=0-3,2", "format=images"]) == 0
+    *said, folder = capsys.readouterr().out.splitlines()
+    assert said == ["names: several samples have the same seed and class, so that the files are numbered"]
+    files = sorted(Path(folder).glob("*.png"))
+    assert [path.name for path in files] == [f"{n:06d}_seed_{seed:06d}.png" for n, seed in enumerate((0, 1, 2, 3, 2))]
+    assert files[2].read_bytes() == files[4].read_bytes() != files[3].read_bytes()
+
+
 def test_the_sidecar_tells_how_to_make_it_again(run: Path, sample: Callable[..., Path]) -> None:
     path = sample(f"ckpt={run}", "seeds=3,4", "truncation=0.7", "ema=false")
     told = json.loads(path.with_suffix(".json").read_text())

@@ -171,7 +171,9 @@ class DemoConfig:
 
     ckpt: Ckpt
     port: Integer = Field(ge=0, le=65535, description="of the page at http://127.0.0.1:PORT/; 0: a free one")
-    direction: Text | None = Field(description="a file of gan-direction, whose directions get a slider")
+    direction: Text | None = Field(
+        description="a file of gan-direction: the page has a list of its directions, and a slider for the strength"
+    )
     browser: Bool = Field(description="open the page in the browser")
     ema: Ema
     plugins: Plugins

@@ -177,10 +177,11 @@ def check_regularizers(config: Any) -> None:
     for together, reason in CLASHING:
         if chosen.keys() >= {*together}:
             raise UsageError(f"regularizer=[{','.join(together)}]: {reason}, choose one")
-    if "weight_clip" in chosen and config.architecture.discriminator.name == "pggan":
+    discriminator = config.architecture.discriminator
+    if "weight_clip" in chosen and getattr(discriminator, "equalized", False):
         raise UsageError(
-            "regularizer=weight_clip: clamps the weights of architecture.discriminator=pggan, which are near 1 and"
-            " scaled in each pass, to almost nothing; use gradient_penalty"
+            f"regularizer=weight_clip: clamps the weights of architecture.discriminator={discriminator.name}, which are"
+            " near 1 and scaled in each pass, to almost nothing; use gradient_penalty"
         )
     if "weight_clip" in chosen and normalization == "spectral":
         raise UsageError(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
+from gan_cli.models.conditioning import CONCATENATED, UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.growing import GrowingNetwork, repeat_pixels
 from gan_cli.models.layers import (
     Discriminator,
@@ -39,7 +39,7 @@ def _convolution(inputs: int, outputs: int, kernel: int | tuple[int, int] = 3, p
 class PGGANGenerator(GrowingNetwork):
     """Maps latents `[N, latent_dim]` to images `[N, C, H, W]`, whose sides are 4 or more. Values are not bounded.
 
-    Each pixel's features are normalized after each convolution, and so is the latent. An embedding of the condition is
+    Each pixel's features are normalized after each convolution, and so is the latent. The condition or its embedding is
     concatenated to the latent in every mode. The finest level has `base_channels` channels; each coarser one has twice
     as many, up to `max_multiplier` times `base_channels`.
     """
@@ -56,9 +56,9 @@ class PGGANGenerator(GrowingNetwork):
         super().__init__()
         channels, *sides = sample_shape
         self.start_growth(sides, grow=grow)
-        if conditions.embedding_dim == 0:  # in the mode `projection`
+        if conditions.mode == "projection":
             conditions = conditions._replace(embedding_dim=latent_dim)
-        self.entry = concat_condition(conditions, ("concat", "acgan", "projection"))
+        self.entry = concat_condition(conditions, (*CONCATENATED, "projection"))
         widths = channels_per_level(base_channels, self.levels + 1, max_multiplier)[::-1]  # coarsest first
         base = (widths[0], self.base_height, self.base_width)
         first = nn.Linear(latent_dim + self.entry.added_features, math.prod(base))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gan_cli.config.options.image_sizes import downsampling_levels, padded_size
 from gan_cli.distributed.batch_share import own, whole
 from gan_cli.distributed.collectives import gathered, mean_over_processes
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, concat_condition
+from gan_cli.models.conditioning import CONCATENATED, UNCONDITIONAL, ConditioningSpec, concat_condition
 from gan_cli.models.equalized import equalize
 from gan_cli.models.layers import (
     Discriminator,
@@ -59,7 +59,7 @@ class StyleGAN2Generator(StyleGenerator):
     """Maps latents `[N, latent_dim]` to images `[N, C, H, W]`, whose sides are 4 or more. Values are not bounded.
 
     Each level adds an image to the upsampled sum of the coarser ones (the skip generator of section 4.1). Styles have
-    as many values as latents. In every mode of conditioning an embedding of the condition is concatenated to the
+    as many values as latents. In every mode of conditioning the condition or its embedding is concatenated to the
     latent. In training mode a sample has, with the probability `style_mixing`, the styles of two latents: from a random
     layer on, those of another latent of the batch (1812.04948, section 3.1).
     """
@@ -79,9 +79,9 @@ class StyleGAN2Generator(StyleGenerator):
         self.style_mixing = (0.0 if small else STYLE_MIXING) if style_mixing == "auto" else style_mixing
         if mapping_layers == "auto":
             mapping_layers = FEW_MAPPING_LAYERS if small else MAPPING_LAYERS
-        if conditions.embedding_dim == 0:  # in the mode `projection`
+        if conditions.mode == "projection":
             conditions = conditions._replace(embedding_dim=latent_dim)
-        self.entry = concat_condition(conditions, ("concat", "acgan", "projection"))
+        self.entry = concat_condition(conditions, (*CONCATENATED, "projection"))
         self.parts = [latent_dim, *([self.entry.added_features] if self.entry.added_features else [])]
         inputs = [sum(self.parts)] + [latent_dim] * (mapping_layers - 1)
         self.mapping = nn.Sequential(
@@ -119,7 +119,7 @@ class StyleGAN2Generator(StyleGenerator):
         return styles
 
     def _style_of(self, latent: Tensor, condition: Condition | None) -> Tensor:
-        """Returns w `[N, latent_dim]`. Latents and embeddings are normalized to a second moment of 1 before."""
+        """Returns w `[N, latent_dim]`. Latents and conditions are normalized to a second moment of 1 before."""
         parts = self.entry(latent.float(), condition).split(self.parts, dim=1)
         return self.mapping(torch.cat([normalize_second_moment(part) for part in parts], 1))
 

@@ -43,6 +43,7 @@ class UNetGenerator(FromImageOptions):
 class EDSRGenerator(FromImageOptions):
     condition_parts: ClassVar[frozenset[str]] = frozenset({"image"})
     enlarges: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
     base_channels: Annotated[Channels, Field(description="channels of all feature maps")]
     blocks: Integer = Field(ge=1, le=64, description="number of residual blocks")
 

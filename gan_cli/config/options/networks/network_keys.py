@@ -37,13 +37,14 @@ MaxMultiplier = Annotated[
 class GeneratorOptions:
     """The keys of every generator. `condition_parts` names the parts of a condition that the network uses.
 
-    `enlarges` says whether it makes a larger image than the condition's, and `styles` whether it has a mapping network,
-    which `auxiliary=path_length` needs.
+    `enlarges` says whether it makes a larger image than the condition's, `styles` whether it has a mapping network,
+    which `auxiliary=path_length` needs, and `bounded` whether all values of its images are in [-1, 1].
     """
 
     condition_parts: ClassVar[frozenset[str]] = frozenset({"labels"})
     enlarges: ClassVar[bool] = False
     styles: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
     name: OptionName
     latent_dim: Integer = Field(ge=1, le=4096, description="size of the latent vector")
     latent: Literal["normal", "uniform"] = Field(
@@ -56,12 +57,14 @@ class DiscriminatorOptions:
     """The keys of every discriminator. `feature_maps` says whether it shows its inner feature maps.
 
     `classifies` says whether it has class logits, which `conditioning=acgan` needs, and `reconstructs` whether it has
-    decoders, which `regularizer=reconstruction` needs.
+    decoders, which `regularizer=reconstruction` needs. `equalized` says whether its weights are stored near 1 and
+    scaled in each pass (1710.10196, section 4.1), which `regularizer=weight_clip` does not fit.
     """
 
     feature_maps: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
     reconstructs: ClassVar[bool] = False
+    equalized: ClassVar[bool] = False
     name: OptionName
 
 

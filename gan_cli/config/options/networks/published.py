@@ -32,7 +32,7 @@ class R3GANOptions:
 
 @section
 class R3GANGenerator(R3GANOptions, GeneratorOptions):
-    pass
+    bounded: ClassVar[bool] = False
 
 
 @section
@@ -77,11 +77,12 @@ class PGGANOptions:
 
 @section
 class PGGANGenerator(PGGANOptions, GeneratorOptions):
-    pass
+    bounded: ClassVar[bool] = False
 
 
 @section
 class PGGANDiscriminator(PGGANOptions, BatchStatistics):
+    equalized: ClassVar[bool] = True
     normalization: Literal["none"] = Field("none", description="none, since the paper's D has no normalization")
 
 
@@ -96,6 +97,7 @@ class StyleGAN2Options:
 @section
 class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
     styles: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
     mapping_layers: Literal["auto"] | Annotated[Integer, Field(ge=1, le=32)] = Field(
         "auto", description="layers of the mapping network; auto: 2 below 128 pixels, else 8"
     )
@@ -107,6 +109,7 @@ class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
 
 @section
 class StyleGAN2Discriminator(StyleGAN2Options, BatchStatistics):
+    equalized: ClassVar[bool] = True
     residual: Literal["auto"] | Bool = Field(
         "auto", description="whether each level has a residual connection; auto: from 128 pixels on"
     )
