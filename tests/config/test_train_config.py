@@ -364,6 +364,7 @@ WRONG = [
     ),
     ("architecture=pggan compile=true", ["compile=true", "architecture.generator.grow=false"]),
     ("architecture=pggan regularizer=weight_clip", ["regularizer=weight_clip", "architecture.discriminator=pggan"]),
+    ("architecture=pggan regularizer=[r1,orthogonal]", ["regularizer=orthogonal", "architecture.discriminator=pggan"]),
     ("architecture=stylegan2 regularizer=weight_clip", ["weight_clip", "architecture.discriminator=stylegan2"]),
     (
         "architecture=pggan training.freeze_discriminator_layers=1",

@@ -178,10 +178,12 @@ def check_regularizers(config: Any) -> None:
         if chosen.keys() >= {*together}:
             raise UsageError(f"regularizer=[{','.join(together)}]: {reason}, choose one")
     discriminator = config.architecture.discriminator
-    if "weight_clip" in chosen and getattr(discriminator, "equalized", False):
+    of_stored = [name for name in ("weight_clip", "orthogonal") if name in chosen]
+    if of_stored and getattr(discriminator, "equalized", False):
         raise UsageError(
-            f"regularizer=weight_clip: clamps the weights of architecture.discriminator={discriminator.name}, which are"
-            " near 1 and scaled in each pass, to almost nothing; use gradient_penalty"
+            f"regularizer={of_stored[0]}: is for weights as they are used; those of"
+            f" architecture.discriminator={discriminator.name} are near 1 and scaled in each pass: leave it out, or use"
+            " gradient_penalty or r1"
         )
     if "weight_clip" in chosen and normalization == "spectral":
         raise UsageError(
