@@ -33,7 +33,7 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
     cached there, or in an existing folder of this user. Keys in `named` are those of the command and are not changed.
     Raises UsageError if the data would be downloaded from an address, or by a name on the hub, that is not among these.
     """
-    if not {"data", "dataset.path"} & {*named} and _is_downloaded(section):
+    if not {"data", "dataset.path"} & {*named} and is_downloaded(section):
         raise UsageError(
             f"the data of this run are downloaded ({one_line(section.path, 200)}): allow that by naming them, data=..."
         )
@@ -48,7 +48,8 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
     return section
 
 
-def _is_downloaded(section: Any) -> bool:
+def is_downloaded(section: Any) -> bool:
+    """Returns whether the data of a section come from addresses, or from the hub by a name."""
     if section.name == "huggingface":
         return not os.path.exists(os.path.expanduser(section.path))
     return section.name == "webdataset" and has_addresses(section.path)

@@ -33,6 +33,7 @@ from gan_cli.image_labels.shown_classes import describe_shown
 from gan_cli.launch.autotune import describe_precision
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
+from gan_cli.launch.saved_settings import resume_command
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
 from gan_cli.runs.log import RunLog
@@ -161,8 +162,8 @@ def run_training(run: Run) -> RunResult:
     if received is not None:
         finish(run, "stopped")
         run.log.info(
-            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
-            f" {shlex.quote(f'resume={run.folder}')}"
+            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)};"
+            f" to resume: {resume_command(run.config, run.folder)}"
         )
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")

@@ -158,7 +158,7 @@ def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:
 
 def _request_to_resume(job: Job, folder: Path) -> dict[str, Any]:
     """The run's checkpoint holds all settings but those that every command must name."""
-    typed = [override for override in job.overrides if override.partition("=")[0] in NAMED_AGAIN]
+    typed = [override for override in job.overrides if override.lstrip("+").partition("=")[0] in NAMED_AGAIN]
     return {"arguments": [f"resume={folder.absolute()}", *typed], "folder": None}
 
 

@@ -82,6 +82,7 @@ def test_the_last_try_of_each_job_counts(tmp_path: Path) -> None:
 
 
 def test_a_resumed_job_names_again_what_a_checkpoint_alone_may_not_choose(tmp_path: Path) -> None:
-    overrides = ["steps=5", "threads=20", "dataset.download=true", "dataset.cache=/data", "logger=[wandb]", "seed=1"]
-    job = Job(job=0, key="k", config={}, seed=1, overrides=overrides)
-    assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *overrides[1:5]]
+    named = ["threads=20", "dataset.download=true", "dataset.cache=/data", "logger=[wandb]"]
+    named += ["dataset.path=https://x.org/{0..3}.tar", "++dataset.test_path=https://x.org/4.tar"]
+    job = Job(job=0, key="k", config={}, seed=1, overrides=["steps=5", *named, "seed=1", "dataset=webdataset"])
+    assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *named]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,14 @@ from gan_cli.data.moved_data import without_untrusted_folders
 from gan_cli.data.shards import download_shards
 from gan_cli.data.shards.download_shards import SUFFIX
 from gan_cli.errors import StorageError, UsageError
-from support.configs import TINY_IMAGES, dataset_section, without
+from gan_cli.launch.saved_settings import resume_command
+from gan_cli.sweeps.jobs import _request_to_resume
+from gan_cli.sweeps.outcomes import Job
+from support.configs import TINY_IMAGES, compose, dataset_section, without
 from support.errors import refused
 from support.runs import last_checkpoint
 from support.shards import load_shards, number_of, write_numbered
+from support.training import stop_after
 
 COUNTS = (10, 10, 10, 10)
 
@@ -164,6 +169,44 @@ def test_a_run_on_addresses_is_resumed_if_the_command_names_them(
     assert last_checkpoint(run).counters.step == 2
     assert run_command("train", ["dataset=webdataset", "dataset.path=https://x.org/a.zip"]) == 2
     assert "URLs are not read" in capsys.readouterr().err
+
+
+def test_a_stopped_run_names_a_command_that_resumes_it(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does its sweep, whose job names the addresses."""
+    monkeypatch.chdir(tmp_path)
+    address = f"{server.address}/train-{{0000..0001}}.tar"
+    held_out = f"dataset.test_path={server.address}/train-{{0002..0003}}.tar"
+    data = ["dataset=webdataset", f"dataset.path={address}", held_out, f"dataset.cache={tmp_path}/cache"]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(4, patch)
+        code = run_command("train", [*without(TINY_IMAGES, "dataset"), *data, "name=a", "steps=9"])
+    assert code == 130
+    (run,) = (tmp_path / "outputs/a").iterdir()
+    command = shlex.split(capsys.readouterr().out.partition("to resume: gan-train ")[2].splitlines()[0])
+    job = Job(config={}, overrides=["steps=9", *data])
+    assert run_command("train", [*command, "steps=3"]) == 0
+    assert last_checkpoint(run).config.dataset.test_path == held_out.partition("=")[2]
+    assert run_command("train", [*_request_to_resume(job, run)["arguments"], "extra_steps=1"]) == 0
+    assert last_checkpoint(run).counters.step == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (
+            ("dataset=webdataset", "dataset.path=[https://x.org/a.tar,b c.tar]"),
+            ["dataset.path=[https://x.org/a.tar,b c.tar]"],
+        ),
+        (("dataset=huggingface", "dataset.path=owner/name"), ["dataset.path=owner/name"]),
+        (("dataset=webdataset", "dataset.path=here.tar"), []),
+        (("dataset=fashion_mnist", "dataset.root=x"), []),
+    ],
+)
+def test_what_a_command_that_resumes_names(data: tuple[str, ...], named: list[str]) -> None:
+    words = shlex.split(resume_command(compose(*data), Path("a run")))
+    assert words == ["gan-train", "resume=a run", *named]
 
 
 def test_downloads_need_a_folder(server: Server) -> None:
