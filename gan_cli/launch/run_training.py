@@ -17,6 +17,7 @@ from gan_cli.config.options.tasks import example_options
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.device import describe_device
 from gan_cli.errors import (
     CollapsedError,
@@ -156,6 +157,7 @@ def run_training(run: Run) -> RunResult:
         raise
     finally:
         run.log.stop_progress()
+        stop_decoding(run.batches.dataset.samples)
     counters = run.state.counters
     if counters.step == counters.total_steps and run.due is None:
         received = None  # the signal came after the last step
