@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -33,7 +34,7 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
     cached there, or in an existing folder of this user. Keys in `named` are those of the command and are not changed.
     Raises UsageError if the data would be downloaded from an address, or by a name on the hub, that is not among these.
     """
-    if not {"data", "dataset.path"} & {*named} and _is_downloaded(section):
+    if not {"data", "dataset.path"} & {*named} and is_downloaded(section):
         raise UsageError(
             f"the data of this run are downloaded ({one_line(section.path, 200)}): allow that by naming them, data=..."
         )
@@ -48,7 +49,8 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
     return section
 
 
-def _is_downloaded(section: Any) -> bool:
+def is_downloaded(section: Any) -> bool:
+    """Returns whether the data of a section come from addresses, or from the hub by a name."""
     if section.name == "huggingface":
         return not os.path.exists(os.path.expanduser(section.path))
     return section.name == "webdataset" and has_addresses(section.path)
@@ -62,14 +64,20 @@ def _resolve(start_folder: Path, value: str) -> str:
     path = Path(value)
     if is_address(value) or path.is_absolute() or path.parts[:1] == ("~",):
         return value
-    return str(start_folder / path) if _exists(start_folder / path) and not _exists(path) else value
+    there = start_folder / path
+    if not there.exists() and "*" in value:  # the folder itself is no pattern
+        there = Path(glob.escape(str(start_folder))) / path
+    return str(there) if _exists(there) and not _exists(path) else value
 
 
 def _exists(path: Path) -> bool:
     """Returns whether a path exists, or the first file that a pattern of shards stands for."""
     if path.exists():
         return True
-    return "{" in path.name and not path.parent.is_file() and os.path.exists(expand_braces(str(path))[0])
+    if path.parent.is_file():
+        return False
+    first = expand_braces(str(path))[0] if "{" in str(path) else str(path)
+    return os.path.exists(first) or ("*" in first and any(True for _ in glob.iglob(first)))
 
 
 def absolute_paths(path: str) -> Paths:

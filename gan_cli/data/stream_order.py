@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gan_cli.randomness import generator_for
 
+MOST_SUMS = 1 << 28  # that are computed for the largest window, which takes about a second
 MOST_KEPT = 3  # permutations of windows that are kept: the current one, and those next to it
 
 
@@ -64,10 +65,28 @@ class StreamOrder:
         return epoch * len(self) + int(ends[int(torch.searchsorted(ends, inside, right=True))])
 
     def largest_window(self, sizes: Tensor) -> int:
-        """Returns the most that one window can hold of `sizes`, int64 `[shards]`, in any order of the shards."""
-        counts = self.counts[self.counts > 0]
-        shards = min(len(counts), -(-self.buffer // int(counts.min())))
-        return int(sizes.topk(shards).values.sum())
+        """Returns the most that one window can hold of `sizes`, int64 `[shards]`, in any order of the shards.
+
+        A window is shards of less than `buffer` samples together, and one more. If there are too many shards for an
+        exact result, it is the sum of the largest sizes of as many shards as a window can have.
+        """
+        used = self.counts > 0
+        counts, sizes = self.counts[used], sizes[used]
+        shards = int((counts.sort().values.cumsum(0) < self.buffer).sum()) + 1
+        if shards >= len(counts):
+            return int(sizes.sum())
+        kept = _largest_of_each_count(counts, sizes, self.buffer)
+        if len(kept) * self.buffer > MOST_SUMS:
+            return int(sizes.topk(shards).values.sum())
+        before, whole = torch.zeros(self.buffer, dtype=torch.int64), torch.zeros(self.buffer, dtype=torch.int64)
+        for count, size in zip(counts[kept].tolist(), sizes[kept].tolist(), strict=True):
+            # the largest sums of less than `buffer` samples, by their number at most: without and with the last shard
+            more = torch.maximum(whole, before + size)
+            if count < self.buffer:
+                more[count:] = torch.maximum(more[count:], whole[: self.buffer - count] + size)
+                before[count:] = torch.maximum(before[count:], before[: self.buffer - count] + size)
+            whole = more
+        return int(whole[-1])
 
     def _windows_of(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Returns the order of the shards of an epoch, and the position in it at which each window ends."""
@@ -111,6 +130,18 @@ class StreamOrder:
                 order = rows[torch.randperm(len(rows), generator=generator_for(seed, f"window/{epoch}", window))]
             _keep(self._orders, key, order)
         return self._orders[key]
+
+
+def _largest_of_each_count(counts: Tensor, sizes: Tensor, buffer: int) -> Tensor:
+    """Returns the positions of those shards that the largest window may have, of each number of samples the largest.
+
+    A window has at most so many of one number that all but one hold less than `buffer` samples.
+    """
+    kept = []
+    for count in counts.unique().tolist():
+        found = (counts == count).nonzero().flatten()
+        kept.append(found[sizes[found].topk(min(len(found), (buffer - 1) // count + 1)).indices])
+    return torch.cat(kept)
 
 
 def _keep(store: OrderedDict, key: object, value: object) -> None:

@@ -31,6 +31,9 @@ class ImageRows(Protocol):
     def decode(self, rows: Sequence[int]) -> Tensor:
         """Returns the images of these numbers, uint8 `[n, C, H, W]`. Raises GanCliError if one cannot be used."""
 
+    def set_stopped(self, stopped: bool) -> None:
+        """Ends the downloads that are running, and refuses others until it is called with False."""
+
 
 class BatchDecoder:
     """Decodes batches in a pool of threads: those of the next updates while a run trains on the current one."""
@@ -42,8 +45,25 @@ class BatchDecoder:
         self._last = -1
 
     def decode(self, rows: Tensor) -> Tensor:
-        """Returns the images of these numbers, uint8 `[n, C, H, W]`."""
-        return _joined(self._submit(rows), self.source.shape)
+        """Returns the images of these numbers, uint8 `[n, C, H, W]`.
+
+        They are read in the order of their numbers, so that none of their shards is needed again after the next.
+        """
+        ordered = rows.sort(stable=True)
+        try:
+            images = _joined(self._submit(ordered.values), self.source.shape)
+        except BaseException:  # else the process would wait at its end for those that are being read
+            self.stop()
+            raise
+        return images if torch.equal(ordered.values, rows) else images[ordered.indices.argsort()]
+
+    def stop(self) -> None:
+        """Ends what is decoded ahead, and its downloads. The next read begins again."""
+        pool, self._pool = self._pool, None
+        self._pending.clear()
+        if pool is not None:
+            self.source.set_stopped(True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def batch(self, update: int, rows: Callable[[int], Tensor]) -> Tensor:
         """Returns the batch of an update. `rows` gives the numbers of its images, and of those of later updates.
@@ -67,6 +87,7 @@ class BatchDecoder:
 
     def _submit(self, rows: Tensor) -> list[Future[Tensor]]:
         if self._pool is None:
+            self.source.set_stopped(False)
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
         chunks = [part.tolist() for part in rows.split(CHUNK)] if len(rows) else []
         return [self._pool.submit(self.source.decode, chunk) for chunk in chunks]
@@ -145,6 +166,12 @@ class StreamedImages(Tensor):
                 return images
         args, kwargs = tree_map_only(StreamedImages, StreamedImages.read, (args, kwargs or {}))
         return function(*args, **kwargs)
+
+
+def stop_decoding(images: Tensor | None) -> None:
+    """Ends what is decoded ahead of images that are decoded when they are read: a process waits for it at its end."""
+    if isinstance(images, StreamedImages):
+        images.decoder.stop()
 
 
 def is_streamed(images: Tensor | None) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import os
-import shlex
 import signal
 import subprocess
 import traceback
@@ -20,6 +19,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import UsageError, is_out_of_memory
 from gan_cli.isolated_process import child_command
+from gan_cli.launch.saved_settings import resume_command
 from gan_cli.state.train_state import TrainState
 
 SECONDS = 60  # for all trials
@@ -40,8 +40,9 @@ def naming_batch_that_works(
             raise
         traceback.clear_frames(error.__traceback__)  # whose local variables hold tensors
         _free_memory(state)
-        resumable = folder is not None and state.counters.step > 0
-        add = "add it" + (f" to gan-train {shlex.quote(f'resume={folder}')}" if resumable else "")
+        add = "add it"
+        if folder is not None and state.counters.step > 0:
+            add += f" to {resume_command(config, folder)}"
         advice = _advice(_find_batch(config, dataset), add)
         raise UsageError(f"out of memory at batch_size={config.batch_size}{advice}") from None
 

@@ -17,6 +17,7 @@ from gan_cli.config.options.tasks import example_options
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.device import describe_device
 from gan_cli.errors import (
     CollapsedError,
@@ -33,6 +34,7 @@ from gan_cli.image_labels.shown_classes import describe_shown
 from gan_cli.launch.autotune import describe_precision
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
+from gan_cli.launch.saved_settings import resume_command
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
 from gan_cli.runs.log import RunLog
@@ -156,14 +158,15 @@ def run_training(run: Run) -> RunResult:
         raise
     finally:
         run.log.stop_progress()
+        stop_decoding(run.batches.dataset.samples)
     counters = run.state.counters
     if counters.step == counters.total_steps and run.due is None:
         received = None  # the signal came after the last step
     if received is not None:
         finish(run, "stopped")
         run.log.info(
-            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
-            f" {shlex.quote(f'resume={run.folder}')}"
+            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)};"
+            f" to resume: {resume_command(run.config, run.folder)}"
         )
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")

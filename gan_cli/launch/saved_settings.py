@@ -12,9 +12,12 @@ from typing import Any
 import torch
 
 from gan_cli.config.options.untrusted_files import REMOTE_LOGGERS
+from gan_cli.config.overrides import format_path_list
 from gan_cli.config.train_config import Config
+from gan_cli.data.moved_data import is_downloaded
 from gan_cli.device import count_cores
 from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.image_labels.shard_paths import has_addresses
 from gan_cli.launch.request import Request
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.storage.locate import resolve_path
@@ -39,6 +42,22 @@ def restrict_saved(config: Config, request: Request, folder: Path) -> tuple[Conf
         for name in sent
     ]
     return dataclasses.replace(config, logger=logger, output=output), lines
+
+
+def resume_command(config: Config, folder: Path) -> str:
+    """Returns the command, quoted for a shell, that resumes the run in `folder`.
+
+    It names plugins and the addresses of data, which a run's files alone may not choose.
+    """
+    section, words = config.dataset, [f"resume={folder}"]
+    if config.plugins:
+        words.append(f"plugins=[{','.join(config.plugins)}]")
+    named = {"dataset.path": section.path} if is_downloaded(section) else {}
+    if has_addresses(getattr(section, "test_path", None)):
+        named["dataset.test_path"] = section.test_path
+    for key, value in named.items():
+        words.append(f"{key}={value if isinstance(value, str) else format_path_list(value)}")
+    return f"gan-train {shlex.join(words)}"
 
 
 def use_saved_threads(count: int, typed: int) -> None:

@@ -21,6 +21,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_sources
 from gan_cli.data.moved_data import resolve_data_paths, without_untrusted_folders
+from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.device import configure_process
 from gan_cli.distributed.process_environment import ProcessEnvironment, end_as_lost, reports_losses
 from gan_cli.distributed.process_group import (
@@ -90,7 +91,12 @@ def follow(request: Request, group: ConnectedGroup) -> int:
 
     Raises LostProcessError if another process ended or does not answer. Another error is made known to the others.
     """
-    with StopSignals() as stop, open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+    with (
+        StopSignals() as stop,
+        open(os.devnull, "w") as nothing,
+        contextlib.redirect_stdout(nothing),
+        contextlib.ExitStack() as at_end,
+    ):
 
         def received() -> int:
             return stop.received or 0
@@ -107,6 +113,7 @@ def follow(request: Request, group: ConnectedGroup) -> int:
                     content = group.receive_text(message.value)
                     with group.answering(received):
                         prepared = _prepare(content, request, group)
+                    at_end.callback(stop_decoding, prepared.dataset.samples)
                 elif message.command == LOAD and prepared is not None:
                     run = _load(group.receive_text(message.value), prepared, group)
                 elif message.command == UPDATE and run is not None and not message.signal:

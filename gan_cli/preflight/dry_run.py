@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
+from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.errors import StorageError, count_noun, one_line
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.preflight.data_audit import Row, audit
@@ -37,6 +38,13 @@ def preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: It
     DivergedError if a number of the trial is not finite, StorageError if the folder `output` cannot be written or has
     too little space.
     """
+    try:
+        _preview(run, named, implied, notes)
+    finally:
+        stop_decoding(run.batches.dataset.samples)
+
+
+def _preview(run: Run, named: tuple[str, ...], implied: dict[str, str], notes: Iterable[str]) -> None:
     console, config, dataset = Console(), run.config, run.batches.dataset
     set_progress(run.state, 1)
     console.print(_config_table(config, named, implied), "")

@@ -72,14 +72,14 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
         write_stop_request(this.folder, processes)
         found = {path: path.stat().st_mtime_ns for path in this.folder.glob(f"*/{JOB_OUTCOME}")}
         if found != known:
-            known.update(found)
             write_leaderboard(this)
+            known.update(found)
 
     stop_file.unlink(missing_ok=True)
     _sweep_processes[os.getpid()] = processes
     try:
         with _errors_in_one_line(), repeating(update):
-            task = partial(_run_launched, replace(this, jobs=list(jobs)))
+            task = partial(_run_launched, replace(this, jobs=list(jobs), folder=this.folder.absolute()), os.getcwd())
             launcher = _instantiate("launcher", this.launcher, this.folder, task)
             if chosen_launcher(this.launcher) in SUBMITIT:
                 run_submitted(this, jobs, launcher.params, processes)
@@ -92,10 +92,11 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
         stop_file.unlink(missing_ok=True)
 
 
-def _run_launched(this: Sweep, config: DictConfig) -> None:
+def _run_launched(this: Sweep, start_folder: str, config: DictConfig) -> None:
     """Runs one of the jobs, which stops if the sweep receives a signal or its process ends. Ignores Hydra's config.
 
-    A launcher calls this function, in this process or in another one, to which it sends `this`.
+    A launcher calls this function, in this process or in another one, to which it sends `this`. `start_folder` is the
+    current folder of the sweep; a process of a running cluster of Ray has another one.
     """
     job = this.jobs[HydraConfig.get().job.num]
     parent = os.getppid()
@@ -107,6 +108,8 @@ def _run_launched(this: Sweep, config: DictConfig) -> None:
     def is_dead() -> bool:
         return os.getppid() != parent
 
+    with contextlib.suppress(OSError):  # on another machine it may be missing
+        os.chdir(start_folder)
     with tolerant_streams(), JobProcesses() as processes, stopping_with_sweep(this.folder, processes, is_dead):
         if not read_stop_request(this.folder):
             run_job(job, this, processes)

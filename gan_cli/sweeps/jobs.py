@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -86,10 +87,13 @@ class JobProcesses:
             self._stop(process)
 
     def kill(self) -> None:
-        """Kills every running job, which then saves nothing."""
+        """Kills every running job, which then saves nothing, and the processes that it started."""
         self.received, self.killing = self.received or signal.SIGTERM, True
         for process in list(self._running.values()):
-            process.kill()
+            if process.poll() is None:
+                with contextlib.suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)  # each job has a session of its own
+                process.kill()
 
     def _stop(self, process: subprocess.Popen[str]) -> None:
         """Sends the received signal once, because a second one would end the job without saving."""
@@ -158,7 +162,7 @@ def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:
 
 def _request_to_resume(job: Job, folder: Path) -> dict[str, Any]:
     """The run's checkpoint holds all settings but those that every command must name."""
-    typed = [override for override in job.overrides if override.partition("=")[0] in NAMED_AGAIN]
+    typed = [override for override in job.overrides if override.lstrip("+").partition("=")[0] in NAMED_AGAIN]
     return {"arguments": [f"resume={folder.absolute()}", *typed], "folder": None}
 
 

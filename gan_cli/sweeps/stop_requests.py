@@ -48,12 +48,16 @@ def stopping_with_sweep(sweep: Path, processes: JobProcesses, is_dead: Callable[
 
 @contextlib.contextmanager
 def repeating(step: Callable[[], None]) -> Iterator[None]:
-    """Calls `step` in a thread, every POLL_SECONDS, while the context is active."""
+    """Calls `step` in a thread, every POLL_SECONDS, while the context is active.
+
+    An OSError, such as one of a full disk or a network folder, does not end that: the next call may succeed.
+    """
     finished = threading.Event()
 
     def repeat() -> None:
         while not finished.wait(POLL_SECONDS):
-            step()
+            with contextlib.suppress(OSError):
+                step()
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()

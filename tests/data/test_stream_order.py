@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 import torch
 
+from gan_cli.data import stream_order
 from gan_cli.data.dataset import batch_indices
 from gan_cli.data.stream_order import StreamOrder
 
@@ -94,8 +98,36 @@ def test_the_next_window_and_its_shards() -> None:
     assert one.next_window(0, 36) > 36
 
 
+def largest_by_trial(counts: list[int], sizes: list[int], buffer: int) -> int:
+    """Returns the most that a window holds, of all orders of the shards."""
+    largest = 0
+    for shards in itertools.permutations(range(len(counts))):
+        held, size = 0, 0
+        for shard in shards:
+            held, size = held + counts[shard], size + (sizes[shard] if counts[shard] else 0)
+            largest = max(largest, size)
+            if held >= buffer:
+                held, size = 0, 0
+    return largest
+
+
 def test_the_largest_window() -> None:
-    """10 samples are at most 4 shards, of 3, 5, ... samples; their sizes here are 10, 20, ... 60."""
+    """One of shards of 3, 5 and 9 samples, whose sizes are 40, 50 and 60; then that of all orders of a few shards."""
     sizes = torch.tensor([10, 20, 30, 40, 50, 60])
-    assert order(10).largest_window(sizes) == 60 + 50 + 40 + 30
+    assert order(10).largest_window(sizes) == 60 + 50 + 40
     assert order(1).largest_window(sizes) == 60
+    draw = random.Random(0)
+    for _ in range(60):
+        counts = [draw.randint(0, 9) for _ in range(draw.randint(1, 5))] + [draw.randint(1, 9)]
+        drawn, buffer = [draw.randint(1, 50) for _ in counts], draw.randint(1, 25)
+        found = StreamOrder(torch.tensor(counts), buffer).largest_window(torch.tensor(drawn))
+        assert found == largest_by_trial(counts, drawn, buffer), (counts, drawn, buffer)
+
+
+def test_a_small_last_shard_makes_the_largest_window_no_larger_than_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of 1,000 samples and one of 3, of a byte each: the 3 and 10 others. Without an exact result: 11 shards."""
+    counts = torch.tensor([1000] * 99 + [3])
+    assert StreamOrder(counts, 10_000).largest_window(counts) == 10_003
+    assert StreamOrder(counts, 1000).largest_window(counts) == 1003
+    monkeypatch.setattr(stream_order, "MOST_SUMS", 0)
+    assert StreamOrder(counts, 10_000).largest_window(counts) == 11_000

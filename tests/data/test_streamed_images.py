@@ -12,7 +12,7 @@ from torch import Tensor
 from gan_cli.data import streamed_images
 from gan_cli.data.dataset import Batches, Dataset, to_signed_unit
 from gan_cli.data.stream_order import StreamOrder
-from gan_cli.data.streamed_images import AHEAD, BatchDecoder, StreamedImages
+from gan_cli.data.streamed_images import AHEAD, CHUNK, BatchDecoder, StreamedImages, stop_decoding
 from gan_cli.errors import UsageError
 from support.errors import refused
 
@@ -26,12 +26,22 @@ class Source:
 
     def __init__(self) -> None:
         self.decoded: list[int] = []
+        self.calls: list[list[int]] = []
+        self.stopped = False
+        self.waiting_rows: list[int] = []
+        self.go_on = threading.Event()  # for which reading these rows waits
 
     def __len__(self) -> int:
         return 50
 
+    def set_stopped(self, stopped: bool) -> None:
+        self.stopped = stopped
+
     def decode(self, rows: Sequence[int]) -> Tensor:
+        if [*rows] == self.waiting_rows:
+            self.go_on.wait()
         self.decoded += rows
+        self.calls.append([*rows])
         if 49 in rows:
             raise UsageError("bad")
         return WHOLE[list(rows)]
@@ -116,3 +126,37 @@ def test_an_error_of_a_thread_is_raised_where_the_batch_is_drawn(images: Streame
     with pytest.raises(UsageError, match="bad"):
         images[torch.tensor([49])]
     assert threading.active_count() < 40
+
+
+def test_what_is_read_at_once_is_read_in_the_order_of_the_data(images: StreamedImages, source: Source) -> None:
+    index = torch.randperm(49)
+    assert torch.equal(images[index], WHOLE[index])
+    assert sorted(source.calls) == [[*range(CHUNK)], [*range(CHUNK, 49)]]
+
+
+def test_batches_ahead_are_dropped_when_a_run_ends(
+    images: StreamedImages, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the AHEAD batches after the first, one thread has begun one."""
+    monkeypatch.setattr(streamed_images.os, "cpu_count", lambda: 1)
+    drawn, order = batches(images), StreamOrder(torch.tensor([20, 29]), 10)
+    source.waiting_rows = order.rows(0, 6, 6).tolist()
+    drawn.draw(0)
+    stop_decoding(images)
+    assert source.stopped
+    source.go_on.set()
+    assert torch.equal(drawn.draw(3).samples, to_signed_unit(WHOLE[order.rows(0, 18, 6)]))  # reading begins again
+    assert not source.stopped
+    assert not {*map(tuple, source.calls)} & {tuple(order.rows(0, 6 * update, 6).tolist()) for update in (2, 4)}
+
+
+def test_an_interrupt_while_images_are_read_ends_the_reading(
+    images: StreamedImages, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streamed_images, "_joined", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        images[torch.arange(40)]
+    assert source.stopped

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
+from omegaconf import OmegaConf
 
 from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
 from gan_cli.sweeps import hydra_launcher, stop_requests
+from gan_cli.sweeps.hydra_launcher import launch_jobs
+from gan_cli.sweeps.jobs import JobProcesses
 from gan_cli.sweeps.outcomes import Outcome, Sweep, load_outcome, next_folder, objective_value
 from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.sweep_folder import open_sweep
@@ -156,6 +164,50 @@ def test_a_signal_to_the_sweep_reaches_the_jobs_of_other_processes(
         assert job_statuses(load_leaderboard(tmp_path)) == ["stopped", "stopped", "not run"]
         assert not list(tmp_path.glob("outputs/*/*/.stopped"))
     wait_until(lambda: all((run / "stopped").exists() for run in runs))
+
+
+def test_an_error_of_a_disk_does_not_end_what_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_requests, "POLL_SECONDS", 0.001)
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(len(calls))
+        if len(calls) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with stop_requests.repeating(step):
+        wait_until(lambda: len(calls) > 5)
+
+
+def test_a_process_of_a_launcher_with_another_folder_runs_the_job_where_the_sweep_is(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a running cluster of Ray."""
+    given: list[Any] = []
+
+    class Recorder:
+        params: ClassVar[dict[str, Any]] = {}
+
+        def launch(self, *_: object, **__: object) -> list[Any]:
+            return []
+
+    def instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callable[..., Any]) -> Recorder:
+        given.append(task)
+        return Recorder()
+
+    monkeypatch.setattr(hydra_launcher, "_instantiate", instantiate)
+    this = replace(plan(["dataset=shapes", "seed=1,2"], "gan-train"), folder=Path("sweep"))
+    (here / "sweep").mkdir()
+    launch_jobs(this, this.jobs, JobProcesses())
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    ran: list[tuple[Path, str]] = []
+    monkeypatch.setattr(hydra_launcher, "run_job", lambda job, this, _: ran.append((this.folder, os.getcwd())))
+    monkeypatch.setattr(
+        hydra_launcher, "HydraConfig", SimpleNamespace(get=lambda: OmegaConf.create({"job": {"num": 1}}))
+    )
+    given[0](OmegaConf.create({}))
+    assert ran == [(here / "sweep", str(here))]
 
 
 def test_the_objective_value_of_a_trial() -> None:

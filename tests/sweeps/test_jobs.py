@@ -58,6 +58,27 @@ def test_the_first_signal_is_passed_on_and_a_later_one_kills(
         assert listener.wait(timeout=10) == -signal.SIGKILL
 
 
+FAMILY = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20); print('alive')"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_kill_ends_the_processes_that_a_job_has_started() -> None:
+    """As those of a run by several processes."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as job:
+        assert job.stdout is not None
+        assert int(job.stdout.readline()) > 0
+        with JobProcesses() as processes, processes.tracking(job):
+            processes.kill()
+        assert job.wait(timeout=10) == -signal.SIGKILL
+        assert job.stdout.read() == ""  # the child, which has the other end too, has ended
+
+
 def test_a_job_that_is_just_beginning_learns_of_it_once(listener: subprocess.Popen[str]) -> None:
     with JobProcesses() as processes:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -82,6 +103,7 @@ def test_the_last_try_of_each_job_counts(tmp_path: Path) -> None:
 
 
 def test_a_resumed_job_names_again_what_a_checkpoint_alone_may_not_choose(tmp_path: Path) -> None:
-    overrides = ["steps=5", "threads=20", "dataset.download=true", "dataset.cache=/data", "logger=[wandb]", "seed=1"]
-    job = Job(job=0, key="k", config={}, seed=1, overrides=overrides)
-    assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *overrides[1:5]]
+    named = ["threads=20", "dataset.download=true", "dataset.cache=/data", "logger=[wandb]"]
+    named += ["dataset.path=https://x.org/{0..3}.tar", "++dataset.test_path=https://x.org/4.tar"]
+    job = Job(job=0, key="k", config={}, seed=1, overrides=["steps=5", *named, "seed=1", "dataset=webdataset"])
+    assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *named]

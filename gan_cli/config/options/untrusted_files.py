@@ -16,7 +16,10 @@ from gan_cli.storage.locate import is_standard_folder
 
 REMOTE_LOGGERS = ("wandb", "mlflow")  # may send data to other machines
 # Keys of a run that is resumed which have their full effect only if the command names them too.
-NAMED_AGAIN = ("plugins", "logger", "threads", "output", "dataset.root", "dataset.download", "dataset.cache")
+NAMED_AGAIN = (
+    "plugins", "logger", "threads", "output", "dataset.path", "dataset.test_path", "dataset.root", "dataset.download",
+    "dataset.cache",
+)  # fmt: skip
 # Keys that name other runs, other folders or code, or start processes. Keys of what is only read, such as
 # `dataset.path`, are not among them.
 TYPED_ONLY = ("output", "plugins", "resume", "data", "on_changed_data", "init_from", "replay", "jobs")

@@ -22,9 +22,11 @@ from gan_cli.image_files.formats import MOST_FILE_BYTES, BadImageError
 from gan_cli.image_files.listing import ListedFile, Listing
 from gan_cli.image_labels.attributes import natural_key
 from gan_cli.image_labels.folder_classes import Layout
+from gan_cli.storage.run_files import read_bytes
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 NO_LABEL = "none"
+VERSION = 2  # of which rows and files are read; cached images of another version are not used
 OTHER_NAMES = {"test": ("validation", "valid", "val")}  # of splits, if the data have none of the first name
 
 
@@ -52,7 +54,7 @@ def build_huggingface(
     require_extra("datasets", "dataset=huggingface")
     target = TargetFormat(image_size, image_channels, background, fit, profiles="convert", max_pixels=max_pixels)
     local = os.path.expanduser(path)
-    settings = ("huggingface", config, image, label, target, max_pixels, on_bad, split, selection)
+    settings = (f"huggingface {VERSION}", config, image, label, target, max_pixels, on_bad, split, selection)
     # Data on the hub have no state that could be compared without asking for it, so they are not looked up first.
     entry = cache_entry(cache, [local], (), *settings) if os.path.exists(local) else None
     if (cached := find_cached(entry)) is not None:
@@ -69,11 +71,12 @@ def build_huggingface(
 
 @dataclass
 class _Rows:
-    """Reads the encoded images of a column."""
+    """Reads the encoded images of a column: their bytes, or the files in one of the `folders` that the rows name."""
 
     rows: Any  # a data set of the library, whose images are not decoded
     column: str
     shown: str
+    folders: tuple[Path, ...]
     listing: Listing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,14 +85,29 @@ class _Rows:
     def read_image(self, file: ListedFile) -> bytes:
         value = self.rows[file.location][self.column]
         content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None and isinstance(value, dict) and value.get("path"):
+            return self._read_file(str(value["path"]))
         if content is None:
-            named = isinstance(value, dict) and value.get("path")
-            raise BadImageError("names a file in place of its bytes" if named else "missing")
+            raise BadImageError("missing")
         if not isinstance(content, bytes):
             raise BadImageError("not an encoded image")
         if len(content) > MOST_FILE_BYTES:
             raise BadImageError(f"larger than {MOST_FILE_BYTES >> 20} MiB")
         return content
+
+    def _read_file(self, name: str) -> bytes:
+        """Returns the content of a file. Rows may be a stranger's, so none that lies elsewhere is read."""
+        try:
+            path = Path(os.path.realpath(self.folders[0] / name))
+            if not any(path.is_relative_to(os.path.realpath(folder)) for folder in self.folders):
+                raise BadImageError(
+                    "names a file in place of its bytes, which is not in the folder of the data; save_to_disk of the"
+                    " library writes the bytes"
+                )
+            return read_bytes(path, MOST_FILE_BYTES)
+        except (OSError, ValueError) as error:
+            reason = one_line(getattr(error, "strerror", None) or error, 80)
+            raise BadImageError(f"names a file that cannot be read: {reason}") from None
 
 
 class _Files(Sequence[ListedFile]):
@@ -112,6 +130,7 @@ class _Split:
     data: Any
     name: str
     shown: str
+    folders: tuple[Path, ...]  # that may hold the files of images
 
     @property
     def fingerprint(self) -> str:
@@ -129,7 +148,7 @@ class _Split:
             rows = rows.cast_column(column, Image(decode=False))
         labels, classes = self._labels(label, column)
         files: Any = _Files(self.name, len(rows))
-        return _Rows(rows.select_columns([column]), column, self.shown), Layout(files, labels, classes)
+        return _Rows(rows.select_columns([column]), column, self.shown, self.folders), Layout(files, labels, classes)
 
     def _image_column(self, name: str | None) -> str:
         features = self.data.features
@@ -196,18 +215,27 @@ def _open_split(path: str, split: str, config: str | None) -> _Split:
     except Exception as error:  # the library raises errors of many kinds
         where = "cannot be read" if os.path.exists(local) else "cannot be had from the hub, and there is no such folder"
         raise UsageError(f"dataset.path={shown}: {where} ({type(error).__name__}: {one_line(error, 200)})") from error
+    folders = (Path(local),) if os.path.exists(local) else _downloads(datasets, path)
     if isinstance(found, datasets.Dataset):
         if split != "train":
             raise UsageError(f"dataset.split={one_line(split, 40)}: {shown} is not divided into splits")
-        return _Split(found, split, shown)
+        return _Split(found, split, shown, folders)
     name = next((each for each in (split, *OTHER_NAMES.get(split, ())) if each in found), None)
     if name is None:
         raise UsageError(f"dataset.split={one_line(split, 40)}: {shown} has {first_few([*map(str, found)], 10)}")
-    return _Split(found[name], name, shown)
+    return _Split(found[name], name, shown, folders)
+
+
+def _downloads(datasets: Any, name: str) -> tuple[Path, ...]:
+    """Returns the folders into which the library downloads the files of a data set of the hub, and unpacks them."""
+    from huggingface_hub import constants
+
+    of_hub = Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
+    return of_hub, Path(datasets.config.DOWNLOADED_DATASETS_PATH)
 
 
 def _open_local(datasets: Any, path: str) -> Any:
-    """Opens a folder that save_to_disk wrote, or parquet files, whose names may say the split."""
+    """Opens a folder that save_to_disk wrote, or parquet files, whose names or folders may say the split."""
     folder = Path(path)
     if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return datasets.load_from_disk(path)
@@ -219,8 +247,11 @@ def _open_local(datasets: Any, path: str) -> Any:
         )
     splits: dict[str, list[str]] = {}
     for file in files:
-        known = re.match(r"(train|test|validation|valid|val)(?![a-z])", file.name)
-        splits.setdefault(known[1] if known and folder.is_dir() else "train", []).append(str(file))
+        names = reversed(file.relative_to(folder).parts) if folder.is_dir() else ()
+        known = next(
+            filter(None, (re.match(r"(train|test|validation|valid|val)(?![a-z])", each) for each in names)), None
+        )
+        splits.setdefault(known[1] if known else "train", []).append(str(file))
     return {name: datasets.Dataset.from_parquet(names) for name, names in splits.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
+import threading
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
@@ -29,6 +29,7 @@ class ShardDownloads:
         if folder is None:
             raise UsageError("dataset.cache=none: shards of an address are kept in a folder, name one")
         self._folder, self._most_bytes = folder, most_bytes
+        self.stopped = threading.Event()  # while it is set, downloads end by a StorageError
 
     def fetch(self, address: str, sha256: str | None) -> Path:
         """Returns the path of a shard, downloaded unless it is there. `sha256` is the expected one, if it is known.
@@ -62,10 +63,11 @@ class ShardDownloads:
                 if pause is None or getattr(error, "code", 500) in (401, 403, 404, 410):
                     where = f"{one_line(address, 200)}: cannot be downloaded to {one_line(self._folder)}"
                     raise StorageError(f"{where} ({why})") from error
-                time.sleep(pause)
+                self.stopped.wait(pause)
 
     def _download(self, address: str, path: Path, sha256: str | None) -> None:
         """Downloads to a temporary file, which is renamed if it is complete. Leaves nothing behind otherwise."""
+        self._require_going(address)
         with (
             create_folder_or_undo(path.parent),
             replacing(path) as part,
@@ -75,7 +77,8 @@ class ShardDownloads:
             if expected is not None and expected > self._most_bytes:
                 raise StorageError(f"{one_line(address, 200)}: has {expected:,} bytes, {self._limit()}")
             with open(part, "wb") as file:
-                while chunk := response.read(CHUNK):
+                while chunk := response.read1(CHUNK):  # what has arrived, so that a slow download can be stopped
+                    self._require_going(address)
                     file.write(chunk)
                     digest.update(chunk)
                     if file.tell() > self._most_bytes:
@@ -89,6 +92,10 @@ class ShardDownloads:
                     f"{one_line(address, 200)}: is not the file that was read before, its sha256 is another;"
                     f" remove the .shard-index files in {one_line(self._folder)} to read the new ones"
                 )
+
+    def _require_going(self, address: str) -> None:
+        if self.stopped.is_set():
+            raise StorageError(f"{one_line(address, 200)}: the download was stopped")
 
     def _limit(self) -> str:
         return f"more than dataset.cache_size={self._most_bytes / 1e9:g} (GB) allows"

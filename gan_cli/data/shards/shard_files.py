@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from gan_cli.data.shards.download_shards import ShardDownloads
@@ -15,6 +15,7 @@ from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.shard_paths import is_address
 
 MOST_OPEN = 64  # shards that are open at once
+MOST_REMOVED = 5  # times that a download is made again because it was removed before it was open
 
 
 class _OpenFile:
@@ -40,7 +41,8 @@ class ShardFiles:
         self._downloads = ShardDownloads(cache, most_bytes) if any(map(is_address, names)) else None
         self._sizes: dict[int, int] = {}
         self._digests: dict[int, str] = {}
-        self._open = lru_cache(maxsize=MOST_OPEN)(self._open_file)
+        self._open: OrderedDict[int, _OpenFile] = OrderedDict()  # the one used last comes last
+        self._choosing = threading.Lock()  # among the open ones
         self._locks = [threading.Lock() for _ in range(MOST_OPEN)]
 
     def state(self, number: int) -> tuple[object, ...]:
@@ -65,6 +67,11 @@ class ShardFiles:
             return Path(name)
         return self._downloads.fetch(name, self._digests.get(number))
 
+    def set_stopped(self, stopped: bool) -> None:
+        """Ends the downloads that are running, and refuses others until it is called with False."""
+        if self._downloads is not None:
+            (self._downloads.stopped.set if stopped else self._downloads.stopped.clear)()
+
     def discard_download(self, number: int) -> None:
         """Removes a downloaded shard; a local one stays."""
         if self._downloads is not None and is_address(self.names[number]):
@@ -84,10 +91,36 @@ class ShardFiles:
     def open(self, number: int) -> _OpenFile:
         """Returns a shard, downloaded and opened unless it is open."""
         with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
-            return self._open(number)
+            if (known := self.find_open(number)) is not None:
+                return known
+            file = self._open_file(number)
+            with self._choosing:
+                self._close_removed()
+                self._open[number] = file
+                if len(self._open) > MOST_OPEN:
+                    self._open.popitem(last=False)
+            return file
+
+    def find_open(self, number: int) -> _OpenFile | None:
+        """Returns a shard if it is open, and notes the time of its use: those used least recently are removed."""
+        with self._choosing:
+            file = self._open.get(number)
+            if file is None:
+                return None
+            self._open.move_to_end(number)
+        if is_address(self.names[number]):
+            with contextlib.suppress(OSError):
+                os.utime(file.descriptor)
+        return file
+
+    def _close_removed(self) -> None:
+        """Closes downloads that were removed, whose space is free as soon as no thread reads from them."""
+        for number, file in [*self._open.items()]:
+            if is_address(self.names[number]) and os.fstat(file.descriptor).st_nlink == 0:
+                del self._open[number]
 
     def _open_file(self, number: int) -> _OpenFile:
-        file = _OpenFile(self.open_path(number))
+        file = self._open_download(number) if is_address(self.names[number]) else _OpenFile(self.open_path(number))
         expected, found = self._sizes.get(number), os.fstat(file.descriptor).st_size
         if expected not in (None, found):
             raise StorageError(
@@ -95,6 +128,13 @@ class ShardFiles:
                 " again with shards that no one writes to"
             )
         return file
+
+    def _open_download(self, number: int) -> _OpenFile:
+        """Downloads and opens a shard, again if others removed it in between."""
+        for _ in range(MOST_REMOVED):
+            with contextlib.suppress(FileNotFoundError):
+                return _OpenFile(self.open_path(number))
+        return _OpenFile(self.open_path(number))
 
 
 class ShardsAhead:
@@ -128,5 +168,6 @@ class ShardsAhead:
                     return
                 number = self._left.pop(0)
             with contextlib.suppress(Exception):
-                self._files.open_path(number)  # not under the lock of `open`, for which reading would have to wait
-                self._files.open(number)
+                if self._files.find_open(number) is None:
+                    self._files.open_path(number)  # not under the lock of `open`, for which reading would have to wait
+                    self._files.open(number)

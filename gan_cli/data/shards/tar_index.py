@@ -139,6 +139,12 @@ def _read_members(file: Any, shown: str, options: TarOptions) -> TarContent:
     file.seek(min(end, max(0, os.fstat(file.fileno()).st_size - len(END_MARK))))
     if file.read(len(END_MARK)) != END_MARK:
         raise UsageError(f"dataset.path: {shown}: is truncated, it lacks the mark of its end; get it again")
+    while rest := file.read(BLOCK):
+        if rest.count(0) < len(rest):
+            raise UsageError(
+                f"dataset.path: {shown}: has more after the mark of its end, as tars joined by cat have; name the tars"
+                " one by one, or unpack it by tar --ignore-zeros and pack it again"
+            )
     return content
 
 

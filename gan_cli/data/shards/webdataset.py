@@ -47,6 +47,10 @@ class ShardImages:
     def __len__(self) -> int:
         return len(self._index)
 
+    def set_stopped(self, stopped: bool) -> None:
+        """Ends the downloads that are running, and refuses others until it is called with False."""
+        self._files.set_stopped(stopped)
+
     def decode(self, rows: Sequence[int]) -> Tensor:
         """Returns the images of these numbers, uint8 `[n, C, H, W]`. Raises UsageError if one cannot be used."""
         pixels = np.empty((len(rows), *self.shape), np.uint8)

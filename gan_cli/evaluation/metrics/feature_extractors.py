@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, relu
 
+from gan_cli.data.streamed_images import is_streamed
 from gan_cli.device import to_device, without_tf32
 from gan_cli.errors import StorageError
 from gan_cli.evaluation.callbacks import CountCallback, ignore
@@ -55,12 +56,23 @@ class SampleSubset:
         """Returns the samples from `start` on, at most `count`."""
         return SampleSubset(self.tensors, self.index[start : start + count])
 
-    def __getitem__(self, part: slice) -> Tensor:
+    def reading_order(self) -> Tensor | None:
+        """Returns the positions `[N]` in the order in which the samples should be read; None for any order.
+
+        Samples in shards are read in the order of these. Else those by address would be downloaded again and again.
+        """
+        return self.index.argsort() if any(map(is_streamed, self.tensors)) else None
+
+    def __getitem__(self, part: slice | Tensor) -> Tensor:
+        index = self.index[part]
         if len(self.tensors) == 1:
-            return self.tensors[0][self.index[part]]
+            return self.tensors[0][index]
         first, second = self.tensors
-        border = len(first)
-        return torch.stack([first[at] if at < border else second[at - border] for at in self.index[part].tolist()])
+        of_first = index < len(first)
+        some = first[index[of_first]]
+        samples = some.new_empty((len(index), *some.shape[1:]))
+        samples[of_first], samples[~of_first] = some, second[index[~of_first] - len(first)]
+        return samples
 
 
 @dataclass(frozen=True)
@@ -89,19 +101,25 @@ class Extractor:
         On a GPU they are computed without TF32.
         """
         batches, size = [], BATCH_SIZE
+        order = samples.reading_order() if isinstance(samples, SampleSubset) else None
         if self.device.type == "cuda":  # which holds the state of a run too
             size = max(1, min(BATCH_SIZE, GPU_VALUES // max(1, samples[:1].numel())))
         with without_tf32(self.device):
             for start in range(0, len(samples), size):
-                found = self.extract_batch(to_device(samples[start : start + size], self.device))
-                batches.append(Features._make(part if part is None else part.cpu() for part in found))
+                part = slice(start, start + size) if order is None else order[start : start + size]
+                found = self.extract_batch(to_device(samples[part], self.device))
+                batches.append(Features._make(values if values is None else values.cpu() for values in found))
                 progress(min(start + size, len(samples)), len(samples))
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]
         features = torch.cat([part.features for part in batches])
         if not features.isfinite().all():  # finite weights that training never reaches, in a file of the cache
             where = f"; remove {CLASSIFIER_CACHE}, and classifiers are trained again" if self.accuracy else ""
             raise StorageError(f"extractor={self.name}: its features are not finite{where}")
-        return Features(features, torch.cat(probabilities) if probabilities else None)
+        whole = Features(features, torch.cat(probabilities) if probabilities else None)
+        if order is None:
+            return whole
+        back = order.argsort()
+        return Features._make(values if values is None else values[back] for values in whole)
 
 
 def build_point_extractor() -> Extractor:

@@ -86,6 +86,65 @@ def test_parquet(tmp_path: Path) -> None:
     assert numbers(load(tmp_path / "data/test-00000-of-00001.parquet")) == list(range(50, 61))
 
 
+def test_parquet_in_folders_of_splits(tmp_path: Path) -> None:
+    """As the hub converts data. The name of a file counts before that of its folder, and none above the data does."""
+    data = tmp_path / "test/data"
+    for name, rows in {
+        "default/train/0000": split(0, 4),
+        "default/train/0001": split(4, 3),
+        "default/test/0000": split(50, 11),
+        "default/test/train-0002": split(7, 2),
+        "training-2024/0003": split(9, 1),
+    }.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(data / f"{name}.parquet")
+    found = load(data)
+    assert sorted(numbers(found)) == list(range(10))
+    assert numbers(load(data, split="test")) == list(range(50, 61))
+    section = dataset_section("huggingface", path=str(data), cache="none")
+    assert numbers(build_held_out(section, 8, found)) == list(range(50, 61))
+
+
+def files_of(names: list[str]) -> Any:
+    """Rows that name files in place of their bytes, as the library prepares data of image files."""
+    rows = {"image": [{"bytes": None, "path": name} for name in names]}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()}))
+
+
+def test_image_files_that_the_library_has_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this data set, or unpacked ones; links lead from snapshots to files of the same data set."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", tmp_path / "downloads")
+    names = ["hub/datasets--a--b/blobs/0", "downloads/extracted/x/1.png", "hub/datasets--a--c/2.png", "3.png"]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(numbered_image(number)))
+    links = {"hub/datasets--a--b/snapshots/0.png": names[0], "hub/datasets--a--b/snapshots/3.png": names[3]}
+    for link, target in links.items():
+        (tmp_path / link).parent.mkdir(exist_ok=True)
+        (tmp_path / link).symlink_to(tmp_path / target)
+    given = [str(tmp_path / name) for name in ("downloads/none.png", *names[:2], *links, *names[2:])]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"train": files_of(given)})
+    text = refused(lambda: load("a/b"), "4 of 7 images", "not in the folder of the data; save_to_disk")
+    assert "row 0 (names a file that cannot be read: No such file" in text
+    assert numbers(load("a/b", on_bad="skip")) == [0, 1, 0]
+
+
+def test_image_files_of_a_local_folder(tmp_path: Path) -> None:
+    """Those inside of the folder that was named, and no others."""
+    (tmp_path / "data/images").mkdir(parents=True)
+    for number, name in enumerate(["data/images/0.png", "data/images/1.png", "2.png"]):
+        (tmp_path / name).write_bytes(encoded(numbered_image(number)))
+    names = ["images/0.png", str(tmp_path / "data/images/1.png"), "../2.png", str(tmp_path / "2.png"), "images"]
+    plain = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    rows = {"image": [{"bytes": None, "path": name} for name in names]}
+    datasets.Dataset.from_dict(rows, features=datasets.Features({"image": plain})).to_parquet(
+        tmp_path / "data/train.parquet"
+    )
+    assert numbers(load(tmp_path / "data", on_bad="skip")) == [0, 1]
+    refused(lambda: load(tmp_path / "data"), "3 of 5 images", "names a file in place of its bytes")
+
+
 def test_parquet_of_another_writer(tmp_path: Path) -> None:
     """Plain columns of bytes and of texts, without the features that the library writes."""
     import pyarrow
@@ -133,7 +192,7 @@ def test_bad_images_are_named_or_left_out(tmp_path: Path) -> None:
     kinds = datasets.Features({**features(), "picture": plain})
     datasets.Dataset.from_dict(given, features=kinds).save_to_disk(tmp_path / "data")
     text = refused(lambda: load(tmp_path / "data"), "2 of 4 images", "train/row 1 (not an image despite its name)")
-    assert "train/row 2 (names a file in place of its bytes)" in text
+    assert "train/row 2 (names a file in place of its bytes, which" in text
     assert numbers(load(tmp_path / "data", on_bad="skip")) == [0, 3]
 
 

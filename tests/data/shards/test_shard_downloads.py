@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,20 @@ from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.moved_data import without_untrusted_folders
 from gan_cli.data.shards import download_shards
-from gan_cli.data.shards.download_shards import SUFFIX
+from gan_cli.data.shards.download_shards import SUFFIX, ShardDownloads
+from gan_cli.data.shards.shard_files import ShardsAhead
+from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.errors import StorageError, UsageError
-from support.configs import TINY_IMAGES, dataset_section, without
+from gan_cli.evaluation.metrics import feature_extractors
+from gan_cli.evaluation.metrics.feature_extractors import SampleSubset, build_random_extractor
+from gan_cli.launch.saved_settings import resume_command
+from gan_cli.sweeps.jobs import _request_to_resume
+from gan_cli.sweeps.outcomes import Job
+from support.configs import TINY_IMAGES, compose, dataset_section, without
 from support.errors import refused
 from support.runs import last_checkpoint
 from support.shards import load_shards, number_of, write_numbered
+from support.training import stop_after
 
 COUNTS = (10, 10, 10, 10)
 
@@ -44,14 +54,27 @@ class Server:
                 self.send_response(503 if fault == "busy" else 200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                if fault == "slow":
+                    return self.write_slowly(content)
                 self.wfile.write(content[: len(content) // 2] if fault == "cut off" else content)
                 if fault in ("busy", "cut off once"):
                     faults.pop(name)
 
+            def write_slowly(self, content: bytes) -> None:
+                """Writes a byte each 20 ms, which takes minutes, until the fault ends or nobody reads."""
+                for position in range(len(content)):
+                    if self.path[1:] not in faults:
+                        return
+                    try:
+                        self.wfile.write(content[position : position + 1])
+                    except OSError:
+                        return
+                    time.sleep(0.02)
+
             def log_message(self, *_: object) -> None: ...
 
         self.requests, self.faults = requests, faults
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
@@ -166,6 +189,44 @@ def test_a_run_on_addresses_is_resumed_if_the_command_names_them(
     assert "URLs are not read" in capsys.readouterr().err
 
 
+def test_a_stopped_run_names_a_command_that_resumes_it(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does its sweep, whose job names the addresses."""
+    monkeypatch.chdir(tmp_path)
+    address = f"{server.address}/train-{{0000..0001}}.tar"
+    held_out = f"dataset.test_path={server.address}/train-{{0002..0003}}.tar"
+    data = ["dataset=webdataset", f"dataset.path={address}", held_out, f"dataset.cache={tmp_path}/cache"]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(4, patch)
+        code = run_command("train", [*without(TINY_IMAGES, "dataset"), *data, "name=a", "steps=9"])
+    assert code == 130
+    (run,) = (tmp_path / "outputs/a").iterdir()
+    command = shlex.split(capsys.readouterr().out.partition("to resume: gan-train ")[2].splitlines()[0])
+    job = Job(config={}, overrides=["steps=9", *data])
+    assert run_command("train", [*command, "steps=3"]) == 0
+    assert last_checkpoint(run).config.dataset.test_path == held_out.partition("=")[2]
+    assert run_command("train", [*_request_to_resume(job, run)["arguments"], "extra_steps=1"]) == 0
+    assert last_checkpoint(run).counters.step == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (
+            ("dataset=webdataset", "dataset.path=[https://x.org/a.tar,b c.tar]"),
+            ["dataset.path=[https://x.org/a.tar,b c.tar]"],
+        ),
+        (("dataset=huggingface", "dataset.path=owner/name"), ["dataset.path=owner/name"]),
+        (("dataset=webdataset", "dataset.path=here.tar"), []),
+        (("dataset=fashion_mnist", "dataset.root=x"), []),
+    ],
+)
+def test_what_a_command_that_resumes_names(data: tuple[str, ...], named: list[str]) -> None:
+    words = shlex.split(resume_command(compose(*data), Path("a run")))
+    assert words == ["gan-train", "resume=a run", *named]
+
+
 def test_downloads_need_a_folder(server: Server) -> None:
     refused(lambda: load_shards(f"{server.address}/train-0000.tar"), "dataset.cache=none")
 
@@ -230,3 +291,90 @@ def test_balance_needs_all_shards_at_once(server: Server, tmp_path: Path) -> Non
     assert len(load(server, tmp_path / "cache", **small | {"cache_size": 4.5 * size / 1e9})) == 40
     assert len(load(server, tmp_path / "cache", **small | {"balance": False})) == 40
     assert len(load_shards(tmp_path / "served", buffer=10, balance=True, cache_size=1e-9)) == 40
+
+
+def reading_threads() -> set[threading.Thread]:
+    """The threads that read or download shards; idle ones of earlier tests may be among them."""
+    return {each for each in threading.enumerate() if each.name.startswith(("decode", "shards ahead"))}
+
+
+def test_downloads_end_with_the_run(server: Server, tmp_path: Path) -> None:
+    """Of batches that are decoded ahead, and of the next window: those that come byte by byte."""
+    earlier = reading_threads()
+    found = load(server, tmp_path / "cache", buffer=10)
+    assert found.order is not None
+    second = f"train-{found.order.shards_at(0, 10).item():04d}.tar"
+    batches = emptied(found, tmp_path / "cache")
+    server.requests.clear()
+    server.faults[second] = "slow"
+    first = batches.draw(2).samples  # the batches ahead are of the second window, too
+    assert wait_for(lambda: second in server.requests)
+    stop_decoding(found.samples)
+    ended = wait_for(lambda: reading_threads() <= earlier)
+    kept = len(list((tmp_path / "cache").glob("*.shard*")))
+    server.faults.clear()  # else the server would go on to write
+    assert ended
+    assert kept == len(COUNTS) + 1  # the indexes, and the first shard
+    assert torch.equal(batches.draw(2).samples, first)
+    batches.draw(6)
+    stop_decoding(found.samples)
+
+
+def open_downloads(found: Dataset) -> int:
+    """The bytes of downloads that this process has open, in the folder or removed from it."""
+    files = found.samples.decoder.source._files  # type: ignore[attr-defined]
+    return sum(os.fstat(file.descriptor).st_size for file in files._open.values())
+
+
+def test_removed_downloads_take_no_space(server: Server, tmp_path: Path) -> None:
+    size = (tmp_path / "served/train-0000.tar").stat().st_size
+    found = load(server, tmp_path / "cache", buffer=10, cache_size=2.5 * size / 1e9)
+    for row in range(0, 40, 5):
+        assert number_of(found.samples[row]) == row
+        assert open_downloads(found) <= 2.5 * size
+    server.requests.clear()
+    for row in (20, 0, 20, 30, 20, 10, 20):
+        time.sleep(0.02)  # the clock of files is coarse
+        assert number_of(found.samples[row]) == row
+    assert "train-0002.tar" not in server.requests  # it is the one used last, each time another is removed
+    files = found.samples.decoder.source._files  # type: ignore[attr-defined]
+    server.requests.clear()
+    ShardsAhead(files).fetch([2])
+    assert wait_for(lambda: not any(each.name == "shards ahead" for each in reading_threads()))
+    assert server.requests == []
+
+
+def test_a_download_that_is_removed_before_it_is_open_is_made_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, removed = load(server, tmp_path / "cache"), []
+    fetch = ShardDownloads.fetch
+
+    def fetch_and_remove(self: ShardDownloads, *arguments: object) -> Path:
+        path = fetch(self, *arguments)  # type: ignore[arg-type]
+        if not removed:
+            removed.append(path.unlink())
+        return path
+
+    monkeypatch.setattr(ShardDownloads, "fetch", fetch_and_remove)
+    assert number_of(found.samples[0]) == 0
+    assert removed
+
+
+def test_samples_in_random_order_are_read_shard_by_shard(server: Server, tmp_path: Path) -> None:
+    """With one shard in the folder at a time. The features are those of data in memory, to the bit."""
+    size = (tmp_path / "served/train-0000.tar").stat().st_size
+    found = load(server, tmp_path / "cache", buffer=10, cache_size=1.5 * size / 1e9)
+    local = load_shards(tmp_path / "served")
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    extractor = build_random_extractor(3)
+    expected = extractor.extract(local.samples[order]).features
+    server.requests.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_extractors, "BATCH_SIZE", 10)
+        assert torch.equal(extractor.extract(SampleSubset((found.samples,), order)).features, expected)
+    assert len(server.requests) <= 4
+    half = SampleSubset((local.samples, found.samples), torch.cat([order, 40 + order])[torch.randperm(80)])
+    images = torch.cat([local.samples[:], local.samples[:]])
+    assert torch.equal(half[:50], images[half.index[:50]])
+    assert torch.equal(extractor.extract(half).features, extractor.extract(images[half.index]).features)

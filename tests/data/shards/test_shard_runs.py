@@ -158,4 +158,12 @@ def test_paths_of_a_run_that_was_moved(tmp_path: Path, monkeypatch: pytest.Monke
     found = resolve_data_paths(section, tmp_path / "start")
     assert found.path == str(tmp_path / "start/shards/train-{0000..0001}.tar")
     assert len(load_shards(found.path)) == 6
+    for pattern in ("shards/train-*.tar", "shards/*-{0000..0001}.tar", "*/train-000?.tar", "{shards,none}/*.tar"):
+        there = resolve_data_paths(dataset_section("webdataset", path=pattern, cache="none"), tmp_path / "start").path
+        assert there == str(tmp_path / "start" / pattern)
+    (tmp_path / "a[1]").symlink_to(tmp_path / "start")
+    odd = resolve_data_paths(dataset_section("webdataset", path="shards/*.tar", cache="none"), tmp_path / "a[1]").path
+    assert len(load_shards(odd)) == 6
+    nowhere = dataset_section("webdataset", path="shards/val-*.tar", cache="none")
+    assert resolve_data_paths(nowhere, tmp_path / "start") == nowhere
     assert absolute_paths("https://x.org/{0..3}.tar") == "https://x.org/{0..3}.tar"

@@ -234,6 +234,15 @@ def test_a_shard_that_is_cut_off_is_refused_wherever_it_is_cut(tmp_path: Path) -
     assert len(load_shards(tmp_path / "z.tar")) == 3
 
 
+def test_joined_tars_are_refused(tmp_path: Path) -> None:
+    """Zeros after the end are padding."""
+    whole = [write_shard(tmp_path / f"{name}.tar", [(f"{name}.png", PNG)]).read_bytes() for name in ("1", "2")]
+    (tmp_path / "joined.tar").write_bytes(b"".join(whole))
+    refused(lambda: load_shards(tmp_path / "joined.tar"), "joined.tar: has more after the mark of its end")
+    (tmp_path / "joined.tar").write_bytes(whole[0] + bytes(1 << 21))
+    assert len(load_shards(tmp_path / "joined.tar")) == 1
+
+
 def test_a_header_that_declares_more_than_there_is(tmp_path: Path) -> None:
     info = tarfile.TarInfo("1.png")
     info.size = 1 << 40
