@@ -46,19 +46,19 @@ from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
 from gan_cli.launch.several_processes import let_others_prepare, refuse_processes, restarted_run, without_done
-from gan_cli.launch.weight_transfer import (
-    Transfer,
-    compare_classes,
-    describe_classes,
-    describe_transfers,
-    transfer_weights,
-)
 from gan_cli.models.build_networks import check_parameters
 from gan_cli.preflight.dry_run import preview
 from gan_cli.runs.log import AFTER_STEP, RunLog, truncate_metrics
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
+from gan_cli.state.weight_transfer import (
+    Transfer,
+    compare_classes,
+    describe_classes,
+    describe_transfers,
+    transfer_weights,
+)
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.locks import exclusive
 from gan_cli.storage.run_folder import (

@@ -15,11 +15,10 @@ from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import UsageError
-from gan_cli.launch import weight_transfer
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.models.growing import GrowingNetwork
 from gan_cli.models.registry import GENERATORS
-from gan_cli.state import checkpoint
+from gan_cli.state import checkpoint, weight_transfer
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import Counters, TrainState, build_state, state_tensors
 from gan_cli.tasks.condition import Condition
