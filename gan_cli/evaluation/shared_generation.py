@@ -46,12 +46,12 @@ def generate_together(
     shared = extractor if extractor is not None and extractor.name in UNTRAINED_HERE else None
     batch_of = torch.arange(len(seeds)) // batch_size
     own, *others = ((batch_of % group.count == rank).nonzero().flatten() for rank in range(group.count))
+    wanted = [{"seeds": torch.tensor(seeds)[rows]} | _parts(condition, rows) if len(rows) else {} for rows in others]
     try:
         with group.in_one_piece():
             group.send(GENERATE)
             group.broadcast([*generator.buffers()])
-            for rank, rows in enumerate(others, 1):
-                inputs = {"seeds": torch.tensor(seeds)[rows]} | _parts(condition, rows) if len(rows) else {}
+            for rank, inputs in enumerate(wanted, 1):
                 about = {"names": [*inputs], "batch_size": batch_size, "extractor": shared and shared.name}
                 group.send_packet(rank, about, [*inputs.values()])
         generated = _make(
@@ -86,8 +86,8 @@ def make_own_batches(
     `sampler` is the generator of the state that samples are drawn from. `received` is that of `answering`. An error
     becomes a packet.
     """
-    generator = copy.deepcopy(sampler).eval()
-    group.broadcast([*generator.buffers()])
+    buffers = [torch.empty_like(buffer) for buffer in sampler.buffers()]
+    group.broadcast(buffers)
     about, tensors = group.receive_packet(0)
     if not tensors:
         return iter(())
@@ -101,6 +101,9 @@ def make_own_batches(
                 raise InterruptedError
 
         try:
+            generator = copy.deepcopy(sampler).eval()
+            for buffer, given in zip(generator.buffers(), buffers, strict=True):
+                buffer.copy_(given)
             with register_module_forward_pre_hook(leave_if_cancelled):
                 generated = _make(generator, latent, seeds, inputs, about["batch_size"], extract)
         except Exception as error:

@@ -20,7 +20,7 @@ from gan_cli.state import checkpoint
 from gan_cli.stop_signals import handling, raise_if_stopping
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import CHECKPOINTS, runs_in
-from gan_cli.storage.run_record import load_record, start_folder
+from gan_cli.storage.run_record import Resume, RunRecord, load_record, start_folder
 
 KEYS_OF_END = ("steps", "extra_steps", "budget")
 
@@ -62,6 +62,7 @@ def let_others_prepare(request: Request, dataset: Dataset, folder: Path | None =
         "config": train_config.to_dict(request.config),
         "fingerprint": dataset.fingerprint,
         "start": str(Path.cwd() if folder is None else start_folder(folder)),
+        "named": [*request.named],
     }
     group.send_text(PREPARE, content)
     group.wait_until_ready()
@@ -71,7 +72,8 @@ def restarted_run(request: Request) -> tuple[Request, Path] | None:
     """Returns the folder of the run that these processes had begun or resumed before torchrun started them again.
 
     With it comes the request to resume that run. None if there is no such run, or if it has no checkpoint yet. How
-    often torchrun has started this process again says nothing: that of each machine counts its own failures alone.
+    often torchrun has started this process again says nothing: that of each machine counts its own failures alone. The
+    command must be the same too, since a program that torchrun starts may give several.
     """
     group, config = request.group, request.config
     if group is None or not any(group.jobs):
@@ -81,7 +83,7 @@ def restarted_run(request: Request) -> tuple[Request, Path] | None:
         parent = find_run(config.resume, config.output, log=lambda line: None).parent
     for folder in runs_in(parent):
         record = load_record(folder)
-        if not {*group.jobs}.isdisjoint([*record.jobs, *(job for resume in record.resumed for job in resume.jobs)]):
+        if _is_of(record, request) or any(_is_of(each, request) for each in record.resumed):
             try:
                 checkpoint.load_newest(folder / CHECKPOINTS)
             except CheckpointError as error:
@@ -92,14 +94,19 @@ def restarted_run(request: Request) -> tuple[Request, Path] | None:
     return None
 
 
+def _is_of(start: RunRecord | Resume, request: Request) -> bool:
+    """Returns whether the same torchrun as now began or resumed a run by the same command."""
+    jobs = () if request.group is None else request.group.jobs
+    return start.command == request.command and not {*jobs}.isdisjoint(start.jobs)
+
+
 def without_done(request: Request, folder: Path, step: int) -> Request:
     """Returns the request to resume the run in `folder`, whose newest checkpoint is of this step.
 
     If torchrun has started these processes again after they had resumed the run, and a checkpoint has been saved since,
     that checkpoint has the new end and the new settings, which are then left out of the request.
     """
-    jobs = {*(() if request.group is None else request.group.jobs)}
-    begun = [resume.step for resume in load_record(folder).resumed if not jobs.isdisjoint(resume.jobs)]
+    begun = [resume.step for resume in load_record(folder).resumed if _is_of(resume, request)]
     if not begun or not begun[0].isdecimal() or step <= int(begun[0]):
         return request
     named = tuple(key for key in request.named if key not in (*KEYS_OF_END, *CHANGEABLE_SETTINGS))

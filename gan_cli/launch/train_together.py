@@ -144,14 +144,17 @@ def _fail(error: Exception, group: ConnectedGroup) -> NoReturn:
 
 
 def _prepare(content: Any, request: Request, group: ConnectedGroup) -> Prepared:
-    """Loads the data of the run. Raises UsageError if they are not those of process 0."""
+    """Loads the data of the run. Raises UsageError if they are not those of process 0.
+
+    Whether data may be downloaded is decided by what was named in process 0, which alone reads the run's folder.
+    """
     config = parse_config(content["config"])
     configure_process(config, group.device)
     if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     section = resolve_data_paths(config.dataset, Path(content["start"]))
     if request.config.resume not in (None, "auto"):
-        section = without_untrusted_folders(section, request.named)
+        section = without_untrusted_folders(section, content["named"])
     located = dataclasses.replace(config, dataset=section)
     dataset = with_sources(located, build_dataset(section, config.image_size))
     if dataset.fingerprint != content["fingerprint"]:

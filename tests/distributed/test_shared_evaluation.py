@@ -60,7 +60,8 @@ def test_several_processes_evaluate_as_one(tmp_path: Path) -> None:
 def test_an_evaluation_that_fails_in_one_process_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     """They stop making samples, and the next evaluation succeeds."""
     first, _ = evaluated(2, tmp_path, *FAILS)
-    for case, told in (("another fails", "process 1: no memory left"), ("process 0 fails", "no memory left")):
+    for case, rank in FAILS.items():
+        told = "process 1: no memory left" if rank else "no memory left"
         assert first[case]["together"] == {}
         assert first[case]["said"] == f"warning: samples were not evaluated ({told})"
         assert first[case]["again"] == first[case]["alone"] != {}

@@ -110,13 +110,14 @@ def test_a_restart_sets_no_value_twice(train: Callable[..., Path], torchrun: Cal
 
 @pytest.mark.parametrize(("step", "left"), [(2, ("steps", "budget", "batch_size", "data")), (3, ("data",))])
 def test_what_a_restart_leaves_out(tmp_path: Path, step: int, left: tuple[str, ...]) -> None:
-    """A budget too would begin anew. Other torchruns, before and after, do not count."""
-    resumed = [{"step": 1, "jobs": ["other"]}, {"step": 2, "jobs": ["job"]}, {"step": 9, "jobs": ["job", "second"]}]
-    (tmp_path / "config.json").write_text(json.dumps({"jobs": ["first"], "resumed": resumed}))
+    """A budget too would begin anew. Other torchruns and other commands, before and after, do not count."""
+    starts = [(1, "other", "c"), (1, "job", "d"), (2, "job", "c"), (9, "job", "c")]
+    resumed = [{"step": step, "jobs": [job], "command": command} for step, job, command in starts]
+    (tmp_path / "config.json").write_text(json.dumps({"jobs": ["first"], "command": "c", "resumed": resumed}))
     group = ProcessGroup()
     group.jobs = ("second machine", "job")
     request = read_overrides(["dataset=shapes", "resume=auto"])
-    request = dataclasses.replace(request, named=("steps", "budget", "batch_size", "data"), group=group)
+    request = dataclasses.replace(request, named=("steps", "budget", "batch_size", "data"), group=group, command="c")
     assert several_processes.without_done(request, tmp_path, step).named == left
     group.jobs = ("none",)
     assert several_processes.without_done(request, tmp_path, step) == request
@@ -140,6 +141,17 @@ def test_a_restart_of_a_new_run(
     assert again != empty
     torchrun("another job")
     assert train(*EACH_STEP, "steps=4") not in (again, empty)
+
+
+def test_another_command_of_the_same_torchrun_is_another_run(
+    train: Callable[..., Path], torchrun: Callable[[str], None]
+) -> None:
+    """As of a program that torchrun starts, which trains with several seeds and then resumes the first."""
+    torchrun("job")
+    first, second = (train(*EACH_STEP, "steps=2", f"seed={seed}") for seed in (1, 2))
+    assert first != second
+    train(f"resume={first}", "extra_steps=1")
+    assert [last_checkpoint(run).counters.step for run in (first, second)] == [3, 2]
 
 
 # --- refused runs ------------------------------------------------------------------------------------------------

@@ -13,8 +13,13 @@ import torch
 
 from gan_cli import device
 from gan_cli.cli.main import run_command
+from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import without_untrusted_folders
-from gan_cli.launch import saved_settings
+from gan_cli.distributed.process_group import ProcessGroup
+from gan_cli.errors import UsageError
+from gan_cli.launch import saved_settings, train_together
+from gan_cli.launch.request import Request
+from gan_cli.launch.several_processes import let_others_prepare
 from gan_cli.runs import log
 from gan_cli.runs.trackers import Tracker
 from gan_cli.state.checkpoint import Provenance
@@ -158,3 +163,27 @@ def test_a_strict_resume(run: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert "needs resume=" in error_line(capsys, "train", *TINY_IMAGES, "resume_strict=true")
     assert run_command("train", ["explain=resume_strict"]) == 0
     assert "with resume" in capsys.readouterr().out
+
+
+def test_another_process_downloads_what_was_named_in_process_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lack the run's folder, and then leaves the keys of the data out of its own command."""
+    small = build_dataset(compose(*TINY_IMAGES).dataset, 8)
+    config = compose("dataset=webdataset", "dataset.path=https://example.org/a.tar", "image_size=8", "threads=1")
+    opened: list[str] = []
+    monkeypatch.setattr(train_together, "build_dataset", lambda section, _: opened.append(section.path) or small)
+    sent: list[Any] = []
+
+    class Group(ProcessGroup):
+        rank, count, device = 0, 2, torch.device("cpu")
+
+        def send_text(self, command: int, content: Any) -> None:
+            sent.append(json.loads(json.dumps(content)))
+
+    for named in (("resume", "dataset.path"), ("resume",)):
+        request = Request(dataclasses.replace(config, resume="run"), named=named, group=Group())
+        let_others_prepare(request, small)
+    follower = dataclasses.replace(request, named=("resume",))
+    train_together._prepare(sent[0], follower, Group())
+    assert opened == ["https://example.org/a.tar"]
+    with pytest.raises(UsageError, match="are downloaded"):
+        train_together._prepare(sent[1], follower, Group())

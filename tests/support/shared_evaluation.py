@@ -7,6 +7,7 @@ with an empty home. Each prints a line of JSON for each case.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import sys
@@ -52,8 +53,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "efficientnet": ("evaluation.metrics=[kernel]", "evaluation.extractor=efficientnet"),
     "another fails": (METRICS, RANDOM),
     "process 0 fails": (METRICS, RANDOM),
+    "another cannot copy": (METRICS, RANDOM),
 }  # fmt: skip
-FAILS = {"another fails": 1, "process 0 fails": 0}  # the process whose samples fail
+FAILS = {"another fails": 1, "process 0 fails": 0, "another cannot copy": 1}  # the process that fails
 generate = shared_generation.generate
 made: list[int] = []  # numbers of samples that this process makes together with others
 
@@ -79,6 +81,14 @@ def watch(rank: int, case: str) -> None:
     """Counts samples, and lets one process fail once, while the others are busy until they are told to leave."""
     made.clear()
     failing, busy = FAILS.get(case) == rank, case == "process 0 fails" and rank > 0
+    if failing and case == "another cannot copy":
+        failing = False
+
+        def fail_once(network: nn.Module) -> nn.Module:
+            shared_generation.copy = copy  # type: ignore[attr-defined]
+            raise RuntimeError("no memory left")
+
+        shared_generation.copy = SimpleNamespace(deepcopy=fail_once)  # type: ignore[attr-defined]
 
     def watched(generator: nn.Module, latent: Any, seeds: Any, *arguments: Any, **keywords: Any) -> Iterator[Tensor]:
         nonlocal failing, busy
