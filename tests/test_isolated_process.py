@@ -142,6 +142,6 @@ def test_one_place_alone_makes_the_command_of_a_python_process() -> None:
         starting = {call for call in calls if call.startswith(("os.exec", "os.spawn", "os.posix_spawn", "os.fork"))}
         assert not starting, path
         if "subprocess" in imported_modules(path):
-            starters = ("device", "jobs", "isolated_pt2", "out_of_memory", "start_processes", "submitted_jobs")
-            assert path.stem in starters, path  # git; scancel; and what child_command says
-            assert path.stem in ("device", "submitted_jobs") or "child_command" in calls, path
+            others = ("device", "process_environment", "submitted_jobs")  # start git, ps and scancel
+            assert path.stem in (*others, "jobs", "isolated_pt2", "out_of_memory", "start_processes"), path
+            assert path.stem in others or "child_command" in calls, path  # what it says

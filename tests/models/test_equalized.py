@@ -62,5 +62,5 @@ def test_weight_clip_is_refused_where_weights_are_equalized(name: str) -> None:
     equalized = any(isinstance(module, ConstantScale) for module in discriminator.modules())
     assert DISCRIMINATOR_OPTIONS[name].equalized == equalized
     if equalized:
-        with pytest.raises(UsageError, match=f"clamps the weights of architecture.discriminator={name}"):
+        with pytest.raises(UsageError, match=f"those of architecture.discriminator={name} are near 1"):
             compose(*chosen[:-1], "regularizer=weight_clip")

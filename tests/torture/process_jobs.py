@@ -119,13 +119,20 @@ class Job:
         }
 
     def seconds_until_gone(self, limit: float, processes: set[int] | None = None) -> float | None:
-        """Returns the seconds until no process of the job, or none of `processes`, is left; None after `limit`."""
-        began = time.monotonic()
+        """Returns the seconds until no process of the job, or none of `processes`, is left; None after `limit`.
+
+        It looks twice, since a process that begins another program has no environment for a moment.
+        """
+        began, gone = time.monotonic(), None
         while time.monotonic() - began < limit:
             self.process.poll()  # else it would stay as a zombie
             left = self.processes().keys()
-            if not left & (left if processes is None else processes):
-                return time.monotonic() - began
+            if left & (left if processes is None else processes):
+                gone = None
+            elif gone is None:
+                gone = time.monotonic() - began
+            else:
+                return gone
             time.sleep(0.02)
         return None
 
