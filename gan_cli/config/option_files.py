@@ -112,6 +112,11 @@ def naming_file(named: Collection[str]) -> Iterator[None]:
         raise
 
 
+def sets_key(dotted: str) -> bool:
+    """Returns whether a file of the user that this command has read sets this key."""
+    return any(_sets_key(path, group, dotted) for path, group in used_files())
+
+
 def _sets_key(path: Path, group: str, dotted: str) -> bool:
     """Returns whether an option's file sets this dotted key, a key below it, or the section that the key is."""
     package, content = read_option_file(path)

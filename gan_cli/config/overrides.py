@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gan_cli.config.suggestions import URL_HINT, hint_for_argument, is_url
@@ -45,17 +44,6 @@ def quote_literals(argument: str) -> str:
     return f"{key}={quote_for_hydra(value)}"
 
 
-def format_path_list(paths: Sequence[str]) -> str:
-    """Returns a list of paths as a user would type it, for example `[cats,dogs]`."""
-    return f"[{','.join(map(_in_quotes, paths))}]"
-
-
-def _in_quotes(path: str) -> str:
-    """Returns a path as an item of a list, in quotes if the path would otherwise be split or changed."""
-    mark = '"' if "'" in path else "'"
-    return f"{mark}{path}{mark}" if set(path) & set(",[]'\"") or path != path.strip() else path
-
-
 def _quote_items(value: str) -> str:
     """Returns a name, or a list of names, with each name quoted. Several lists are a sweep and stay unchanged."""
     from gan_cli.image_labels.image_paths import split_names
@@ -76,6 +64,8 @@ def unquote_literals(argument: str) -> str:
     override = read_override(argument)
     value = override_value(override)
     if override.key_or_group == PATH_LIST_KEY and isinstance(value, list):
+        from gan_cli.image_labels.image_paths import format_path_list
+
         return f"{PATH_LIST_KEY}={format_path_list(value)}"
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from gan_cli.config.options.untrusted_files import ALLOWED_BY
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
-from gan_cli.image_labels.shard_paths import expand_braces, has_addresses, is_address
+from gan_cli.image_labels.shard_paths import expand_braces, has_addresses, is_address, is_downloaded
 from gan_cli.storage.locate import is_standard_folder
 
 
@@ -34,26 +35,20 @@ def without_untrusted_folders(section: Any, named: Collection[str]) -> Any:
     cached there, or in an existing folder of this user. Keys in `named` are those of the command and are not changed.
     Raises UsageError if the data would be downloaded from an address, or by a name on the hub, that is not among these.
     """
-    if not {"data", "dataset.path"} & {*named} and is_downloaded(section):
+    allowed = {key for key, keys in ALLOWED_BY.items() if not {*keys}.isdisjoint(named)}
+    if "dataset.path" not in allowed and is_downloaded(section.name, getattr(section, "path", None)):
         raise UsageError(
             f"the data of this run are downloaded ({one_line(section.path, 200)}): allow that by naming them, data=..."
         )
-    if "dataset.test_path" not in named and has_addresses(getattr(section, "test_path", None)):
+    if "dataset.test_path" not in allowed and has_addresses(getattr(section, "test_path", None)):
         section = dataclasses.replace(section, test_path=None)
-    typed_root = {"data", "dataset.root", "dataset.download"} & {*named}
-    if getattr(section, "download", False) and not typed_root and not is_standard_folder(section.root):
+    downloads = getattr(section, "download", False)
+    if downloads and "dataset.root" not in allowed and not is_standard_folder(section.root):
         section = dataclasses.replace(section, download=False)
     cache = getattr(section, "cache", NO_CACHE)
-    if "dataset.cache" not in named and not (is_standard_folder(cache) or _is_own_folder(os.path.expanduser(cache))):
+    if "dataset.cache" not in allowed and not (is_standard_folder(cache) or _is_own_folder(os.path.expanduser(cache))):
         section = dataclasses.replace(section, cache=NO_CACHE)
     return section
-
-
-def is_downloaded(section: Any) -> bool:
-    """Returns whether the data of a section come from addresses, or from the hub by a name."""
-    if section.name == "huggingface":
-        return not os.path.exists(os.path.expanduser(section.path))
-    return section.name == "webdataset" and has_addresses(section.path)
 
 
 def _is_own_folder(path: str) -> bool:
@@ -80,10 +75,13 @@ def _exists(path: Path) -> bool:
     return os.path.exists(first) or ("*" in first and any(True for _ in glob.iglob(first)))
 
 
-def absolute_paths(path: str) -> Paths:
-    """Returns the absolute path that `data=` names, or a tuple of paths if it names several, such as `[a,b]`."""
+def absolute_paths(path: str, dataset: str) -> Paths:
+    """Returns the absolute path that `data=` names, or a tuple of paths if it names several, such as `[a,b]`.
+
+    From what the data set of the name `dataset` downloads, an address or a name on the hub, nothing is changed.
+    """
     named = split_paths(path)
-    paths = tuple(each if is_address(each) else os.path.abspath(os.path.expanduser(each)) for each in named)
+    paths = tuple(each if is_downloaded(dataset, each) else os.path.abspath(os.path.expanduser(each)) for each in named)
     return paths if len(paths) > 1 else paths[0]
 
 

@@ -56,6 +56,17 @@ def split_paths(path: Paths) -> tuple[str, ...]:
     return tuple(_names(path[1:-1])) or (path,)
 
 
+def format_path_list(paths: Sequence[str]) -> str:
+    """Returns a list of paths as a user would type it, for example `[cats,dogs]`."""
+    return f"[{','.join(map(_in_quotes, paths))}]"
+
+
+def _in_quotes(path: str) -> str:
+    """Returns a path as an item of a list, in quotes if the path would otherwise be split or changed."""
+    mark = '"' if "'" in path else "'"
+    return f"{mark}{path}{mark}" if set(path) & set(",[]'\"") or path != path.strip() else path
+
+
 def _names(text: str) -> list[str]:
     """Returns the names in a text as `split_names`, but an empty list if a quote is not closed."""
     try:

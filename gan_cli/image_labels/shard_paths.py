@@ -29,6 +29,13 @@ def has_addresses(path: Paths | None) -> bool:
     return path is not None and any(map(is_address, split_paths(path)))
 
 
+def is_downloaded(dataset: str, path: Paths | None) -> bool:
+    """Returns whether the images of a data set of this name come from addresses, or from the hub by a name."""
+    if dataset == "huggingface":
+        return path is not None and not all(os.path.exists(os.path.expanduser(each)) for each in split_paths(path))
+    return dataset == "webdataset" and has_addresses(path)
+
+
 def find_shards(path: Paths, split: str = "train", key: str = "dataset.path") -> tuple[str, ...]:
     """Returns the paths or addresses of the shards that `path` names, in order.
 

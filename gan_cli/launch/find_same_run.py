@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli.config import recipes, train_config
@@ -14,9 +14,11 @@ from gan_cli.config.overrides import quote_literals
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, StorageError, UsageError, first_few
 from gan_cli.launch.fine_tune import set_by_init_from
+from gan_cli.launch.request import Request
 from gan_cli.launch.resume_changes import CHANGEABLE_SETTINGS, DATA_LOCATION_KEYS, initial_values
+from gan_cli.launch.saved_settings import words_to_resume
 from gan_cli.state import checkpoint
-from gan_cli.storage.locks import lock_folder
+from gan_cli.storage.locks import exclusive, lock_folder
 from gan_cli.storage.run_folder import CHECKPOINTS, runs_in
 from gan_cli.storage.run_record import RunRecord, load_record
 
@@ -47,9 +49,22 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
         folder, differing = next(iter(different.items()))
         raise UsageError(
             f"resume=auto: {folder} differs in {typed_keys_first(differing, overrides)}; give the same keys,"
-            f" another name=, or leave out resume{_way_to_change(folder, differing)}"
+            f" another name=, or leave out resume{_way_to_change(config, folder, differing)}"
         )
     return moved
+
+
+@contextlib.contextmanager
+def refusing_begun_run(request: Request) -> Iterator[None]:
+    """With `resume=auto`, lets no other process begin a run of this name meanwhile, and refuses one that has begun."""
+    if request.config.resume != "auto":
+        yield
+        return
+    parent = Path(request.config.output) / request.config.run_name
+    parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(parent):
+        refuse_begun_run(request.config, request.overrides)
+        yield
 
 
 def refuse_begun_run(config: Config, overrides: Sequence[str] | None) -> None:
@@ -88,12 +103,16 @@ def _without_changes(differing: dict[str, str], config: Config, record: RunRecor
     return {key: text for key, text in differing.items() if key not in same}
 
 
-def _way_to_change(folder: Path, differing: dict[str, str]) -> str:
-    """Returns text that suggests a command to change these settings of the run, if all of them may change."""
+def _way_to_change(config: Config, folder: Path, differing: dict[str, str]) -> str:
+    """Returns text that suggests words to change these settings of the run, if all of them may change.
+
+    `config` is that of the command, which names the data of the run too.
+    """
     if not differing.keys() <= {*CHANGEABLE_SETTINGS}:
         return ""
     typed = [text.partition(" (was")[0] for text in differing.values()]
-    return f"; or change them in that run: {shlex.join([f'resume={folder}', *typed])}"
+    words = [word for word in words_to_resume(config, folder) if word.partition("=")[0] not in differing]
+    return f"; or change them in that run: {shlex.join([*words, *typed])}"
 
 
 def typed_keys_first(differing: dict[str, str], overrides: Sequence[str] | None) -> str:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -19,19 +18,16 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import UsageError, is_out_of_memory
 from gan_cli.isolated_process import child_command
-from gan_cli.launch.saved_settings import resume_command
 from gan_cli.state.train_state import TrainState
 
 SECONDS = 60  # for all trials
 
 
 @contextlib.contextmanager
-def naming_batch_that_works(
-    config: Config, dataset: Dataset, state: TrainState, folder: Path | None = None
-) -> Iterator[None]:
+def naming_batch_that_works(config: Config, dataset: Dataset, state: TrainState, command: str = "") -> Iterator[None]:
     """Raises UsageError if memory runs out while entered. Its text names a batch size that was tried and works.
 
-    `folder` is that of the run, if the run can be resumed. The state is not usable afterwards.
+    `command` resumes the run, once it has done a step; empty if nothing does. The state is not usable afterwards.
     """
     try:
         yield
@@ -40,9 +36,7 @@ def naming_batch_that_works(
             raise
         traceback.clear_frames(error.__traceback__)  # whose local variables hold tensors
         _free_memory(state)
-        add = "add it"
-        if folder is not None and state.counters.step > 0:
-            add += f" to {resume_command(config, folder)}"
+        add = f"add it to {command}" if command and state.counters.step > 0 else "add it"
         advice = _advice(_find_batch(config, dataset), add)
         raise UsageError(f"out of memory at batch_size={config.batch_size}{advice}") from None
 

@@ -24,6 +24,7 @@ class Request:
     recipe: RecipeChoice = NO_RECIPE
     overrides: tuple[str, ...] | None = ()  # from which Hydra composes the config, None if not known
     from_recipe: tuple[str, ...] = ()  # those keys of `implied` that the recipe set
+    auto: tuple[str, ...] = ()  # the keys whose values the run chooses by itself
     command: str = "gan-train"
     folder: Path | None = None  # None creates a new dated folder
     base: Checkpoint | None = None  # the checkpoint that `init_from` names

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.options.schedules import active_schedules
-from gan_cli.config.overrides import format_path_list
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
@@ -20,7 +19,7 @@ from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_
 from gan_cli.device import build_device, configure_process, numeric_environment
 from gan_cli.distributed.process_count import check_processes, merged_device, process_changes, with_processes
 from gan_cli.errors import UsageError, one_line
-from gan_cli.image_labels.image_paths import Paths, split_paths
+from gan_cli.image_labels.image_paths import Paths, format_path_list, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
@@ -69,7 +68,9 @@ def merge_configs(saved: Config, request: Request, folder: Path) -> Config:
     config = parse_config(data)
     if command.data is None:
         return config
-    location = command.data if Path(os.getcwd()) == start_folder(folder) else absolute_paths(command.data)
+    location = (
+        command.data if Path(os.getcwd()) == start_folder(folder) else absolute_paths(command.data, config.dataset.name)
+    )
     return dataclasses.replace(config, dataset=relocate_data(config.dataset, location))
 
 
@@ -246,7 +247,8 @@ def restore_run(folder: Path, saved: Checkpoint, config: Config, end: int | None
     warnings += process_changes(saved.config, config)
     if config.device.processes != saved.config.device.processes and "threads" not in request.named:
         config = dataclasses.replace(config, threads="auto" if chose_threads(load_record(folder)) else config.threads)
-    typed = config.threads if "threads" in request.named and isinstance(config.threads, int) else 0
+    chosen = "threads" in request.named or request.config.threads == config.threads  # in a file of `resume=auto`
+    typed = config.threads if chosen and isinstance(config.threads, int) else 0
     use_saved_threads(saved.provenance.threads, typed)
     device = build_device(config.device)
     configure_process(config, device)

@@ -12,10 +12,11 @@ from hydra.core.override_parser.types import Override
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
 from gan_cli.config.options.tasks import WITH_IMAGE
-from gan_cli.config.overrides import format_path_list, override_value, quote_literals, read_override
+from gan_cli.config.overrides import override_value, quote_literals, read_override
 from gan_cli.config.validation import format_value
 from gan_cli.distributed.process_environment import is_directed
 from gan_cli.errors import UsageError, one_line
+from gan_cli.image_labels.image_paths import format_path_list
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_record import RunRecord, load_record
 

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gan_cli.config import train_config
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
 from gan_cli.config.options.networks.pretrained import describe_other_objective
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.options.tasks import example_options
+from gan_cli.config.options.untrusted_files import words_to_name
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
@@ -34,7 +36,6 @@ from gan_cli.image_labels.shown_classes import describe_shown
 from gan_cli.launch.autotune import describe_precision
 from gan_cli.launch.finish import finish
 from gan_cli.launch.out_of_memory import naming_batch_that_works
-from gan_cli.launch.saved_settings import resume_command
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
 from gan_cli.runs.log import RunLog
@@ -143,13 +144,16 @@ def _log_warnings(config: Config, log: RunLog) -> None:
         log.info(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
 
 
-def run_training(run: Run) -> RunResult:
-    """Trains until the end or a signal, records how the run ended, even by an error, and writes the report."""
+def run_training(run: Run, resume_command: str) -> RunResult:
+    """Trains until the end or a signal, records how the run ended, even by an error, and writes the report.
+
+    `resume_command` is the command that resumes the run, which a run that is stopped logs.
+    """
     for line in describe_comparison(run.reference, run.config.evaluation.metrics):
         run.log.info(line, console=False)  # already printed when the reference was built
     run.log.attach(run.config, run.state.counters.step)
     try:
-        with naming_batch_that_works(run.config, run.batches.dataset, run.state, run.folder):
+        with naming_batch_that_works(run.config, run.batches.dataset, run.state, resume_command):
             received = train(run)
     except GanCliError as error:
         run.log.info(str(error), console=False)
@@ -165,8 +169,7 @@ def run_training(run: Run) -> RunResult:
     if received is not None:
         finish(run, "stopped")
         run.log.info(
-            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)};"
-            f" to resume: {resume_command(run.config, run.folder)}"
+            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: {resume_command}"
         )
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
@@ -189,11 +192,13 @@ def _log_next_commands(run: Run) -> None:
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
-    classes, ckpt = run.config.classes, shlex.quote(f"ckpt={run.folder}")
+    words, classes = words_to_name(train_config.to_dict(run.config)), run.config.classes
+    ckpt = shlex.join([f"ckpt={run.folder}", *(words[key] for key in words if key == "plugins")])
+    data = [words[key].removeprefix("dataset.path=") for key in words if key == "dataset.path"]
     drawn = "n=64 seed=0" if run.inputs is None else example_options(run.config.task.name)
     options = shlex.quote(f"label={classes[0]}") if classes and run.inputs is None else drawn
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
-    run.log.info(f"evaluate: gan-eval {ckpt}")
+    run.log.info(" ".join([f"evaluate: gan-eval {ckpt}", *(shlex.quote(f"data={each}") for each in data)]))
 
 
 def _unfinished_work(run: Run) -> str:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gan_cli.config.options.untrusted_files import REMOTE_LOGGERS
-from gan_cli.config.overrides import format_path_list
+from gan_cli.config import train_config
+from gan_cli.config.options.untrusted_files import ALLOWED_BY, NEEDED, REMOTE_LOGGERS, words_to_name
 from gan_cli.config.train_config import Config
-from gan_cli.data.moved_data import is_downloaded
 from gan_cli.device import count_cores
 from gan_cli.errors import UsageError, first_few, one_line
-from gan_cli.image_labels.shard_paths import has_addresses
 from gan_cli.launch.request import Request
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.storage.locate import resolve_path
@@ -44,34 +42,61 @@ def restrict_saved(config: Config, request: Request, folder: Path) -> tuple[Conf
     return dataclasses.replace(config, logger=logger, output=output), lines
 
 
-def resume_command(config: Config, folder: Path) -> str:
-    """Returns the command, quoted for a shell, that resumes the run in `folder`.
+def words_to_resume(config: Config, folder: Path, named: Collection[str] | None = None) -> list[str]:
+    """Returns the words of a command that resumes the run in `folder`.
 
-    It names plugins and the addresses of data, which a run's files alone may not choose.
+    They name what the run's files alone may not choose: plugins, addresses of data, folders elsewhere, trackers that
+    send data, and many threads. `named` are the keys of a command that resumed the run: what these did not allow is
+    left out. None allows all that the config has.
     """
-    section, words = config.dataset, [f"resume={folder}"]
-    if config.plugins:
-        words.append(f"plugins=[{','.join(config.plugins)}]")
-    named = {"dataset.path": section.path} if is_downloaded(section) else {}
-    if has_addresses(getattr(section, "test_path", None)):
-        named["dataset.test_path"] = section.test_path
-    for key, value in named.items():
-        words.append(f"{key}={value if isinstance(value, str) else format_path_list(value)}")
-    return f"gan-train {shlex.join(words)}"
+    words = words_to_name(train_config.to_dict(config))
+    if isinstance(config.threads, int) and config.threads > _most_threads():
+        words["threads"] = f"threads={config.threads}"
+    return [
+        f"resume={folder}",
+        *(
+            word
+            for key, word in words.items()
+            if named is None or key in NEEDED or not {key, *ALLOWED_BY.get(key, ())}.isdisjoint(named)
+        ),
+    ]
+
+
+def resume_command(config: Config, folder: Path, request: Request) -> str:
+    """Returns the command, quoted for a shell, that resumes the run in `folder` with all that `request` allows it."""
+    named = None if request.config.resume in (None, "auto") else request.named
+    config, _ = restrict_saved(config, request, folder)
+    return shlex.join(["gan-train", *words_to_resume(config, folder, named)])
 
 
 def use_saved_threads(count: int, typed: int) -> None:
-    """Sets the number of threads of a checkpoint, up to a limit or to the number that the user typed (else 0)."""
-    torch.set_num_threads(min(count, max(MOST_THREADS, 4 * count_cores(), typed)))
+    """Sets the number of threads of a checkpoint, up to a limit or to the number that the user chose (else 0)."""
+    torch.set_num_threads(min(count, max(_most_threads(), typed)))
+
+
+def _most_threads() -> int:
+    return max(MOST_THREADS, 4 * count_cores())
 
 
 def chose_threads(record: RunRecord) -> bool:
-    """Returns whether a run chose its number of threads itself: the last command that names it says `auto`, or none."""
-    words: list[str] = []
-    for command in (record.command, *(resume.command for resume in record.resumed)):
-        with contextlib.suppress(ValueError):  # a quote is not closed
-            words += [word for word in shlex.split(command) if word.startswith("threads=")]
+    """Returns whether a run chose its number of threads itself: what says it last is `threads=auto`, or nothing.
+
+    A resume says it by its command; `resume=auto` keeps the number. The record of the start says it also if a file of
+    options has the number; a run of an earlier version has its command alone.
+    """
+    started = [f"threads={'auto' if 'threads' in record.auto else 1}"] if record.auto is not None else []
+    words = started or _words_about_threads(record.command)
+    for resume in record.resumed:
+        words += _words_about_threads(resume.command)
     return not words or words[-1] == "threads=auto"
+
+
+def _words_about_threads(command: str) -> list[str]:
+    """Returns the words of a command, as the user typed it, that set the number of threads."""
+    with contextlib.suppress(ValueError):  # a quote is not closed
+        words = shlex.split(command)
+        return [word for word in words if word.startswith("threads=") and "resume=auto" not in words]
+    return []
 
 
 def environment_changes(saved: Provenance, now: Mapping[str, Any], *, strict: bool) -> list[str]:

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,12 +38,13 @@ from gan_cli.distributed.process_group import ALONE
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
-from gan_cli.launch.find_same_run import find_equal_run, refuse_begun_run
+from gan_cli.launch.find_same_run import find_equal_run, refusing_begun_run
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.finish import due_work, missing_parts
 from gan_cli.launch.out_of_memory import naming_batch_that_works
 from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, data_notes, log_setup, run_training
+from gan_cli.launch.saved_settings import resume_command
 from gan_cli.launch.several_processes import let_others_prepare, refuse_processes, restarted_run, without_done
 from gan_cli.models.build_networks import check_parameters
 from gan_cli.preflight.dry_run import preview
@@ -60,7 +60,6 @@ from gan_cli.state.weight_transfer import (
     transfer_weights,
 )
 from gan_cli.storage.locate import find_run
-from gan_cli.storage.locks import exclusive
 from gan_cli.storage.run_folder import (
     CHECKPOINTS,
     clear_leftovers,
@@ -85,7 +84,8 @@ def launch(request: Request) -> RunResult:
         raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
     if config.replay is not None and config.resume in (None, "auto"):
         config = replay.apply_replay(request.config, request.named, request.overrides)
-    request = dataclasses.replace(request, config=config)
+    auto = tuple(key for key in train_config.AUTO_KEYS if getattr(request.config, key) == "auto")
+    request = dataclasses.replace(request, config=config, auto=auto)
     if config.dry_run:
         return _preview(_with_base(request))
     if request.group is None and config.resume is None:
@@ -191,7 +191,7 @@ def _start(request: Request) -> RunResult:
     let_others_prepare(request, dataset)
     reference = reference_for(config, dataset, state.device, print)
     with contextlib.ExitStack() as held:
-        with _refusing_begun_run(found_by):
+        with refusing_begun_run(found_by):
             folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
             held.enter_context(lock(folder))
             held.enter_context(removed_unless(has_begun, folder))
@@ -216,20 +216,7 @@ def _start(request: Request) -> RunResult:
             if first_end is not None:
                 state.counters.total_steps = first_end
                 log.planned_end(0, first_end, 0.0)
-            return run_training(run)
-
-
-@contextlib.contextmanager
-def _refusing_begun_run(request: Request) -> Iterator[None]:
-    """With `resume=auto`, lets no other process begin a run of this name meanwhile, and refuses one that has begun."""
-    if request.config.resume != "auto":
-        yield
-        return
-    parent = Path(request.config.output) / request.config.run_name
-    parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(parent):
-        refuse_begun_run(request.config, request.overrides)
-        yield
+            return run_training(run, resume_command(config, folder, found_by))
 
 
 def _describe_base(base: Checkpoint) -> str:
@@ -249,6 +236,7 @@ def _record_start(
         **environment(),
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
+        "auto": [*request.auto],
         "data": resume.data_record(dataset),
         "init_from": None if base is None else _describe_base(base),
         **({} if request.group is None else {"jobs": request.group.jobs}),
@@ -273,9 +261,10 @@ def _resume(request: Request, folder: Path) -> RunResult:
         end = resume.last_step(saved, request)
         at_end = end is not None and saved.counters.step >= end
         missing = missing_parts(folder, saved) if at_end else []
+        command = resume_command(config, folder, request)
         done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
         if at_end and not missing:
-            print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
+            print(f"{folder}: {done} done; add some by {command} extra_steps=...")
             return RunResult(folder, 0)
         due = due_work(folder, saved, at_end=at_end)
         resumed = resume.restore_run(folder, saved, config, end, request)
@@ -303,7 +292,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
             )
             if changed:  # saved at once, so that the changes are kept even if the run is stopped early
                 run.save_checkpoint(saved.metrics, due=due, paused=True)
-            return run_training(run)
+            return run_training(run, command)
 
 
 def _build_run(request: Request, dataset: Dataset, state: TrainState, folder: Path, log: RunLog, **fields: Any) -> Run:

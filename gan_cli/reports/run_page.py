@@ -15,6 +15,7 @@ from gan_cli.config.compose import compose_command, compose_default
 from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.options.tasks import GIVEN_IMAGE, RESULTS_SHOWN, WITH_IMAGE, WITH_MASK, example_options
+from gan_cli.config.options.untrusted_files import NEEDED, words_to_name
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
 from gan_cli.image_labels.shown_classes import describe_shown, shown_columns
@@ -243,7 +244,10 @@ def _environment(record: RunRecord) -> list[Row]:
 
 
 def _commands(run: Path, record: RunRecord) -> list[Row]:
-    sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
+    words = {key: text(word, 1000) for key, word in words_to_name(record.config).items() if key in NEEDED}
+    plugins = [word for key, word in words.items() if key == "plugins"]
+    sample = shlex.join([f"ckpt={text(str(run), 1000)}", *plugins])
+    resume = shlex.join([f"resume={text(str(run), 1000)}", *words.values()])
     stopped = record.status not in ("done", "")
     options = example_options(record.task) if record.task in WITH_IMAGE else "n=64"
     return [

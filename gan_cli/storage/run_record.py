@@ -42,6 +42,7 @@ class Resume(FileModel):
 class RunRecord(FileModel):
     """The record of a run. `command`, `directory` and `config` are as in the file; other texts are made one line.
 
+    `auto` are the keys whose values the run chose at its start; None if an earlier version wrote the file.
     The options of a plugin may be unknown, so `config` is not parsed; `name` to `best` are single values of it.
     """
 
@@ -50,6 +51,7 @@ class RunRecord(FileModel):
     started: Short = ""
     device: Sentence = ""
     threads: Whole | None = None
+    auto: tuple[OnErrorOmit[Short], ...] | None = None
     gan_cli: Short = ""
     python: Short = ""
     platform: Sentence = ""

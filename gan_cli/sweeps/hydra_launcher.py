@@ -27,9 +27,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.compose import own_options, searchpath_overrides
+from gan_cli.config import recipes
+from gan_cli.config.compose import compose_command, own_options, searchpath_overrides
 from gan_cli.config.composed_values import to_container
 from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_literals
+from gan_cli.config.search_path import used_files
 from gan_cli.config.train_config import flatten
 from gan_cli.errors import GanCliError, UsageError, did_you_mean, one_line
 from gan_cli.extras import require_extra
@@ -39,7 +41,7 @@ from gan_cli.sweeps.jobs import JobProcesses, run_job
 from gan_cli.sweeps.launchers import LAUNCHERS, SUBMITIT, chosen_launcher
 from gan_cli.sweeps.leaderboard_tables import write_leaderboard
 from gan_cli.sweeps.outcomes import Job, Sweep, load_outcome, objective_value, trial_outcomes
-from gan_cli.sweeps.plan import short_hash
+from gan_cli.sweeps.plan import short_hash, words_of_files
 from gan_cli.sweeps.stop_requests import read_stop_request, repeating, stopping_with_sweep, write_stop_request
 from gan_cli.sweeps.submitted_jobs import run_submitted
 
@@ -146,7 +148,15 @@ def _trial(this: Sweep, lines: Sequence[str], numbers: dict[str, int]) -> Job:
         (folder / str(numbers[key])).mkdir()
     varied = {name: value for name, value in given.items() if name not in fixed or fixed[name] != value}
     overrides = list(map(unquote_literals, lines))
-    return Job(job=numbers[key], key=key, config=varied, seed=given.get("seed"), overrides=overrides)
+    found = Job(job=numbers[key], key=key, config=varied, seed=given.get("seed"), overrides=overrides)
+    return found.model_copy(update={"of_files": _words_of_files(lines, overrides)})
+
+
+def _words_of_files(lines: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Returns `words_of_files` of the trial; none of a trial whose values its run will refuse."""
+    with contextlib.suppress(UsageError):
+        return words_of_files(compose_command("train", lines, recipes.NONE).data, overrides) if used_files() else []
+    return []
 
 
 def _values_of(lines: Iterable[str]) -> dict[str, Any]:

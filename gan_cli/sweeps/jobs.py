@@ -161,9 +161,9 @@ def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:
 
 
 def _request_to_resume(job: Job, folder: Path) -> dict[str, Any]:
-    """The run's checkpoint holds all settings but those that every command must name."""
+    """The run's checkpoint holds all settings but those that every command must name, wherever the user set them."""
     typed = [override for override in job.overrides if override.lstrip("+").partition("=")[0] in NAMED_AGAIN]
-    return {"arguments": [f"resume={folder.absolute()}", *typed], "folder": None}
+    return {"arguments": [f"resume={folder.absolute()}", *typed, *job.of_files], "folder": None}
 
 
 def _wait_until_free(folder: Path) -> None:

@@ -35,7 +35,8 @@ class Job(FileModel):
     """One job of a sweep.
 
     `number` names the job's folder. `key` is a hash of the job's settings. `config` holds the values of the keys that
-    vary in the sweep. `overrides` holds the command-line overrides of the job.
+    vary in the sweep. `overrides` holds the command-line overrides of the job. `of_files` are overrides that set what
+    files of options set, of the keys that a resumed job must name; they are not written to files.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -45,10 +46,11 @@ class Job(FileModel):
     config: dict[Annotated[str, line(100)], JsonValue]
     seed: Whole | None = None
     overrides: list[str]
+    of_files: list[str] = Field(default_factory=list, exclude=True)
 
     @property
     def sets_threads(self) -> bool:
-        return any(override.startswith("threads=") for override in self.overrides)
+        return any(override.startswith("threads=") for override in (*self.overrides, *self.of_files))
 
     @computed_field
     def varied(self) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import DATASETS_WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
 from gan_cli.config.metric_names import better_direction, metric_option
-from gan_cli.config.option_files import naming_file
+from gan_cli.config.option_files import naming_file, sets_key
 from gan_cli.config.options.schedules import ScheduleOptions
+from gan_cli.config.options.untrusted_files import words_to_name
 from gan_cli.config.overrides import unquote_literals
 from gan_cli.config.search_path import explicit_config_folder
 from gan_cli.config.train_config import Config
@@ -54,7 +55,7 @@ def plan(overrides: Sequence[str], command: str) -> Sweep:
     first = parsed[0]
     added = _added_overrides(planned, parsed)
     own = tuple(each for each in overrides if not each.lstrip("+").startswith(HYDRA_KEYS))
-    launcher = with_parallel_jobs(planned.launcher, first.jobs if "jobs" in planned.named else None)
+    launcher = with_parallel_jobs(planned.launcher, first.jobs if _is_chosen("jobs", planned) else None)
     jobs = _jobs_of(planned, parsed, added)
     config_dir = explicit_config_folder()
     _refuse_small(parsed)
@@ -105,10 +106,19 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
             if key not in KEYS_OUTSIDE_JOB_IDENTITY and (key not in LATER_KEYS or value != LATER_KEYS[key])
         }
         key = short_hash([data, added])
-        jobs.setdefault(
-            key, Job(job=len(jobs), key=key, config=combination.values, seed=config.seed, overrides=[*typed, *added])
-        )
+        job = Job(job=len(jobs), key=key, config=combination.values, seed=config.seed, overrides=[*typed, *added])
+        jobs.setdefault(key, job.model_copy(update={"of_files": words_of_files(combination.data, job.overrides)}))
     return jobs
+
+
+def words_of_files(data: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Returns the overrides of a job that it must name to be resumed, and that are not among its `overrides`.
+
+    `data` is the job's composed config. Files of options have set these values.
+    """
+    words = words_to_name(data) | ({} if data["threads"] == "auto" else {"threads": f"threads={data['threads']}"})
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    return [word for key, word in words.items() if key not in typed]
 
 
 def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, moving: Sequence[str]) -> None:
@@ -172,15 +182,20 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
     """
     added = []
     metrics_are_named = any(config.evaluation.metrics for config in parsed)
-    if not metrics_are_named and not {"evaluation", "evaluation.metrics"} & {*planned.named}:
+    if not metrics_are_named and not _is_chosen("evaluation.metrics", planned):
         makers = [maker for maker in dict.fromkeys(metric_option(config.evaluation.best) for config in parsed) if maker]
         if makers:
             added.append(f"evaluation.metrics=[{','.join(makers)}]")
-        elif "evaluation.best" not in planned.named and all(map(_needs_metric, parsed)):
+        elif not _is_chosen("evaluation.best", planned) and all(map(_needs_metric, parsed)):
             added += [] if any(map(_too_few_samples, parsed)) else [FRECHET]
-    if planned.sweeper and "health.on_collapse" not in planned.named:
+    if planned.sweeper and not _is_chosen("health.on_collapse", planned):
         added.append("health.on_collapse=stop")
     return tuple(added)
+
+
+def _is_chosen(key: str, planned: PlannedSweep) -> bool:
+    """Returns whether the user set this key or its section, in the command or in a file of options."""
+    return not {key, key.partition(".")[0]}.isdisjoint(planned.named) or sets_key(key)
 
 
 def _refuse_small(parsed: Sequence[Config]) -> None:
@@ -274,7 +289,7 @@ def _search_defaults(planned: PlannedSweep, metric: str, first: Config) -> tuple
     defaults = {"hydra.sweeper.max_failure_rate": "1.0", "hydra.sweeper.direction": direction}
     if "hydra/sweeper/sampler" not in given:
         defaults["hydra.sweeper.sampler.seed"] = str(first.seed)
-    if not planned.launcher or "jobs" in planned.named:
+    if not planned.launcher or _is_chosen("jobs", planned):
         defaults["hydra.sweeper.n_jobs"] = str(first.jobs)
     return tuple(f"{key}={value}" for key, value in defaults.items() if key not in given)
 

@@ -19,9 +19,11 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.device import configure_process
 from gan_cli.distributed.process_group import ProcessGroup
 from gan_cli.errors import UsageError
-from gan_cli.launch import autotune, resume
+from gan_cli.launch import autotune, resume, saved_settings
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.storage.run_record import RunRecord
+from support.commands import write_text
 from support.configs import TINY_IMAGES, compose, without
 
 CPU = torch.device("cpu")
@@ -191,6 +193,8 @@ def test_the_processes_of_a_machine_divide_its_cores(
         ([], [], [8, 8]),
         ([], ["device.processes=2"], [8, 4]),
         (["threads=3"], ["device.processes=2"], [3, 3]),
+        (["experiment=three"], ["device.processes=2"], [3, 3]),
+        (["experiment=three", "threads=auto"], ["device.processes=2"], [8, 4]),
         ([], ["device.processes=2", "threads=3"], [8, 3]),
     ],
 )
@@ -201,7 +205,8 @@ def test_threads_are_divided_anew_for_other_processes(
     resumed: list[str],
     threads: list[int],
 ) -> None:
-    """But a number that the user gave stays."""
+    """But a number that the user gave stays, also one in a file of options."""
+    write_text(Path("configs/experiment/three.yaml"), "# @package _global_\nthreads: 3\n")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(autotune, "_fastest", lambda *_: (8, ""))
@@ -213,6 +218,24 @@ def test_threads_are_divided_anew_for_other_processes(
     config = resume.restore_run(run, saved, resume.merge_configs(saved.config, request, run), 2, request).config
     assert [saved.config.threads, config.threads] == threads
     assert torch.get_num_threads() == config.threads
+
+
+@pytest.mark.parametrize(
+    ("auto", "commands", "chosen"),
+    [
+        (["precision", "threads"], ["gan-train threads=3"], True),
+        ([], ["gan-train experiment=three"], False),
+        ([], ["gan-train", "gan-train resume=run threads=auto"], True),
+        (["threads"], ["gan-train", "gan-train resume=run threads=3"], False),
+        (["threads"], ["gan-train name=a", "gan-train name=a resume=auto threads=3"], True),  # keeps what there is
+        (None, ["gan-train threads=3"], False),  # of an earlier version
+        (None, ["gan-train"], True),
+        (None, ["gan-train 'name=a"], True),
+    ],
+)
+def test_who_chose_the_threads(auto: list[str] | None, commands: list[str], chosen: bool) -> None:
+    record = {"command": commands[0], "resumed": [{"command": command} for command in commands[1:]], "auto": auto}
+    assert saved_settings.chose_threads(RunRecord.model_validate(record)) == chosen
 
 
 def test_a_trial_is_short_and_of_whole_parts() -> None:

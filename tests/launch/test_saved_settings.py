@@ -24,8 +24,8 @@ from gan_cli.runs import log
 from gan_cli.runs.trackers import Tracker
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
-from support.commands import error_line
-from support.configs import TINY_IMAGES, compose, dataset_section
+from support.commands import error_line, write_text
+from support.configs import TINY_IMAGES, compose, dataset_section, without
 from support.errors import refused
 from support.runs import last_checkpoint
 
@@ -70,6 +70,23 @@ def test_threads_of_a_stranger_are_limited(
         assert last_checkpoint(run).provenance.threads == 16
         saved_settings.use_saved_threads(300, 300)
         assert torch.get_num_threads() == 300
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_that_a_file_of_the_command_sets_are_not_limited(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `resume=auto`, whose command is that of the start."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(saved_settings, "_most_threads", lambda: 1)
+    write_text(Path("configs/experiment/three.yaml"), "# @package _global_\nthreads: 3\n")
+    command = [*without(TINY_IMAGES, "threads"), "experiment=three", "name=run", "resume=auto"]
+    try:
+        train(*command, "steps=1")
+        run = train(*command, "steps=2")
+        assert "results may differ" not in capsys.readouterr().out
+        assert last_checkpoint(run).provenance.threads == 3
     finally:
         torch.set_num_threads(before)
 

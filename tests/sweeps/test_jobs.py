@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,8 +13,15 @@ from pathlib import Path
 import pytest
 
 from gan_cli import stop_signals
+from gan_cli.cli.main import run_command
+from gan_cli.config import search_path
+from gan_cli.plugins.option_sources import read_option_sources
+from gan_cli.sweeps.hydra_launcher import _trial
 from gan_cli.sweeps.jobs import JobProcesses, _request_to_resume
 from gan_cli.sweeps.outcomes import Job, last_attempt, last_attempts
+from gan_cli.sweeps.plan import plan
+from support.commands import write_text
+from support.sweeps import FakeJobs
 
 # Says which signals came.
 LISTENER = """
@@ -107,3 +115,71 @@ def test_a_resumed_job_names_again_what_a_checkpoint_alone_may_not_choose(tmp_pa
     named += ["dataset.path=https://x.org/{0..3}.tar", "++dataset.test_path=https://x.org/4.tar"]
     job = Job(job=0, key="k", config={}, seed=1, overrides=["steps=5", *named, "seed=1", "dataset=webdataset"])
     assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *named]
+
+
+SHARDS = """# @package _global_
+defaults:
+  - override /dataset: webdataset
+name: of_file
+output: runs
+image_size: 16
+threads: 3
+jobs: 2
+logger: [csv, wandb]
+dataset:
+  path: [https://x.org/a.tar, b.tar]
+  test_path: https://x.org/c.tar
+  cache: /elsewhere
+evaluation:
+  metrics: []
+health:
+  on_collapse: warn
+"""
+OF_SHARDS = ["dataset.path=[https://x.org/a.tar,b.tar]", "dataset.test_path=https://x.org/c.tar"]
+OF_SHARDS += ["dataset.cache=/elsewhere", "logger=[csv,wandb]", "threads=3"]
+
+
+@pytest.fixture
+def shards(here: Path) -> Iterator[Path]:
+    (here / "b.tar").touch()
+    yield write_text(here / "mine/experiment/shards.yaml", SHARDS).parent.parent
+    search_path.set_explicit_folder(None)
+    search_path.forget_used_files()
+
+
+def test_a_resumed_job_names_again_what_a_file_of_options_sets(fake_jobs: FakeJobs, here: Path, shards: Path) -> None:
+    """The file also sets where the sweep is, which the same command finds."""
+    command = ["-m", "--config-dir", str(shards), "experiment=shards", "seed=1,2"]
+    fake_jobs.codes = {"seed=2": -9}
+    assert run_command("train", command) != 0
+    assert not any("threads=" in word for request in fake_jobs.requests for word in request["arguments"])
+    fake_jobs.requests.clear()
+    assert run_command("train", command) == 0
+    (sweep,) = (here / "runs/of_file").iterdir()
+    assert [request["arguments"] for request in fake_jobs.requests] == [[f"resume={sweep}/1", *OF_SHARDS]]
+    assert "/elsewhere" not in (sweep / "sweep.json").read_text() + (sweep / "1/outcome.json").read_text()
+
+
+def test_what_is_typed_counts_and_not_the_file(shards: Path, tmp_path: Path) -> None:
+    typed = ["dataset.cache=/typed", "threads=5", "logger=[csv]"]
+    arguments = read_option_sources(["--config-dir", str(shards), "experiment=shards", *typed])
+    (job,) = plan(arguments, "").jobs
+    assert _request_to_resume(job, tmp_path)["arguments"] == [f"resume={tmp_path}", *typed, *OF_SHARDS[:2]]
+
+
+def test_a_trial_names_again_what_a_file_of_options_sets(shards: Path, tmp_path: Path) -> None:
+    """Its sweep adds nothing to what the file sets."""
+    search = ["hydra/sweeper=optuna", "evaluation.best=accuracy/class", "optimizer.lr=interval(1e-4,1e-2)"]
+    this = plan(read_option_sources(["--config-dir", str(shards), "experiment=shards", *search]), "")
+    assert (this.added, "hydra.sweeper.n_jobs=2" in this.sweeper) == ((), True)
+    this = dataclasses.replace(this, folder=tmp_path)
+    trial = _trial(this, ["experiment=shards", "optimizer.lr=0.001"], {})
+    assert _request_to_resume(trial, tmp_path)["arguments"] == [f"resume={tmp_path}", *OF_SHARDS]
+    assert _trial(this, ["experiment=shards", "image_size=x"], {}).of_files == OF_SHARDS
+    assert _trial(this, ["experiment=gone"], {}).of_files == []  # its run says what is wrong
+
+
+def test_a_file_of_options_says_how_many_jobs_a_launcher_runs(shards: Path) -> None:
+    joblib = ["hydra/launcher=joblib", "seed=1,2"]
+    this = plan(read_option_sources(["--config-dir", str(shards), "experiment=shards", *joblib]), "")
+    assert "hydra.launcher.n_jobs=2" in this.launcher

@@ -20,6 +20,16 @@ NAMED_AGAIN = (
     "plugins", "logger", "threads", "output", "dataset.path", "dataset.test_path", "dataset.root", "dataset.download",
     "dataset.cache",
 )  # fmt: skip
+# Those with an effect outside of the run, and for each the keys by one of which a command allows what the run has.
+ALLOWED_BY = {
+    "plugins": ("plugins",),
+    "dataset.path": ("dataset.path", "data"),
+    "dataset.test_path": ("dataset.test_path",),
+    "dataset.root": ("dataset.root", "dataset.download", "data"),
+    "dataset.cache": ("dataset.cache",),
+    "logger": ("logger",),
+}
+NEEDED = ("plugins", "dataset.path")  # of these: without them, a command ends with an error
 # Keys that name other runs, other folders or code, or start processes. Keys of what is only read, such as
 # `dataset.path`, are not among them.
 TYPED_ONLY = ("output", "plugins", "resume", "data", "on_changed_data", "init_from", "replay", "jobs")
@@ -56,3 +66,37 @@ def _refused_parts(group: str, package: str, content: Mapping[str, Any]) -> Iter
             or (key in WRITTEN and (refers or not is_standard_folder(texts[0])))
         ):
             yield f"{key}=[{','.join(texts)}]" if isinstance(value, list) else f"{key}={value}"
+
+
+def words_to_name(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns, for each key of ALLOWED_BY that a command must name to resume a run of this config, what is typed.
+
+    `config` is nested and may be a stranger's: values of other types are not used. A run without such settings has no
+    such key. Of the data, these are addresses and names on the hub, and folders elsewhere that are written to.
+    """
+    from gan_cli.image_labels.image_paths import format_path_list
+    from gan_cli.image_labels.shard_paths import has_addresses, is_downloaded
+
+    values = dict(flatten(config))
+    texts: dict[str, Any] = {key: values[key] for key in ALLOWED_BY if isinstance(values.get(key), str)}
+    for key in ALLOWED_BY:
+        if isinstance(values.get(key), list):
+            texts[key] = tuple(each for each in values[key] if isinstance(each, str))
+    needed = {
+        "plugins": bool(texts.get("plugins")),
+        "dataset.path": is_downloaded(str(values.get("dataset.name")), texts.get("dataset.path")),
+        "dataset.test_path": has_addresses(texts.get("dataset.test_path")),
+        "dataset.root": values.get("dataset.download") is True and _is_elsewhere(texts.get("dataset.root")),
+        "dataset.cache": _is_elsewhere(texts.get("dataset.cache")),
+        "logger": not {*texts.get("logger", ())}.isdisjoint(REMOTE_LOGGERS),
+    }
+    return {
+        key: f"{key}={texts[key] if isinstance(texts[key], str) else format_path_list(texts[key])}"
+        for key, is_needed in needed.items()
+        if is_needed
+    }
+
+
+def _is_elsewhere(folder: Any) -> bool:
+    """Returns whether a folder is none of those to which every run may write; `none` is no folder."""
+    return isinstance(folder, str) and not is_standard_folder(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import threading
@@ -14,16 +15,22 @@ import pytest
 import torch
 
 from gan_cli.cli.main import run_command
+from gan_cli.config.train_config import to_dict
+from gan_cli.data import moved_data
 from gan_cli.data.dataset import Batches, Dataset
-from gan_cli.data.moved_data import without_untrusted_folders
+from gan_cli.data.moved_data import absolute_paths, without_untrusted_folders
 from gan_cli.data.shards import download_shards
 from gan_cli.data.shards.download_shards import SUFFIX, ShardDownloads
 from gan_cli.data.shards.shard_files import ShardsAhead
 from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.errors import StorageError, UsageError
+from gan_cli.evaluation.checkpoint_evaluation import data_of_checkpoint
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.feature_extractors import SampleSubset, build_random_extractor
+from gan_cli.launch.request import Request
 from gan_cli.launch.saved_settings import resume_command
+from gan_cli.reports import run_page
+from gan_cli.storage.run_record import RunRecord
 from gan_cli.sweeps.jobs import _request_to_resume
 from gan_cli.sweeps.outcomes import Job
 from support.configs import TINY_IMAGES, compose, dataset_section, without
@@ -192,8 +199,10 @@ def test_a_run_on_addresses_is_resumed_if_the_command_names_them(
 def test_a_stopped_run_names_a_command_that_resumes_it(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So does its sweep, whose job names the addresses."""
-    monkeypatch.chdir(tmp_path)
+    """So does its sweep, whose job names the addresses. The folder of the cache is elsewhere, and of another user."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(moved_data, "_is_own_folder", lambda path: False)
     address = f"{server.address}/train-{{0000..0001}}.tar"
     held_out = f"dataset.test_path={server.address}/train-{{0002..0003}}.tar"
     data = ["dataset=webdataset", f"dataset.path={address}", held_out, f"dataset.cache={tmp_path}/cache"]
@@ -201,13 +210,46 @@ def test_a_stopped_run_names_a_command_that_resumes_it(
         stop_after(4, patch)
         code = run_command("train", [*without(TINY_IMAGES, "dataset"), *data, "name=a", "steps=9"])
     assert code == 130
-    (run,) = (tmp_path / "outputs/a").iterdir()
+    (run,) = Path("outputs/a").iterdir()
     command = shlex.split(capsys.readouterr().out.partition("to resume: gan-train ")[2].splitlines()[0])
     job = Job(config={}, overrides=["steps=9", *data])
     assert run_command("train", [*command, "steps=3"]) == 0
     assert last_checkpoint(run).config.dataset.test_path == held_out.partition("=")[2]
     assert run_command("train", [*_request_to_resume(job, run)["arguments"], "extra_steps=1"]) == 0
     assert last_checkpoint(run).counters.step == 4
+
+
+def test_a_run_that_is_done_names_commands_that_work(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that add steps, evaluate it, or change a setting of it."""
+    monkeypatch.chdir(tmp_path)
+    address = f"{server.address}/train-{{0000..0001}}.tar"
+    data = ["dataset=webdataset", f"dataset.path={address}", "dataset.cache=cache"]
+    command = [*without(TINY_IMAGES, "dataset"), *data, "name=a run", "steps=1"]
+    assert run_command("train", command) == 0
+    (run,) = Path("outputs/a run").iterdir()
+    words = shlex.split(capsys.readouterr().out.partition("evaluate: gan-eval ")[2].splitlines()[0])
+    assert words == [f"ckpt={run}", f"data={address}"]
+    assert len(data_of_checkpoint(last_checkpoint(run), words[1].partition("=")[2])[0]) == 20
+    assert run_command("train", [f"resume={run}"]) == 0
+    words = shlex.split(capsys.readouterr().out.partition("; add some by gan-train ")[2])
+    assert words.pop() == "extra_steps=..."
+    assert run_command("train", [*words, "extra_steps=1"]) == 0
+    assert last_checkpoint(run).counters.step == 2
+    capsys.readouterr()
+    assert run_command("train", [*without(command, "batch_size"), "batch_size=4", "resume=auto", "steps=3"]) == 2
+    words = shlex.split(capsys.readouterr().err.partition("; or change them in that run: ")[2])
+    assert words == [f"resume={run}", f"dataset.path={address}", "batch_size=4"]
+    assert run_command("train", [*words, "extra_steps=1"]) == 0
+    assert last_checkpoint(run).config.batch_size == 4
+
+
+def test_the_page_of_a_run_names_its_downloaded_data(tmp_path: Path) -> None:
+    for path, named in (("owner/name", " dataset.path=owner/name"), (str(tmp_path), "")):
+        config = to_dict(compose("dataset=huggingface", f"dataset.path={path}"))
+        rows = {row.name: row.value for row in run_page._commands(Path("run"), RunRecord(config=config))}
+        assert rows["Resume"] == f"gan-train resume=run{named} extra_steps=1000"
 
 
 @pytest.mark.parametrize(
@@ -220,11 +262,46 @@ def test_a_stopped_run_names_a_command_that_resumes_it(
         (("dataset=huggingface", "dataset.path=owner/name"), ["dataset.path=owner/name"]),
         (("dataset=webdataset", "dataset.path=here.tar"), []),
         (("dataset=fashion_mnist", "dataset.root=x"), []),
+        (("dataset=fashion_mnist", "dataset.root=/elsewhere"), ["dataset.root=/elsewhere"]),
+        (("dataset=fashion_mnist", "dataset.root=/elsewhere", "dataset.download=false"), []),
+        (("dataset=folder", "dataset.path=x", "dataset.cache=/else where"), ["dataset.cache=/else where"]),
+        (("dataset=folder", "dataset.path=x", "dataset.cache=x"), []),
+        (("dataset=folder", "dataset.path=x", "dataset.cache=none"), []),
+        (("dataset=folder", "dataset.path=x"), []),
+        (("logger=[csv,wandb]",), ["logger=[csv,wandb]"]),
+        (("logger=[csv]", "output=/elsewhere", "device=cpu"), []),
+        (("threads=9999",), ["threads=9999"]),
+        (("threads=2",), []),
     ],
 )
 def test_what_a_command_that_resumes_names(data: tuple[str, ...], named: list[str]) -> None:
-    words = shlex.split(resume_command(compose(*data), Path("a run")))
+    config = compose(*data)
+    words = shlex.split(resume_command(config, Path("a run"), Request(config)))
     assert words == ["gan-train", "resume=a run", *named]
+
+
+def test_a_command_that_resumes_names_nothing_that_the_user_did_not_allow() -> None:
+    """But for addresses, without which the command would end."""
+    config = compose(
+        "dataset=webdataset",
+        "dataset.path=https://x.org/a.tar",
+        "dataset.test_path=https://x.org/b.tar",
+        "dataset.cache=/elsewhere",
+        "logger=[csv,wandb]",
+        "threads=9999",
+    )
+    resumed = dataclasses.replace(compose(), resume="run")
+    for named, more in (((), []), (("dataset.cache", "threads"), ["dataset.cache=/elsewhere", "threads=9999"])):
+        words = shlex.split(resume_command(config, Path("run"), Request(resumed, named=named)))
+        assert words == ["gan-train", "resume=run", "dataset.path=https://x.org/a.tar", *more]
+
+
+def test_a_name_on_the_hub_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert absolute_paths("owner/name", "huggingface") == "owner/name"
+    assert absolute_paths("here", "huggingface") == str(tmp_path / "here")
+    assert absolute_paths("owner/name", "folder") == str(tmp_path / "owner/name")
 
 
 def test_downloads_need_a_folder(server: Server) -> None:

@@ -166,4 +166,4 @@ def test_paths_of_a_run_that_was_moved(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(load_shards(odd)) == 6
     nowhere = dataset_section("webdataset", path="shards/val-*.tar", cache="none")
     assert resolve_data_paths(nowhere, tmp_path / "start") == nowhere
-    assert absolute_paths("https://x.org/{0..3}.tar") == "https://x.org/{0..3}.tar"
+    assert absolute_paths("https://x.org/{0..3}.tar", "webdataset") == "https://x.org/{0..3}.tar"
