@@ -88,7 +88,7 @@ def chose_threads(record: RunRecord) -> bool:
     words = started or _words_about_threads(record.command)
     for resume in record.resumed:
         words += _words_about_threads(resume.command)
-    return not words or words[-1] == "threads=auto"
+    return not words or words[-1] in ("threads=auto", "threads=null")
 
 
 def _words_about_threads(command: str) -> list[str]:

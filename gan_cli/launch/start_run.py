@@ -84,7 +84,7 @@ def launch(request: Request) -> RunResult:
         raise UsageError("resume_strict=true: says how to resume a run, which needs resume=")
     if config.replay is not None and config.resume in (None, "auto"):
         config = replay.apply_replay(request.config, request.named, request.overrides)
-    auto = tuple(key for key in train_config.AUTO_KEYS if getattr(request.config, key) == "auto")
+    auto = tuple(key for key in train_config.AUTO_KEYS if getattr(request.config, key) in ("auto", None))
     request = dataclasses.replace(request, config=config, auto=auto)
     if config.dry_run:
         return _preview(_with_base(request))

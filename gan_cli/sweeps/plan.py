@@ -116,7 +116,9 @@ def words_of_files(data: Mapping[str, Any], overrides: Sequence[str]) -> list[st
 
     `data` is the job's composed config. Files of options have set these values.
     """
-    words = words_to_name(data) | ({} if data["threads"] == "auto" else {"threads": f"threads={data['threads']}"})
+    words = words_to_name(data)
+    if data["threads"] not in ("auto", None):
+        words["threads"] = f"threads={data['threads']}"
     typed = {override.lstrip("+").partition("=")[0] for override in overrides}
     return [word for key, word in words.items() if key not in typed]
 

@@ -194,7 +194,7 @@ def test_the_processes_of_a_machine_divide_its_cores(
         ([], ["device.processes=2"], [8, 4]),
         (["threads=3"], ["device.processes=2"], [3, 3]),
         (["experiment=three"], ["device.processes=2"], [3, 3]),
-        (["experiment=three", "threads=auto"], ["device.processes=2"], [8, 4]),
+        (["experiment=three", "threads=null"], ["device.processes=2"], [8, 4]),
         ([], ["device.processes=2", "threads=3"], [8, 3]),
     ],
 )
@@ -226,6 +226,7 @@ def test_threads_are_divided_anew_for_other_processes(
         (["precision", "threads"], ["gan-train threads=3"], True),
         ([], ["gan-train experiment=three"], False),
         ([], ["gan-train", "gan-train resume=run threads=auto"], True),
+        ([], ["gan-train", "gan-train resume=run threads=null"], True),
         (["threads"], ["gan-train", "gan-train resume=run threads=3"], False),
         (["threads"], ["gan-train name=a", "gan-train name=a resume=auto threads=3"], True),  # keeps what there is
         (None, ["gan-train threads=3"], False),  # of an earlier version

@@ -169,7 +169,7 @@ def test_what_is_typed_counts_and_not_the_file(shards: Path, tmp_path: Path) -> 
 
 def test_a_trial_names_again_what_a_file_of_options_sets(shards: Path, tmp_path: Path) -> None:
     """Its sweep adds nothing to what the file sets."""
-    search = ["hydra/sweeper=optuna", "evaluation.best=accuracy/class", "optimizer.lr=interval(1e-4,1e-2)"]
+    search = ["hydra/sweeper=optuna", "conditioning=projection", "optimizer.lr=interval(1e-4,1e-2)"]
     this = plan(read_option_sources(["--config-dir", str(shards), "experiment=shards", *search]), "")
     assert (this.added, "hydra.sweeper.n_jobs=2" in this.sweeper) == ((), True)
     this = dataclasses.replace(this, folder=tmp_path)
