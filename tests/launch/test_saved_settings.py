@@ -79,7 +79,8 @@ def test_threads_that_a_file_of_the_command_sets_are_not_limited(
 ) -> None:
     """By `resume=auto`, whose command is that of the start."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(saved_settings, "_most_threads", lambda: 1)
+    monkeypatch.setattr(saved_settings, "MOST_THREADS", 1)
+    monkeypatch.setattr(saved_settings, "count_cores", lambda: 0)
     write_text(Path("configs/experiment/three.yaml"), "# @package _global_\nthreads: 3\n")
     command = [*without(TINY_IMAGES, "threads"), "experiment=three", "name=run", "resume=auto"]
     try:
