@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -49,7 +50,8 @@ class Dataset:
     missing_splits: dict[str, GanCliError] = field(default_factory=dict, compare=False)  # those that were not found
     mapped: mmap.mmap | None = None  # the memory-mapped cache file that holds the samples, if any
     order: StreamOrder | None = field(default=None, compare=False)  # of samples in shards; None: any, all at once
-    fetch_shards: Callable[[list[int]], None] | None = field(default=None, compare=False)  # begins to download them
+    # begins to download shards, until the event is set
+    fetch_shards: Callable[[list[int], threading.Event], None] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -154,7 +156,7 @@ class Batches:
     def _images(self, images: Tensor, indices: Tensor, update: int) -> Tensor:
         """Returns the images or points of a batch on the device, mirrored as `flip` asks for."""
         if isinstance(images, StreamedImages):
-            self._fetch_next_window(update)
+            self._fetch_next_window(update, images.decoder.stopped)
             rows = images.batch(update, self._indices)
         else:
             rows = images.index_select(0, indices)  # 75 times as fast as images[indices] for images of 64 px
@@ -164,12 +166,12 @@ class Batches:
             samples = torch.where(to_device(mirrored, self.device).view(-1, 1, 1, 1), samples.flip(side), samples)
         return samples
 
-    def _fetch_next_window(self, update: int) -> None:
+    def _fetch_next_window(self, update: int, stopped: threading.Event) -> None:
         """Begins to download the shards of the window after that of this update, if they have addresses."""
         order, fetch = self.dataset.order, self.dataset.fetch_shards
         if order is not None and fetch is not None and self.groups is None:
             following = order.next_window(self.seed, max(0, update * self.batch_size + self.offset))
-            fetch(order.shards_at(self.seed, following).tolist())
+            fetch(order.shards_at(self.seed, following).tolist(), stopped)
 
     def condition(self, update: int) -> Condition | None:
         """Returns the condition of the batch of `update`; None if unconditional."""

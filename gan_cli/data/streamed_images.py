@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
@@ -28,11 +29,11 @@ class ImageRows(Protocol):
     def __len__(self) -> int:
         """The number of images."""
 
-    def decode(self, rows: Sequence[int]) -> Tensor:
-        """Returns the images of these numbers, uint8 `[n, C, H, W]`. Raises GanCliError if one cannot be used."""
+    def decode(self, rows: Sequence[int], stopped: threading.Event) -> Tensor:
+        """Returns the images of these numbers, uint8 `[n, C, H, W]`. Raises GanCliError if one cannot be used.
 
-    def set_stopped(self, stopped: bool) -> None:
-        """Ends the downloads that are running, and refuses others until it is called with False."""
+        Once `stopped` is set, its downloads end by such an error.
+        """
 
 
 class BatchDecoder:
@@ -43,6 +44,14 @@ class BatchDecoder:
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[int, tuple[Tensor, list[Future[Tensor]]]] = {}  # by update
         self._last = -1
+        self._stopped = threading.Event()
+
+    @property
+    def stopped(self) -> threading.Event:
+        """The event that `stop` sets to end the reads and downloads that begin now; those after it have another one."""
+        if self._stopped.is_set():
+            self._stopped = threading.Event()
+        return self._stopped
 
     def decode(self, rows: Tensor) -> Tensor:
         """Returns the images of these numbers, uint8 `[n, C, H, W]`.
@@ -50,19 +59,15 @@ class BatchDecoder:
         They are read in the order of their numbers, so that none of their shards is needed again after the next.
         """
         ordered = rows.sort(stable=True)
-        try:
-            images = _joined(self._submit(ordered.values), self.source.shape)
-        except BaseException:  # else the process would wait at its end for those that are being read
-            self.stop()
-            raise
+        images = self._wait_for(self._submit(ordered.values))
         return images if torch.equal(ordered.values, rows) else images[ordered.indices.argsort()]
 
     def stop(self) -> None:
         """Ends what is decoded ahead, and its downloads. The next read begins again."""
         pool, self._pool = self._pool, None
         self._pending.clear()
+        self._stopped.set()
         if pool is not None:
-            self.source.set_stopped(True)
             pool.shutdown(wait=False, cancel_futures=True)
 
     def batch(self, update: int, rows: Callable[[int], Tensor]) -> Tensor:
@@ -83,14 +88,21 @@ class BatchDecoder:
         for other in [other for other in self._pending if following and not update <= other <= update + AHEAD]:
             for part in self._pending.pop(other)[1]:
                 part.cancel()
-        return _joined(parts, self.source.shape)
+        return self._wait_for(parts)
+
+    def _wait_for(self, parts: Sequence[Future[Tensor]]) -> Tensor:
+        """Returns the images of all parts. Raises the first error of them, after which the next read begins again."""
+        try:
+            return _joined(parts, self.source.shape)
+        except BaseException:  # else the process would wait at its end for those that are being read
+            self.stop()
+            raise
 
     def _submit(self, rows: Tensor) -> list[Future[Tensor]]:
         if self._pool is None:
-            self.source.set_stopped(False)
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
         chunks = [part.tolist() for part in rows.split(CHUNK)] if len(rows) else []
-        return [self._pool.submit(self.source.decode, chunk) for chunk in chunks]
+        return [self._pool.submit(self.source.decode, chunk, self.stopped) for chunk in chunks]
 
 
 def _joined(parts: Sequence[Future[Tensor]], shape: tuple[int, ...]) -> Tensor:

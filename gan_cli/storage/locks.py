@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import IO
 from gan_cli.errors import UsageError
 
 TRIES = 100  # to lock a file that its holders remove as they end
+POLL_SECONDS = 0.05  # between the tries of a thread that may be stopped
 
 fcntl: ModuleType | None
 try:
@@ -66,16 +68,19 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_at_a_time(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def one_at_a_time(
+    path: Path, waiting: Callable[[], None] = lambda: None, stopped: threading.Event | None = None
+) -> Iterator[None]:
     """Waits until no other process, or thread, makes the file `path`, and holds its lock: a hidden file beside it.
 
-    `waiting` is called if there is one. Nothing is locked on a system without file locks, or if the folder of `path`
-    cannot be written to. A folder that was created for the lock alone is removed.
+    `waiting` is called if there is one. Nothing is locked on a system without file locks, if the folder of `path`
+    cannot be written to, or if `stopped` is set while it waits. A folder that was created for the lock alone is
+    removed.
     """
     descriptor, lock = None, path.with_name(f".{path.name}.lock")
     created = [parent for parent in lock.parents if not parent.exists()]
     with contextlib.suppress(OSError):
-        descriptor = _locked_file(lock, waiting)
+        descriptor = _locked_file(lock, waiting, stopped)
     try:
         yield
     finally:
@@ -88,7 +93,7 @@ def one_at_a_time(path: Path, waiting: Callable[[], None] = lambda: None) -> Ite
                 folder.rmdir()
 
 
-def _locked_file(lock: Path, waiting: Callable[[], None]) -> int:
+def _locked_file(lock: Path, waiting: Callable[[], None], stopped: threading.Event | None) -> int:
     """Creates and locks a file, and returns its descriptor. Raises OSError if that is not possible."""
     for _ in range(TRIES):
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +106,7 @@ def _locked_file(lock: Path, waiting: Callable[[], None]) -> int:
                 lock_file(descriptor)
             except BlockingIOError:
                 waiting()
-                lock_file(descriptor, wait=True)
+                _wait_for_lock(descriptor, stopped)
             with contextlib.suppress(FileNotFoundError):  # its holder removed it meanwhile
                 if os.path.samestat(os.stat(lock), os.fstat(descriptor)):
                     return descriptor
@@ -110,3 +115,14 @@ def _locked_file(lock: Path, waiting: Callable[[], None]) -> int:
             raise
         os.close(descriptor)
     raise OSError(f"{lock}: is replaced all the time")
+
+
+def _wait_for_lock(descriptor: int, stopped: threading.Event | None) -> None:
+    """Waits for the lock. Raises BlockingIOError if `stopped` is set before it is free."""
+    while stopped is not None:
+        try:
+            return lock_file(descriptor)
+        except BlockingIOError:
+            if stopped.wait(POLL_SECONDS):
+                raise
+    lock_file(descriptor, wait=True)

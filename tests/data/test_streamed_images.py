@@ -13,8 +13,9 @@ from gan_cli.data import streamed_images
 from gan_cli.data.dataset import Batches, Dataset, to_signed_unit
 from gan_cli.data.stream_order import StreamOrder
 from gan_cli.data.streamed_images import AHEAD, CHUNK, BatchDecoder, StreamedImages, stop_decoding
-from gan_cli.errors import UsageError
+from gan_cli.errors import StorageError, UsageError
 from support.errors import refused
+from support.shard_server import wait_for
 
 WHOLE = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(50, 3, 4, 4).contiguous()
 
@@ -27,17 +28,19 @@ class Source:
     def __init__(self) -> None:
         self.decoded: list[int] = []
         self.calls: list[list[int]] = []
-        self.stopped = False
+        self.events: list[threading.Event] = []  # that end the reading of each call
+        self.failures = 0  # of the next calls
         self.waiting_rows: list[int] = []
         self.go_on = threading.Event()  # for which reading these rows waits
 
     def __len__(self) -> int:
         return 50
 
-    def set_stopped(self, stopped: bool) -> None:
-        self.stopped = stopped
-
-    def decode(self, rows: Sequence[int]) -> Tensor:
+    def decode(self, rows: Sequence[int], stopped: threading.Event) -> Tensor:
+        self.events.append(stopped)
+        if self.failures:
+            self.failures -= 1
+            raise StorageError("not now")
         if [*rows] == self.waiting_rows:
             self.go_on.wait()
         self.decoded += rows
@@ -142,21 +145,40 @@ def test_batches_ahead_are_dropped_when_a_run_ends(
     drawn, order = batches(images), StreamOrder(torch.tensor([20, 29]), 10)
     source.waiting_rows = order.rows(0, 6, 6).tolist()
     drawn.draw(0)
+    stopped = source.events[0]
+    assert not stopped.is_set()
     stop_decoding(images)
-    assert source.stopped
     source.go_on.set()
     assert torch.equal(drawn.draw(3).samples, to_signed_unit(WHOLE[order.rows(0, 18, 6)]))  # reading begins again
-    assert not source.stopped
+    assert stopped.is_set()  # for the earlier reads, whatever comes next
+    assert not source.events[-1].is_set()
     assert not {*map(tuple, source.calls)} & {tuple(order.rows(0, 6 * update, 6).tolist()) for update in (2, 4)}
 
 
+@pytest.mark.parametrize("batch", [False, True])
 def test_an_interrupt_while_images_are_read_ends_the_reading(
-    images: StreamedImages, source: Source, monkeypatch: pytest.MonkeyPatch
+    images: StreamedImages, source: Source, monkeypatch: pytest.MonkeyPatch, batch: bool
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(streamed_images, "_joined", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        images[torch.arange(40)]
-    assert source.stopped
+    stopped = images.decoder.stopped
+    with monkeypatch.context() as patch:
+        patch.setattr(streamed_images, "_joined", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            batches(images).draw(0) if batch else images[torch.arange(40)]
+    assert stopped.is_set()
+    assert torch.equal(images[torch.arange(40)], WHOLE[:40])
+    assert stopped.is_set()
+    assert not images.decoder.stopped.is_set()
+
+
+def test_a_batch_that_could_not_be_read_is_read_again(images: StreamedImages, source: Source) -> None:
+    """As are those that were decoded ahead of it."""
+    drawn, source.failures = batches(images), 2
+    with pytest.raises(StorageError, match="not now"):
+        drawn.draw(0)
+    assert wait_for(lambda: not source.failures)
+    for update in range(3):
+        expected = WHOLE[StreamOrder(torch.tensor([20, 29]), 10).rows(0, 6 * update, 6)]
+        assert torch.equal(drawn.draw(update).samples, to_signed_unit(expected))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from gan_cli.storage.run_files import read_bytes
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 NO_LABEL = "none"
-VERSION = 2  # of which rows and files are read; cached images of another version are not used
+VERSION = 3  # of which rows and files are read; cached images of another version are not used
 OTHER_NAMES = {"test": ("validation", "valid", "val")}  # of splits, if the data have none of the first name
 
 
@@ -62,6 +63,8 @@ def build_huggingface(
     table = _open_split(path, split, config)
     if entry is None:
         entry = cache_entry(cache, [], (), path, table.fingerprint, *settings)
+    elif os.path.isfile(local):  # the images may be files beside it, which change without it
+        entry = cache_entry(cache, [local], map(str, table.named_files(image)), *settings)
     with cached_or_locked(entry) as cached:
         if cached is not None:
             return cached
@@ -71,7 +74,10 @@ def build_huggingface(
 
 @dataclass
 class _Rows:
-    """Reads the encoded images of a column: their bytes, or the files in one of the `folders` that the rows name."""
+    """Reads the encoded images of a column: their bytes, or the files in one of the `folders` that the rows name.
+
+    Names are relative to the first of the `folders`.
+    """
 
     rows: Any  # a data set of the library, whose images are not decoded
     column: str
@@ -84,6 +90,8 @@ class _Rows:
 
     def read_image(self, file: ListedFile) -> bytes:
         value = self.rows[file.location][self.column]
+        if isinstance(value, str):
+            value = {"bytes": None, "path": value}
         content = value.get("bytes") if isinstance(value, dict) else value
         if content is None and isinstance(value, dict) and value.get("path"):
             return self._read_file(str(value["path"]))
@@ -98,8 +106,7 @@ class _Rows:
     def _read_file(self, name: str) -> bytes:
         """Returns the content of a file. Rows may be a stranger's, so none that lies elsewhere is read."""
         try:
-            path = Path(os.path.realpath(self.folders[0] / name))
-            if not any(path.is_relative_to(os.path.realpath(folder)) for folder in self.folders):
+            if (path := _find_file(name, self.folders)) is None:
                 raise BadImageError(
                     "names a file in place of its bytes, which is not in the folder of the data; save_to_disk of the"
                     " library writes the bytes"
@@ -107,7 +114,14 @@ class _Rows:
             return read_bytes(path, MOST_FILE_BYTES)
         except (OSError, ValueError) as error:
             reason = one_line(getattr(error, "strerror", None) or error, 80)
-            raise BadImageError(f"names a file that cannot be read: {reason}") from None
+            where = one_line(os.path.join(self.folders[0], name), 120)
+            raise BadImageError(f"names a file that cannot be read: {where}: {reason}") from None
+
+
+def _find_file(name: str, folders: Sequence[Path]) -> Path | None:
+    """Returns the path of a file that a row names, without links, or None if it is in none of the folders."""
+    path = Path(os.path.realpath(folders[0] / name))
+    return path if any(path.is_relative_to(os.path.realpath(folder)) for folder in folders) else None
 
 
 class _Files(Sequence[ListedFile]):
@@ -136,6 +150,23 @@ class _Split:
     def fingerprint(self) -> str:
         """A text that the library derives from where the data are from and how they were made."""
         return str(self.data._fingerprint)
+
+    def named_files(self, image: str | None) -> list[Path]:
+        """Returns the image files that rows name in place of their bytes: those that are in the folders."""
+        import pyarrow
+        from pyarrow import compute
+
+        names = self.data.data.column(self._image_column(image))
+        if pyarrow.types.is_struct(names.type) and {"bytes", "path"} <= {field.name for field in names.type}:
+            without_bytes = compute.struct_field(names, "bytes").is_null()
+            names = compute.struct_field(names, "path").filter(without_bytes)
+        elif not (pyarrow.types.is_string(names.type) or pyarrow.types.is_large_string(names.type)):
+            return []
+        found = []
+        for name in filter(None, names.to_pylist()):
+            with contextlib.suppress(OSError, ValueError):  # one that no file can have
+                found.append(_find_file(str(name), self.folders))
+        return [path for path in found if path is not None and path.is_file()]
 
     def read_layout(self, image: str | None, label: str | None) -> tuple[_Rows, Layout]:
         """Returns the reader of the images, and the list of them with their classes. Raises UsageError."""
@@ -215,7 +246,7 @@ def _open_split(path: str, split: str, config: str | None) -> _Split:
     except Exception as error:  # the library raises errors of many kinds
         where = "cannot be read" if os.path.exists(local) else "cannot be had from the hub, and there is no such folder"
         raise UsageError(f"dataset.path={shown}: {where} ({type(error).__name__}: {one_line(error, 200)})") from error
-    folders = (Path(local),) if os.path.exists(local) else _downloads(datasets, path)
+    folders = (_folder_of(local),) if os.path.exists(local) else _downloads(datasets, path)
     if isinstance(found, datasets.Dataset):
         if split != "train":
             raise UsageError(f"dataset.split={one_line(split, 40)}: {shown} is not divided into splits")
@@ -224,6 +255,11 @@ def _open_split(path: str, split: str, config: str | None) -> _Split:
     if name is None:
         raise UsageError(f"dataset.split={one_line(split, 40)}: {shown} has {first_few([*map(str, found)], 10)}")
     return _Split(found[name], name, shown, folders)
+
+
+def _folder_of(path: str) -> Path:
+    """Returns the folder that holds the files which local data name: a folder itself, or that of a parquet file."""
+    return Path(path) if os.path.isdir(path) else Path(path).parent
 
 
 def _downloads(datasets: Any, name: str) -> tuple[Path, ...]:

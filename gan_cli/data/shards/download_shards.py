@@ -20,6 +20,7 @@ TIMEOUT = 20  # seconds without data
 PAUSES = (1, 4)  # seconds before a further try
 CHUNK = 1 << 18
 SUFFIX = ".shard"
+NEVER = threading.Event()  # of what is not to be stopped: it stays unset
 
 
 class ShardDownloads:
@@ -29,19 +30,18 @@ class ShardDownloads:
         if folder is None:
             raise UsageError("dataset.cache=none: shards of an address are kept in a folder, name one")
         self._folder, self._most_bytes = folder, most_bytes
-        self.stopped = threading.Event()  # while it is set, downloads end by a StorageError
 
-    def fetch(self, address: str, sha256: str | None) -> Path:
+    def fetch(self, address: str, sha256: str | None, stopped: threading.Event = NEVER) -> Path:
         """Returns the path of a shard, downloaded unless it is there. `sha256` is the expected one, if it is known.
 
-        Raises StorageError if it cannot be downloaded, or has another content than expected.
+        Raises StorageError if it cannot be downloaded, if it has another content than expected, or if `stopped` is set.
         """
         path = self._path(address)
         if _in_use(path):
             return path
-        with one_at_a_time(path):  # processes on one machine download it once
+        with one_at_a_time(path, stopped=stopped):  # processes on one machine download it once
             if not _in_use(path):
-                self._try_download(address, path, sha256)
+                self._try_download(address, path, sha256, stopped)
                 self._remove_oldest(path)
         return path
 
@@ -53,21 +53,21 @@ class ShardDownloads:
     def _path(self, address: str) -> Path:
         return self._folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}{SUFFIX}"
 
-    def _try_download(self, address: str, path: Path, sha256: str | None) -> None:
+    def _try_download(self, address: str, path: Path, sha256: str | None, stopped: threading.Event) -> None:
         """Downloads a shard, and tries again after PAUSES. Raises StorageError."""
         for pause in (*PAUSES, None):
             try:
-                return self._download(address, path, sha256)
+                return self._download(address, path, sha256, stopped)
             except (OSError, HTTPException, ValueError) as error:
                 why = _reason(error)
                 if pause is None or getattr(error, "code", 500) in (401, 403, 404, 410):
                     where = f"{one_line(address, 200)}: cannot be downloaded to {one_line(self._folder)}"
                     raise StorageError(f"{where} ({why})") from error
-                self.stopped.wait(pause)
+                stopped.wait(pause)
 
-    def _download(self, address: str, path: Path, sha256: str | None) -> None:
+    def _download(self, address: str, path: Path, sha256: str | None, stopped: threading.Event) -> None:
         """Downloads to a temporary file, which is renamed if it is complete. Leaves nothing behind otherwise."""
-        self._require_going(address)
+        _require_going(address, stopped)
         with (
             create_folder_or_undo(path.parent),
             replacing(path) as part,
@@ -78,7 +78,7 @@ class ShardDownloads:
                 raise StorageError(f"{one_line(address, 200)}: has {expected:,} bytes, {self._limit()}")
             with open(part, "wb") as file:
                 while chunk := response.read1(CHUNK):  # what has arrived, so that a slow download can be stopped
-                    self._require_going(address)
+                    _require_going(address, stopped)
                     file.write(chunk)
                     digest.update(chunk)
                     if file.tell() > self._most_bytes:
@@ -92,10 +92,6 @@ class ShardDownloads:
                     f"{one_line(address, 200)}: is not the file that was read before, its sha256 is another;"
                     f" remove the .shard-index files in {one_line(self._folder)} to read the new ones"
                 )
-
-    def _require_going(self, address: str) -> None:
-        if self.stopped.is_set():
-            raise StorageError(f"{one_line(address, 200)}: the download was stopped")
 
     def _limit(self) -> str:
         return f"more than dataset.cache_size={self._most_bytes / 1e9:g} (GB) allows"
@@ -115,6 +111,11 @@ class ShardDownloads:
                 with contextlib.suppress(OSError):
                     path.unlink()
                 total -= size
+
+
+def _require_going(address: str, stopped: threading.Event) -> None:
+    if stopped.is_set():
+        raise StorageError(f"{one_line(address, 200)}: the download was stopped")
 
 
 def _reason(error: Exception) -> str:

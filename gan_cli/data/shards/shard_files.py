@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan_cli.data.shards.download_shards import ShardDownloads
+from gan_cli.data.shards.download_shards import NEVER, ShardDownloads
 from gan_cli.errors import StorageError, one_line
 from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.shard_paths import is_address
@@ -33,7 +33,7 @@ class ShardFiles:
     """Reads parts of shards. Threads may call its methods at once.
 
     `names` are paths or addresses. `cache` is the folder of indexes and downloads, None for none. At most `most_bytes`
-    of downloads are kept.
+    of downloads are kept. The event `stopped` of a call, once set, ends its download by a StorageError.
     """
 
     def __init__(self, names: Sequence[str], cache: Path | None, most_bytes: int) -> None:
@@ -60,27 +60,22 @@ class ShardFiles:
         """Sets the size and the sha256 of every shard, as its index has them. Downloads must have them."""
         self._sizes, self._digests = dict(enumerate(sizes)), dict(enumerate(digests))
 
-    def open_path(self, number: int) -> Path:
+    def open_path(self, number: int, stopped: threading.Event = NEVER) -> Path:
         """Returns the path of a shard, downloaded if necessary. Raises StorageError if that fails."""
         name = self.names[number]
         if self._downloads is None or not is_address(name):
             return Path(name)
-        return self._downloads.fetch(name, self._digests.get(number))
-
-    def set_stopped(self, stopped: bool) -> None:
-        """Ends the downloads that are running, and refuses others until it is called with False."""
-        if self._downloads is not None:
-            (self._downloads.stopped.set if stopped else self._downloads.stopped.clear)()
+        return self._downloads.fetch(name, self._digests.get(number), stopped)
 
     def discard_download(self, number: int) -> None:
         """Removes a downloaded shard; a local one stays."""
         if self._downloads is not None and is_address(self.names[number]):
             self._downloads.discard(self.names[number])
 
-    def read(self, number: int, offset: int, size: int) -> bytes:
+    def read(self, number: int, offset: int, size: int, stopped: threading.Event = NEVER) -> bytes:
         """Returns `size` bytes of a shard. Raises BadImageError if it is shorter, StorageError if it has changed."""
         try:
-            file = self.open(number)
+            file = self.open(number, stopped)
             content = os.pread(file.descriptor, size, offset)
         except OSError as error:
             raise StorageError(f"{one_line(self.names[number])}: cannot be read ({error.strerror or error})") from error
@@ -88,12 +83,12 @@ class ShardFiles:
             raise BadImageError("truncated")
         return content
 
-    def open(self, number: int) -> _OpenFile:
+    def open(self, number: int, stopped: threading.Event = NEVER) -> _OpenFile:
         """Returns a shard, downloaded and opened unless it is open."""
         with self._locks[number % MOST_OPEN]:  # else several threads open or download the same shard
             if (known := self.find_open(number)) is not None:
                 return known
-            file = self._open_file(number)
+            file = self._open_file(number, stopped)
             with self._choosing:
                 self._close_removed()
                 self._open[number] = file
@@ -119,8 +114,9 @@ class ShardFiles:
             if is_address(self.names[number]) and os.fstat(file.descriptor).st_nlink == 0:
                 del self._open[number]
 
-    def _open_file(self, number: int) -> _OpenFile:
-        file = self._open_download(number) if is_address(self.names[number]) else _OpenFile(self.open_path(number))
+    def _open_file(self, number: int, stopped: threading.Event) -> _OpenFile:
+        remote = is_address(self.names[number])
+        file = self._open_download(number, stopped) if remote else _OpenFile(self.open_path(number))
         expected, found = self._sizes.get(number), os.fstat(file.descriptor).st_size
         if expected not in (None, found):
             raise StorageError(
@@ -129,12 +125,12 @@ class ShardFiles:
             )
         return file
 
-    def _open_download(self, number: int) -> _OpenFile:
+    def _open_download(self, number: int, stopped: threading.Event) -> _OpenFile:
         """Downloads and opens a shard, again if others removed it in between."""
         for _ in range(MOST_REMOVED):
             with contextlib.suppress(FileNotFoundError):
-                return _OpenFile(self.open_path(number))
-        return _OpenFile(self.open_path(number))
+                return _OpenFile(self.open_path(number, stopped))
+        return _OpenFile(self.open_path(number, stopped))
 
 
 class ShardsAhead:
@@ -148,26 +144,32 @@ class ShardsAhead:
         self._lock = threading.Lock()
         self._wanted: list[int] = []
         self._left: list[int] = []
+        self._stopped = NEVER
         self._running = False
 
-    def fetch(self, numbers: Sequence[int]) -> None:
-        """Begins to download these shards, in place of those of an earlier call that were not begun."""
+    def fetch(self, numbers: Sequence[int], stopped: threading.Event) -> None:
+        """Begins to download these shards, in place of those of an earlier call that were not begun.
+
+        Does nothing if they are those of the earlier call and `stopped` is the same. Once that is set, downloads end.
+        """
         with self._lock:
-            if self._wanted == numbers:
+            if self._wanted == numbers and self._stopped is stopped:
                 return
-            self._wanted, self._left = [*numbers], [*numbers]
+            self._left, self._stopped = [*numbers], stopped
             if not self._running:
-                self._running = True
                 threading.Thread(target=self._run, name="shards ahead", daemon=True).start()
+                self._running = True
+            self._wanted = [*numbers]  # last, so that a call that was interrupted is made again
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._left:
+                if not self._left or self._stopped.is_set():
                     self._running = False
                     return
-                number = self._left.pop(0)
+                number, stopped = self._left.pop(0), self._stopped
             with contextlib.suppress(Exception):
                 if self._files.find_open(number) is None:
-                    self._files.open_path(number)  # not under the lock of `open`, for which reading would have to wait
-                    self._files.open(number)
+                    # not under the lock of `open`, for which reading would have to wait
+                    self._files.open_path(number, stopped)
+                    self._files.open(number, stopped)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,29 +48,30 @@ class ShardImages:
     def __len__(self) -> int:
         return len(self._index)
 
-    def set_stopped(self, stopped: bool) -> None:
-        """Ends the downloads that are running, and refuses others until it is called with False."""
-        self._files.set_stopped(stopped)
+    def decode(self, rows: Sequence[int], stopped: threading.Event) -> Tensor:
+        """Returns the images of these numbers, uint8 `[n, C, H, W]`. Raises UsageError if one cannot be used.
 
-    def decode(self, rows: Sequence[int]) -> Tensor:
-        """Returns the images of these numbers, uint8 `[n, C, H, W]`. Raises UsageError if one cannot be used."""
+        Raises StorageError if a shard cannot be read, or has to be downloaded after `stopped` is set.
+        """
         pixels = np.empty((len(rows), *self.shape), np.uint8)
         for position, row in sorted(enumerate(rows), key=lambda pair: pair[1]):  # in the order of the files
-            pixels[position] = self._usable(row)
+            pixels[position] = self._usable(row, stopped)
         return torch.from_numpy(pixels)
 
-    def _usable(self, row: int) -> np.ndarray:
+    def _usable(self, row: int, stopped: threading.Event) -> np.ndarray:
         """Decodes an image. With `skip`, the next of the same class and shard replaces one that cannot be used."""
         for candidate in self._replacements(row):
             try:
-                return self._decode(candidate)
+                return self._decode(candidate, stopped)
             except BadImageError as error:
                 if not self._skip:
+                    named = self._named(candidate, stopped)
                     raise UsageError(
-                        f"{self._named(candidate)}: cannot be used ({error}); write the shard again without it, or set"
+                        f"{named}: cannot be used ({error}); write the shard again without it, or set"
                         " dataset.on_bad=skip"
                     ) from None
-        raise UsageError(f"{self._named(row)}: neither this image nor any other of its class in the shard can be used")
+        named = self._named(row, stopped)
+        raise UsageError(f"{named}: neither this image nor any other of its class in the shard can be used")
 
     def _replacements(self, row: int) -> Iterator[int]:
         """Yields the number of an image, then those that may replace it: a function of the data alone."""
@@ -82,18 +84,19 @@ class ShardImages:
             if labels is None or labels[other] == labels[row]:
                 yield other
 
-    def _decode(self, row: int) -> np.ndarray:
+    def _decode(self, row: int, stopped: threading.Event) -> np.ndarray:
         shard = self._shard_of(row)
-        content = self._files.read(shard, int(self._index.offsets[row]), int(self._index.sizes[row]))
+        content = self._files.read(shard, int(self._index.offsets[row]), int(self._index.sizes[row]), stopped)
         return decode_one(content, self._target)[0]
 
     def _shard_of(self, row: int) -> int:
         return int(np.searchsorted(self._ends, row, side="right"))
 
-    def _named(self, row: int) -> str:
+    def _named(self, row: int, stopped: threading.Event) -> str:
         shard = self._shard_of(row)
         name = one_line(self._files.names[shard], 120)
-        return f"dataset.path: {name_at(str(self._files.open_path(shard)), int(self._index.offsets[row]))} in {name}"
+        path = str(self._files.open_path(shard, stopped))
+        return f"dataset.path: {name_at(path, int(self._index.offsets[row]))} in {name}"
 
 
 def build_webdataset(

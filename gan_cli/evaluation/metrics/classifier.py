@@ -6,6 +6,7 @@ One that is not better than chance must not be used to evaluate samples.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_signed_unit
 from gan_cli.data.labels import Attribute, encode_labels
+from gan_cli.data.streamed_images import is_streamed
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.evaluation.metrics.chance_level import assess_classifier
@@ -34,6 +36,8 @@ LEARNING_RATE = 8e-3
 PREDICTED_AT_ONCE = 500
 TIMED_STEPS = 10  # steps after which the training time is estimated
 MOST_BYTES = 16 << 20
+# Of images that are decoded when they are read: the bytes of those that are trained on, and the number of those tested.
+MOST_HELD, MOST_TESTED = 1 << 29, 10_000
 FEWEST_IMAGES = 100  # labelled images, from which a classifier is trained; fewer leave under ten to test it on
 
 
@@ -121,14 +125,18 @@ class Classifier:
 def train_classifier(data: LabelledImages, steps: int | None = None, log: LogCallback = ignore) -> Classifier:
     """Trains on nine tenths of the images. `steps` defaults to the design's. Logs the time after TIMED_STEPS steps.
 
-    The result depends on the arguments alone; the caller's random state does not change. Raises UsageError for fewer
-    than 2 images.
+    Of images that are decoded when they are read, those that are used are read once, see `_load_used_images`. The
+    result depends on the arguments alone; the caller's random state does not change. Raises UsageError for
+    fewer than 2 images.
     """
     (images, labels, attributes, _), design = data, data.design
     if len(images) < 2:
         raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(images)}")
     steps = steps or design.steps
     test_index, train_index = split_of_classifier(len(images))
+    if is_streamed(images):
+        data, test_index, train_index = _load_used_images(data, test_index, train_index, steps, log)
+        images, labels = data.images, data.labels
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(0, "classifier"))  # of the CPU alone
         network = _build_network(images.shape[1], data.classes, design)
@@ -160,6 +168,29 @@ def split_of_classifier(count: int) -> tuple[Tensor, Tensor]:
     order = torch.randperm(count, generator=generator_for(0, "classifier's split"))
     test_index, train_index = order.tensor_split([max(1, count // 10)])
     return test_index, train_index
+
+
+def _load_used_images(
+    data: LabelledImages, test_index: Tensor, train_index: Tensor, steps: int, log: LogCallback
+) -> tuple[LabelledImages, Tensor, Tensor]:
+    """Returns the inputs that are used, in memory, and the positions of those tested and of those learned from in them.
+
+    They are read once, in the order of their shards; in the order of training, shards by address would be downloaded
+    again and again. At most MOST_TESTED are tested on, and at most MOST_HELD bytes are learned from; up to these, a
+    classifier equals one of the same images in memory. Positions of images that `steps` do not reach are -1.
+    """
+    images, side = data.images, data.design.side
+    shape = (images.shape[1], side, side)
+    test_index, train_index = test_index[:MOST_TESTED], train_index[: max(1, MOST_HELD // (4 * math.prod(shape)))]
+    drawn = batch_indices(0, len(train_index), min(len(train_index), steps * BATCH_SIZE), 0)
+    rows = torch.cat([test_index, train_index[drawn]]).sort().values
+    log(f"classifier: reads {count_noun(len(rows), 'image')} once, in the order of the shards")
+    inputs = torch.empty(len(rows), *shape)
+    for part in torch.arange(len(rows)).split(PREDICTED_AT_ONCE):
+        inputs[part] = resized_inputs(images[rows[part]], (side, side))
+    positions = torch.full((len(images),), -1)
+    positions[rows] = torch.arange(len(rows))
+    return data._replace(images=inputs, labels=data.labels[rows]), positions[test_index], positions[train_index]
 
 
 def _build_network(channels: int, classes: int, design: ClassifierDesign) -> nn.Sequential:

@@ -126,7 +126,7 @@ def test_image_files_that_the_library_has_downloaded(tmp_path: Path, monkeypatch
     given = [str(tmp_path / name) for name in ("downloads/none.png", *names[:2], *links, *names[2:])]
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"train": files_of(given)})
     text = refused(lambda: load("a/b"), "4 of 7 images", "not in the folder of the data; save_to_disk")
-    assert "row 0 (names a file that cannot be read: No such file" in text
+    assert f"row 0 (names a file that cannot be read: {tmp_path}/downloads/none.png: No such file" in text
     assert numbers(load("a/b", on_bad="skip")) == [0, 1, 0]
 
 
@@ -143,6 +143,51 @@ def test_image_files_of_a_local_folder(tmp_path: Path) -> None:
     )
     assert numbers(load(tmp_path / "data", on_bad="skip")) == [0, 1]
     refused(lambda: load(tmp_path / "data"), "3 of 5 images", "names a file in place of its bytes")
+
+
+def write_names(path: Path, names: list[str], plain: bool = False) -> Path:
+    """Writes a parquet file whose column `image` names files: as texts if `plain`, else in pairs of bytes and path."""
+    rows = {"image": names if plain else [{"bytes": None, "path": name} for name in names]}
+    pair = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    kinds = datasets.Features({"image": datasets.Value("string") if plain else pair})
+    datasets.Dataset.from_dict(rows, features=kinds).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_image_files_beside_a_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    """Their names are relative to its folder. Those that are missing are named with the place where they should be."""
+    (tmp_path / "data/images").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / f"data/images/{number}.png").write_bytes(encoded(numbered_image(number)))
+    (tmp_path / "3.png").write_bytes(encoded(numbered_image(3)))
+    path = write_names(tmp_path / "data/one.parquet", [f"images/{number}.png" for number in range(3)], plain)
+    chosen = {"image": "image"} if plain else {}
+    assert numbers(load(path, **chosen)) == [0, 1, 2]
+    monkeypatch.chdir(tmp_path / "data")
+    assert numbers(load("one.parquet", **chosen)) == [0, 1, 2]
+    write_names(path, ["images/0.png", "images/none.png", "../3.png", "images/never.png"], plain)
+    text = refused(lambda: load(path, **chosen), "3 of 4 images", "train/row 1 (names a file that cannot be read: ")
+    assert f"{tmp_path}/data/images/none.png: No such file or directory)" in text
+    assert "row 2 (names a file in place of its bytes, which is not in the folder of the data" in text
+    assert numbers(load(path, on_bad="skip", **chosen)) == [0]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_image_files_beside_a_parquet_file_are_decoded_again_after_a_change(tmp_path: Path, plain: bool) -> None:
+    """Which the state of the parquet file alone does not tell."""
+    names = [f"{number}.png" for number in range(400)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(encoded(numbered_image(number)))
+    path = write_names(tmp_path / "one.parquet", [*names, "none.png", "/"], plain)
+    section = dataset_section(
+        "huggingface", path=str(path), cache=str(tmp_path / "cache"), image="image", on_bad="skip"
+    )
+    build_dataset(section, 64)
+    assert build_dataset(section, 64).mapped is not None
+    (tmp_path / "7.png").write_bytes(encoded(numbered_image(999)))
+    changed = build_dataset(section, 64)
+    assert numbers(changed) == [*range(7), 999, *range(8, 400)]
 
 
 def test_parquet_of_another_writer(tmp_path: Path) -> None:

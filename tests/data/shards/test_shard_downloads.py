@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,8 +16,7 @@ from gan_cli.config.train_config import to_dict
 from gan_cli.data import moved_data
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.moved_data import absolute_paths, without_untrusted_folders
-from gan_cli.data.shards import download_shards
-from gan_cli.data.shards.download_shards import SUFFIX, ShardDownloads
+from gan_cli.data.shards.download_shards import NEVER, SUFFIX, ShardDownloads
 from gan_cli.data.shards.shard_files import ShardsAhead
 from gan_cli.data.streamed_images import stop_decoding
 from gan_cli.errors import StorageError, UsageError
@@ -37,68 +33,9 @@ from gan_cli.sweeps.outcomes import Job
 from support.configs import TINY_IMAGES, compose, dataset_section, without
 from support.errors import refused
 from support.runs import last_checkpoint
+from support.shard_server import COUNTS, Server, emptied, reading_threads, wait_for
 from support.shards import load_shards, number_of, write_numbered
 from support.training import stop_after
-
-COUNTS = (10, 10, 10, 10)
-
-
-class Server:
-    """Serves the files of a folder. `requests` are those so far; `faults` maps a name to what goes wrong."""
-
-    def __init__(self, folder: Path) -> None:
-        requests: list[str] = []
-        faults: dict[str, str] = {}
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                name = self.path[1:]
-                requests.append(name)
-                fault, path = faults.get(name), folder / name
-                if not path.exists() or fault == "gone":
-                    self.send_error(404)
-                    return
-                content = path.read_bytes()
-                self.send_response(503 if fault == "busy" else 200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if fault == "slow":
-                    return self.write_slowly(content)
-                self.wfile.write(content[: len(content) // 2] if fault == "cut off" else content)
-                if fault in ("busy", "cut off once"):
-                    faults.pop(name)
-
-            def write_slowly(self, content: bytes) -> None:
-                """Writes a byte each 20 ms, which takes minutes, until the fault ends or nobody reads."""
-                for position in range(len(content)):
-                    if self.path[1:] not in faults:
-                        return
-                    try:
-                        self.wfile.write(content[position : position + 1])
-                    except OSError:
-                        return
-                    time.sleep(0.02)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.requests, self.faults = requests, faults
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download_shards, "PAUSES", (0, 0))
-    server = Server(write_numbered(tmp_path / "served", *COUNTS))
-    yield server
-    server.close()
 
 
 def load(server: Server, cache: Path, **options: object):
@@ -314,21 +251,6 @@ def test_downloads_need_a_folder(server: Server) -> None:
     refused(lambda: load_shards(f"{server.address}/train-0000.tar"), "dataset.cache=none")
 
 
-def emptied(found: Dataset, cache: Path) -> Batches:
-    """Batches of 2 in windows of one shard, after the downloads of the index were removed."""
-    for path in cache.glob(f"*{SUFFIX}"):
-        path.unlink()
-    return Batches(found, seed=0, batch_size=2, device=torch.device("cpu"))
-
-
-def wait_for(condition: Callable[[], bool]) -> bool:
-    for _ in range(2000):
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_the_next_window_is_downloaded_while_one_is_read(server: Server, tmp_path: Path) -> None:
     """At the first batch, whose window has 10 samples, none of which is in the next shard."""
     found, local = load(server, tmp_path / "cache", buffer=10), load_shards(tmp_path / "served", buffer=10)
@@ -376,11 +298,6 @@ def test_balance_needs_all_shards_at_once(server: Server, tmp_path: Path) -> Non
     assert len(load_shards(tmp_path / "served", buffer=10, balance=True, cache_size=1e-9)) == 40
 
 
-def reading_threads() -> set[threading.Thread]:
-    """The threads that read or download shards; idle ones of earlier tests may be among them."""
-    return {each for each in threading.enumerate() if each.name.startswith(("decode", "shards ahead"))}
-
-
 def test_downloads_end_with_the_run(server: Server, tmp_path: Path) -> None:
     """Of batches that are decoded ahead, and of the next window: those that come byte by byte."""
     earlier = reading_threads()
@@ -422,7 +339,7 @@ def test_removed_downloads_take_no_space(server: Server, tmp_path: Path) -> None
     assert "train-0002.tar" not in server.requests  # it is the one used last, each time another is removed
     files = found.samples.decoder.source._files  # type: ignore[attr-defined]
     server.requests.clear()
-    ShardsAhead(files).fetch([2])
+    ShardsAhead(files).fetch([2], NEVER)
     assert wait_for(lambda: not any(each.name == "shards ahead" for each in reading_threads()))
     assert server.requests == []
 
