@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
 from gan_cli.config.options.networks.pretrained import describe_other_objective
-from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES, spectral_setting
 from gan_cli.config.options.tasks import example_options
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
@@ -136,7 +136,7 @@ def _log_warnings(config: Config, log: RunLog) -> None:
         )
     if advice := describe_other_objective(config):
         log.info(advice)
-    spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
+    spectral = spectral_setting(config.architecture.discriminator)
     bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:
         chosen = f"[{','.join(config.regularizer)}]" if config.regularizer else "none"
