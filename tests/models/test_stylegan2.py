@@ -145,7 +145,6 @@ def test_the_gain_of_the_leaky_relu_multiplies_the_noise_and_the_bias_too(upsamp
     outputs = layer.convolution(maps, style) / math.sqrt(2) + 0.7 * layer.noise.constant + bias[:, None, None]
     torch.testing.assert_close(layer(maps, style), activated(outputs))
     before = [strength.item(), bias.clone(), layer(maps, style)]
-    torch.optim.Adam([strength, bias], lr=0.1, betas=(0.0, 0.99)).zero_grad()
     optimizer = torch.optim.Adam([strength, bias], lr=0.1, betas=(0.0, 0.99))
     (outputs.detach() * layer(maps, style)).sum().backward()
     optimizer.step()
@@ -168,8 +167,7 @@ def test_a_block_of_the_discriminator_is_two_convolutions_and_a_shortcut(residua
     block, maps = DownBlock(3, 5, residual=residual), torch.randn(2, 3, 8, 6)
     biases = [torch.randn(3), torch.randn(5)]
     for layer, bias in zip((block.first[0], block.second[0]), biases, strict=True):
-        scaled = getattr(layer.parametrizations, "bias", None)
-        (layer.bias if scaled is None else scaled.original).data.copy_(bias)
+        layer.parametrizations.bias.original.data.copy_(bias)
 
     def stored(layer: nn.Module) -> Tensor:
         weight = layer.parametrizations.weight.original
