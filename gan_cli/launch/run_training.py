@@ -13,7 +13,7 @@ from gan_cli.config import train_config
 from gan_cli.config.options.image_sizes import padded_size
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
 from gan_cli.config.options.networks.pretrained import describe_other_objective
-from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES, spectral_setting
 from gan_cli.config.options.tasks import example_options
 from gan_cli.config.options.untrusted_files import words_to_name
 from gan_cli.config.train_config import Config
@@ -137,7 +137,7 @@ def _log_warnings(config: Config, log: RunLog) -> None:
         )
     if advice := describe_other_objective(config):
         log.info(advice)
-    spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
+    spectral = spectral_setting(config.architecture.discriminator)
     bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:
         chosen = f"[{','.join(config.regularizer)}]" if config.regularizer else "none"

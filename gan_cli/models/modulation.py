@@ -9,14 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, interpolate, leaky_relu
+from torch.nn.utils.parametrize import register_parametrization
 
 from gan_cli.device import to_device
-from gan_cli.models.equalized import equalize
+from gan_cli.models.equalized import ConstantScale, equalize
 from gan_cli.models.noise import NoiseInput
 
 FILTER = (1.0, 3.0, 3.0, 1.0)  # along each side
 SLOPE = 0.2  # of the leaky ReLU
 ACTIVATION_GAIN = math.sqrt(2)  # which keeps the second moment behind a leaky ReLU at about 1
+
+
+def activated(layer: nn.Linear | nn.Conv2d, share: float = 1.0, rate: float = 1.0) -> nn.Sequential:
+    """Returns the equalized layer and a leaky ReLU, whose output is multiplied by ACTIVATION_GAIN and `share`.
+
+    Both factors are in the weight and the bias instead, which gives the same output.
+    """
+    gain = ACTIVATION_GAIN * share
+    return nn.Sequential(equalize(layer, gain, rate, bias_gain=gain), nn.LeakyReLU(SLOPE))
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -114,14 +124,17 @@ class ModulatedConv2d(nn.Module):
 
 
 class StyledConvolution(nn.Module):
-    """A modulated 3x3 convolution to maps of these sides, noise, a bias and leaky ReLU."""
+    """A modulated 3x3 convolution to maps of these sides, noise, a bias and leaky ReLU times ACTIVATION_GAIN.
+
+    The gain is in the convolution, the noise and the bias instead, which gives the same output.
+    """
 
     def __init__(self, inputs: int, outputs: int, sides: tuple[int, int], style_dim: int, *, upsample: bool) -> None:
         super().__init__()
-        # the gain of the leaky ReLU is in the convolution
         self.convolution = ModulatedConv2d(inputs, outputs, 3, style_dim, upsample=upsample, gain=ACTIVATION_GAIN)
-        self.noise = NoiseInput(*sides)
+        self.noise = NoiseInput(*sides, gain=ACTIVATION_GAIN)
         self.bias = nn.Parameter(torch.zeros(outputs))
+        register_parametrization(self, "bias", ConstantScale(ACTIVATION_GAIN))
 
     def forward(self, maps: Tensor, style: Tensor) -> Tensor:
         maps = self.noise(self.convolution(maps, style))

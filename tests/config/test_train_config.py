@@ -392,6 +392,7 @@ WRONG = [
         "regularizer=weight_clip architecture.discriminator.normalization=spectral",
         ["normalization=spectral", "weight_clip"],
     ),
+    ("architecture=fastgan regularizer=weight_clip", ["architecture.discriminator.spectral=true", "weight_clip"]),
     ("architecture=mlp architecture.discriminator.normalization=instance", ["normalization=instance", "layer"]),
     ("experiment=ring regularizer.r1.every=4", ["regularizer.r1.every=4", "points"]),
     ("loss=hinge,minimax", ["loss=hinge,minimax", "-m"]),

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from gan_cli.models.conditioning import ConditioningSpec
 from gan_cli.models.freezing import frozen, without_statistics_updates
 from gan_cli.models.layers import MinibatchStddev
-from gan_cli.models.modulation import ACTIVATION_GAIN, FILTER, ModulatedConv2d, blur, upsample_image
+from gan_cli.models.modulation import (
+    ACTIVATION_GAIN,
+    FILTER,
+    ModulatedConv2d,
+    StyledConvolution,
+    blur,
+    upsample_image,
+)
 from gan_cli.models.networks.stylegan2 import DownBlock, StyleGAN2Discriminator, StyleGAN2Generator
 from gan_cli.models.styles import TruncatedGenerator, with_truncation
 from gan_cli.state.ema import update_ema
@@ -123,22 +130,53 @@ def test_a_blur_has_the_right_first_and_second_derivatives(padding: int) -> None
     np.testing.assert_allclose(without[0, 0].numpy(), expected)
 
 
+def activated(outputs: Tensor) -> Tensor:
+    return torch.where(outputs > 0, outputs, 0.2 * outputs) * math.sqrt(2)
+
+
+@pytest.mark.parametrize("upsample", [False, True])
+def test_the_gain_of_the_leaky_relu_multiplies_the_noise_and_the_bias_too(upsample: bool) -> None:
+    torch.manual_seed(0)
+    layer = StyledConvolution(3, 4, (6, 8), style_dim=5, upsample=upsample).eval()
+    strength, bias = layer.noise.strength, layer.parametrizations.bias.original
+    nn.init.constant_(strength, 0.7)
+    nn.init.normal_(bias)
+    maps, style = torch.randn(2, 3, *((3, 4) if upsample else (6, 8))), torch.randn(2, 5)
+    outputs = layer.convolution(maps, style) / math.sqrt(2) + 0.7 * layer.noise.constant + bias[:, None, None]
+    torch.testing.assert_close(layer(maps, style), activated(outputs))
+    before = [strength.item(), bias.clone(), layer(maps, style)]
+    optimizer = torch.optim.Adam([strength, bias], lr=0.1, betas=(0.0, 0.99))
+    (outputs.detach() * layer(maps, style)).sum().backward()
+    optimizer.step()
+    assert abs(strength.item() - before[0]) == pytest.approx(0.1, rel=1e-3)  # of what is stored, so sqrt(2) as much
+
+
+def test_the_mapping_network_learns_at_a_hundredth_of_the_rate() -> None:
+    network = generator(mapping_layers=1)
+    layer = network.mapping[0][0].parametrizations
+    nn.init.normal_(layer.bias.original)
+    latent = torch.randn(3, 8)
+    normalized = latent / latent.square().mean(1, keepdim=True).sqrt()
+    outputs = normalized @ (0.01 / math.sqrt(8) * layer.weight.original).T + 0.01 * layer.bias.original
+    torch.testing.assert_close(network.mapping(normalized), activated(outputs))
+
+
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_block_of_the_discriminator_is_two_convolutions_and_a_shortcut(residual: bool) -> None:
     torch.manual_seed(0)
     block, maps = DownBlock(3, 5, residual=residual), torch.randn(2, 3, 8, 6)
-
-    def activated(outputs: Tensor) -> Tensor:
-        return torch.where(outputs > 0, outputs, 0.2 * outputs) * math.sqrt(2)
+    biases = [torch.randn(3), torch.randn(5)]
+    for layer, bias in zip((block.first[0], block.second[0]), biases, strict=True):
+        layer.parametrizations.bias.original.data.copy_(bias)
 
     def stored(layer: nn.Module) -> Tensor:
         weight = layer.parametrizations.weight.original
         return weight / math.sqrt(weight[0].numel())
 
     filter = torch.outer(torch.tensor(FILTER), torch.tensor(FILTER)) / 64
-    first = activated(torch.conv2d(maps, stored(block.first[0]), padding=1))
+    first = activated(torch.conv2d(maps, stored(block.first[0]), biases[0], padding=1))
     filtered = torch.conv2d(first, filter.expand(3, 1, 4, 4), padding=2, groups=3)
-    expected = activated(torch.conv2d(filtered, stored(block.second[0]), stride=2))
+    expected = activated(torch.conv2d(filtered, stored(block.second[0]), biases[1], stride=2))
     if residual:
         short = torch.conv2d(maps, filter.expand(3, 1, 4, 4), padding=1, stride=2, groups=3)
         expected = (expected + torch.conv2d(short, stored(block.direct))) / math.sqrt(2)
@@ -147,11 +185,14 @@ def test_a_block_of_the_discriminator_is_two_convolutions_and_a_shortcut(residua
 
 
 def test_small_images_have_the_settings_for_them() -> None:
-    small, large = generator(64), generator(128)
-    assert (len(small.mapping), small.style_mixing) == (2, 0.0)
-    assert (len(large.mapping), large.style_mixing) == (8, 0.9)
-    assert len(generator(64, mapping_layers=3, style_mixing=0.5).mapping) == 3
-    for side, residual, expected in ((64, "auto", False), (128, "auto", True), (16, True, True), (128, False, False)):
+    """Those of 2006.06676 for CIFAR-10, and of its authors' code for 64 and 128 pixels."""
+    for side, expected in ((28, (2, 0.0)), (32, (2, 0.0)), (36, (2, 0.9)), (64, (2, 0.9)), (128, (8, 0.9))):
+        network = generator(side)
+        assert (len(network.mapping), network.style_mixing) == expected
+    chosen = generator(64, mapping_layers=3, style_mixing=0.5)
+    assert (len(chosen.mapping), chosen.style_mixing) == (3, 0.5)
+    cases = ((32, "auto", False), (64, "auto", True), (128, "auto", True), (16, True, True), (128, False, False))
+    for side, residual, expected in cases:
         network = StyleGAN2Discriminator((3, side, side), residual=residual, **CHANNELS)
         assert all((block.direct is not None) == expected for block in network.blocks[2:])
 

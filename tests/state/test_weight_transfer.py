@@ -94,10 +94,13 @@ def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: 
         (
             "fastgan",
             {
-                "generator.blocks.3.1.weight": "generator.blocks.2.1.weight",
-                "generator.blocks.1.1.weight": "generator.blocks.0.1.weight",
-                "generator.to_image.0.weight": "generator.to_image.0.weight",
-                "discriminator.blocks.2.main.0.weight": "discriminator.blocks.2.main.0.weight",
+                f"{new}.parametrizations.weight.original": f"{old}.parametrizations.weight.original"
+                for new, old in (
+                    ("generator.blocks.3.1", "generator.blocks.2.1"),
+                    ("generator.blocks.1.1", "generator.blocks.0.1"),
+                    ("generator.to_image.0", "generator.to_image.0"),
+                    ("discriminator.blocks.1.main.0", "discriminator.blocks.1.main.0"),
+                )
             },
         ),
         (
@@ -125,7 +128,7 @@ def test_lists_of_blocks_correspond_by_the_layers_next_to_the_pixels(architectur
     for new, old in layers.items():
         assert same(state, base, new, old), new
     assert taken["generator"].share > 0.5
-    assert taken["discriminator"].share > 0.4
+    assert taken["discriminator"].share > (0.25 if architecture == "fastgan" else 0.4)  # its coarsest block is new
 
 
 @pytest.mark.parametrize(("old", "new"), [(16, 32), (32, 16), (32, 32)])
@@ -273,7 +276,8 @@ def with_names(old: Config, base: Checkpoint, classes: Sequence[str]) -> torch.n
 def test_tags_keep_their_weights_in_the_generator(generator: str, normalization: str | None) -> None:
     """Another order of tags, some of them new, changes no sample with a known tag; so does another number of them."""
     chosen = [] if normalization is None else [f"architecture.generator.normalization={normalization}"]
-    old = tagged(generator, *chosen)
+    without_spectral = ["architecture.generator.spectral=false"] if generator == "fastgan" else []
+    old = tagged(generator, *chosen, *without_spectral)
     base = made(old)
     before, names = with_names(old, base, old.classes), old.classes
     latent = torch.randn(3, old.architecture.generator.latent_dim)

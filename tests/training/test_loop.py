@@ -346,6 +346,8 @@ def test_modes_are_logged_and_told(train: Callable[..., Path]) -> None:
         (["regularizer=r1"], False),
         (["regularizer=weight_clip"], False),
         (["regularizer=none", "architecture.discriminator.normalization=spectral"], False),
+        (["regularizer=none", "architecture=fastgan"], False),
+        (["regularizer=none", "architecture=fastgan", "architecture.discriminator.spectral=false"], True),
     ],
 )
 def test_an_unbounded_slope_is_warned_of(train: Callable[..., Path], overrides: list[str], warned: bool) -> None:

@@ -157,6 +157,13 @@ def check_path_length(config: Any) -> None:
         )
 
 
+def spectral_setting(discriminator: Any) -> str:
+    """Returns the setting that normalizes D's weights spectrally (1802.05957), or an empty text if there is none."""
+    if getattr(discriminator, "spectral", False):
+        return "spectral=true"
+    return "normalization=spectral" if getattr(discriminator, "normalization", "none") == "spectral" else ""
+
+
 def check_regularizers(config: Any) -> None:
     """Raises UsageError if the penalties do not fit D's normalization, the kind of data or each other."""
     chosen = config.regularizer
@@ -185,10 +192,8 @@ def check_regularizers(config: Any) -> None:
             f" architecture.discriminator={discriminator.name} are near 1 and scaled in each pass: leave it out, or use"
             " gradient_penalty or r1"
         )
-    if "weight_clip" in chosen and normalization == "spectral":
-        raise UsageError(
-            "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
-        )
+    if "weight_clip" in chosen and (spectral := spectral_setting(discriminator)):
+        raise UsageError(f"architecture.discriminator.{spectral} undoes regularizer=weight_clip: choose one of the two")
 
 
 def _check_reconstruction(config: Any) -> None:

@@ -1,8 +1,9 @@
 """FastGAN (Liu et al., 2101.04775): networks for some hundreds of images.
 
 The generator has one convolution at each resolution, and coarse maps gate the channels of fine ones (skip-layer
-excitation). The discriminator can have two decoders that reconstruct real images from its feature maps, as its own
-auxiliary loss.
+excitation). The discriminator judges overlapping parts of an image, and can have two decoders that reconstruct real
+images from its feature maps, as its own auxiliary loss. `spectral` adds spectral normalization of all convolutions to
+the normalization of their outputs, as in the authors' code; the paper names batch normalization alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from gan_cli.device import to_device
 from gan_cli.distributed.batch_share import own, whole
 from gan_cli.models.conditioning import (
     CONCATENATED,
+    PREDICTED,
     UNCONDITIONAL,
     ConditionalSequential,
     ConditioningSpec,
@@ -29,7 +31,10 @@ from gan_cli.models.conditioning import (
     conditional_norm,
 )
 from gan_cli.models.layers import (
+    BATCH_STATISTICS,
+    MINIBATCH_LAYERS,
     Discriminator,
+    DiscriminatorOutput,
     build_normalization,
     center_crop,
     center_pad,
@@ -38,10 +43,16 @@ from gan_cli.models.layers import (
     init_layer,
 )
 from gan_cli.models.noise import NoiseInput
-from gan_cli.tasks.condition import Condition
+from gan_cli.tasks.condition import Condition, labels_of
 
 GATED_LEVELS = 4  # the gate of a map comes from one with sides 16 times as small, or from the coarsest one
+LEAST_SIDE = 6  # of the maps of which D judges parts
 DECODER_DOUBLINGS = 4  # the most doublings of a decoder: 8 x 8 maps to images of 128 x 128, as in the paper
+
+
+def _of_weights(initialization: str, normalization: str, *, spectral: bool) -> dict[str, Any]:
+    """Returns the settings of `init_layer` for convolutions whose outputs are normalized."""
+    return {"initialization": initialization, "normalization": "spectral" if spectral else normalization}
 
 
 class SkipLayerExcitation(nn.Module):
@@ -80,6 +91,7 @@ class FastGANGenerator(nn.Module):
         max_multiplier: int,
         normalization: str,
         initialization: str = "default",
+        spectral: bool = False,
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
@@ -88,7 +100,7 @@ class FastGANGenerator(nn.Module):
         height, width, levels = downsampling_levels(*padded_size(*self.sides))
         widths = channels_per_level(base_channels, levels, max_multiplier)[::-1]
         widths = [widths[0], *widths]  # the coarsest map has the width of the next one
-        settings: Any = {"initialization": initialization, "normalization": normalization}
+        settings = _of_weights(initialization, normalization, spectral=spectral)
 
         def gated_linear_unit(width: int) -> list[nn.Module]:
             normalize = build_normalization(normalization, 2 * width, image=True)
@@ -110,7 +122,8 @@ class FastGANGenerator(nn.Module):
             for level in range(levels - self.gated_levels + 1)
         )
         last = nn.Conv2d(widths[-1], channels, 3, padding=1)
-        self.to_image = nn.Sequential(init_layer(last, initialization=initialization), nn.Tanh())
+        of_last = _of_weights(initialization, "none", spectral=spectral)
+        self.to_image = nn.Sequential(init_layer(last, **of_last), nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Condition | None = None) -> Tensor:
         on_sphere = normalize(latent.float(), dim=1) * math.sqrt(latent.shape[1])
@@ -126,46 +139,59 @@ class FastGANGenerator(nn.Module):
         return center_crop(self.to_image(maps), self.sides)
 
 
+class _Layers(NamedTuple):
+    """How the convolutions of the discriminator are initialized and their outputs normalized."""
+
+    initialization: str
+    normalization: str
+    spectral: bool
+
+    def weights(self, convolution: nn.Conv2d, normalization: str | None = None) -> nn.Module:
+        """Returns the convolution, initialized. `normalization` is that of its outputs, where it differs."""
+        chosen = self.normalization if normalization is None else normalization
+        return init_layer(convolution, **_of_weights(self.initialization, chosen, spectral=self.spectral))
+
+    def normalize(self, channels: int) -> nn.Module:
+        return build_normalization(self.normalization, channels, image=True)
+
+    def normalized(self, convolution: nn.Conv2d) -> list[nn.Module]:
+        """Returns the convolution, its normalization and leaky ReLU."""
+        return [self.weights(convolution), self.normalize(convolution.out_channels), nn.LeakyReLU(0.2)]
+
+
 class _DownBlock(nn.Module):
     """Halves the sides of maps: the mean of two convolutions and of average pooling with a 1 x 1 convolution."""
 
-    def __init__(self, inputs: int, outputs: int, **settings: Any) -> None:
+    def __init__(self, inputs: int, outputs: int, layers: _Layers) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            *_normalized(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), **settings),
-            *_normalized(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), **settings),
+            *layers.normalized(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)),
+            *layers.normalized(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)),
         )
-        self.direct = nn.Sequential(
-            nn.AvgPool2d(2), *_normalized(nn.Conv2d(inputs, outputs, 1, bias=False), **settings)
-        )
+        self.direct = nn.Sequential(nn.AvgPool2d(2), *layers.normalized(nn.Conv2d(inputs, outputs, 1, bias=False)))
 
     def forward(self, maps: Tensor) -> Tensor:
         return (self.main(maps) + self.direct(maps)) / 2
 
 
-def _normalized(convolution: nn.Conv2d, **settings: Any) -> list[nn.Module]:
-    """Returns the convolution, its normalization and leaky ReLU."""
-    normalize = build_normalization(settings["normalization"], convolution.out_channels, image=True)
-    return [init_layer(convolution, **settings), normalize, nn.LeakyReLU(0.2)]
-
-
-def _decoder(inputs: int, doublings: int, channels: int, **settings: Any) -> nn.Sequential:
+def _decoder(inputs: int, doublings: int, channels: int, layers: _Layers) -> nn.Sequential:
     """Returns a small decoder: per doubling nearest upsampling, convolution, normalization and GLU; then an image."""
-    layers: list[nn.Module] = []
+    parts: list[nn.Module] = []
     for _ in range(doublings):
         outputs = max(inputs // 2, 1)
-        convolution = init_layer(nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False), **settings)
-        normalize = build_normalization(settings["normalization"], 2 * outputs, image=True)
-        layers += [nn.Upsample(scale_factor=2), convolution, normalize, nn.GLU(dim=1)]
+        convolution = layers.weights(nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False))
+        parts += [nn.Upsample(scale_factor=2), convolution, layers.normalize(2 * outputs), nn.GLU(dim=1)]
         inputs = outputs
-    last = init_layer(nn.Conv2d(inputs, channels, 3, padding=1), initialization=settings["initialization"])
-    return nn.Sequential(*layers, last, nn.Tanh())
+    last = layers.weights(nn.Conv2d(inputs, channels, 3, padding=1), "none")
+    return nn.Sequential(*parts, last, nn.Tanh())
 
 
 class FastGANDiscriminator(Discriminator):
-    """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
+    """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N, h, w]`.
 
-    With `add_decoders`, it also reconstructs images whose sides are 16 or more.
+    The sides are halved until the shorter one of the maps is 6 to 11, or 4 if it is 8 in the image. A convolution 4 x 4
+    without padding follows: of maps 8 x 8, it has one logit for each of 5 x 5 overlapping parts. Statistics of the
+    batch are more channels of these maps. With `add_decoders`, it also reconstructs images whose sides are 16 or more.
     """
 
     batch_dependence_is_declared = True
@@ -178,6 +204,7 @@ class FastGANDiscriminator(Discriminator):
         max_multiplier: int,
         normalization: str,
         initialization: str = "default",
+        spectral: bool = False,
         minibatch: str = "none",
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
@@ -186,14 +213,22 @@ class FastGANDiscriminator(Discriminator):
         self.channels, *sides = sample_shape
         self.inner_sides = padded_size(*sides)
         height, width, self.levels = downsampling_levels(*self.inner_sides)
-        self.widths = channels_per_level(base_channels, self.levels, max_multiplier)
-        self.settings: Any = {"initialization": initialization, "normalization": normalization}
+        halvings = max(self.levels - 1, 1) if min(height, width) < LEAST_SIDE else self.levels
+        *self.widths, last_width = channels_per_level(base_channels, halvings + 1, max_multiplier)
+        self.layers = _Layers(initialization, normalization, spectral)
         first = nn.Conv2d(self.channels + self.entry.added_features, self.widths[0], 4, stride=2, padding=1)
-        self.blocks = nn.ModuleList([nn.Sequential(init_layer(first, **self.settings), nn.LeakyReLU(0.2))])
-        self.blocks.extend(_DownBlock(narrow, wide, **self.settings) for narrow, wide in pairwise(self.widths))
-        last = nn.Conv2d(self.widths[-1], self.widths[-1], 1, bias=False)
-        self.last = nn.Sequential(*_normalized(last, **self.settings))
-        self.add_head(self.widths[-1] * height * width, minibatch=minibatch, conditions=conditions, **self.settings)
+        self.blocks = nn.ModuleList([nn.Sequential(self.layers.weights(first), nn.LeakyReLU(0.2))])
+        self.blocks.extend(_DownBlock(narrow, wide, self.layers) for narrow, wide in pairwise(self.widths))
+        self.last = nn.Sequential(*self.layers.normalized(nn.Conv2d(self.widths[-1], last_width, 1, bias=False)))
+        positions = math.prod(side >> halvings for side in self.inner_sides)
+        statistics = MINIBATCH_LAYERS[minibatch](last_width * positions)
+        self.add_module(BATCH_STATISTICS, statistics)
+        inputs = last_width + getattr(statistics, "added_features", 0)
+        self.score = self.layers.weights(nn.Conv2d(inputs, 1, 4, bias=False))
+        self.conditioning_mode = conditions.mode
+        if self.conditioning_mode in ("projection", *PREDICTED):
+            bias = self.conditioning_mode in PREDICTED
+            self.classes = self.layers.weights(nn.Conv2d(inputs, conditions.size, 4, bias=bias))
 
     def add_decoders(self) -> None:
         """Adds the decoders of the whole image, from maps of base 8 x 8, and of a quarter, from maps of 16 x 16.
@@ -204,7 +239,7 @@ class FastGANDiscriminator(Discriminator):
         self.decoded_levels = {"whole": self.levels - 2, "quarter": max(self.levels - 3, 0)}
         for name, level in self.decoded_levels.items():
             doublings = min(level if name == "whole" else level + 1, DECODER_DOUBLINGS)
-            self.add_module(name, _decoder(self.widths[level], doublings, self.channels, **self.settings))
+            self.add_module(name, _decoder(self.widths[level], doublings, self.channels, self.layers))
 
     def _encode(self, sample: Tensor, condition: Condition | None) -> list[Tensor]:
         """Returns the maps of each level, finest first."""
@@ -217,19 +252,35 @@ class FastGANDiscriminator(Discriminator):
 
     @contextlib.contextmanager
     def keeping_maps(self) -> Iterator[list[list[Tensor]]]:
-        """While entered, adds the maps of each pass to a list, from which `reconstruction` can take them.
-
-        Spectral norms, which each pass brings nearer to their value, stay as they are without: then nothing is added.
-        """
+        """While entered, adds the maps of each pass to a list, from which `reconstruction` can take them."""
         found: list[list[Tensor]] = []
-        self.kept_maps = None if self.settings["normalization"] == "spectral" else found
+        self.kept_maps = found
         try:
             yield found
         finally:
             self.kept_maps = None
 
     def features(self, sample: Tensor, condition: Condition | None) -> Tensor:
-        return flatten_maps(self.last(self._encode(sample, condition)[-1]))
+        """Returns the maps `[N, F, h + 3, w + 3]` from which the logits are computed."""
+        maps = self.last(self._encode(sample, condition)[-1])
+        statistics = self.get_submodule(BATCH_STATISTICS)
+        if isinstance(statistics, nn.Identity):
+            return maps
+        flat = flatten_maps(maps)
+        added = statistics(flat)[:, flat.shape[1] :, None, None]
+        return torch.cat([maps, added.expand(-1, -1, *maps.shape[2:])], 1)
+
+    def discriminate(self, sample: Tensor, condition: Condition | None = None) -> DiscriminatorOutput:
+        """Returns the logits, and class logits that are averaged over positions in the modes `acgan` and `tags`.
+
+        In the mode `projection` each position adds the product with the class.
+        """
+        features = self.features(self.view(sample, condition), condition)
+        logits = self.score(features).squeeze(1)
+        if self.conditioning_mode == "projection":
+            logits = logits + (self.classes(features) * labels_of(condition)[:, :, None, None]).sum(1)
+        predicted = self.classes(features).mean((2, 3)) if self.conditioning_mode in PREDICTED else None
+        return DiscriminatorOutput(logits, predicted)
 
     def reconstruction(
         self,

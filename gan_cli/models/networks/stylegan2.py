@@ -1,7 +1,8 @@
 """StyleGAN2 (Karras et al., 1912.04958): styles, computed from latents, scale the weights of G's convolutions.
 
-Below SMALL_SIDE pixels, what is `auto` is as in the authors' settings for CIFAR-10 (2006.06676): a mapping network of
-two layers, no style mixing, and a discriminator without residual connections.
+What is `auto` is as in the settings of 2006.06676. Up to 32 pixels, those for CIFAR-10: no style mixing, and a
+discriminator without residual connections. Larger images have both, since these are off in the CIFAR-10 settings
+alone, not in those that its authors' code chooses for 64 pixels. The mapping network has two layers below 128 pixels.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ from gan_cli.models.layers import (
     flatten_maps,
 )
 from gan_cli.models.modulation import (
-    ACTIVATION_GAIN,
-    SLOPE,
     StyledConvolution,
     ToImage,
+    activated,
     blur,
     full_precision,
     upsample_image,
@@ -38,16 +38,12 @@ from gan_cli.models.modulation import (
 from gan_cli.models.styles import StyleGenerator
 from gan_cli.tasks.condition import Condition
 
-SMALL_SIDE = 128  # pixels of the larger side
+SMALL_SIDE = 32  # at most this many pixels of the larger side: no style mixing, no residual connections
+LARGE_SIDE = 128  # at least: MAPPING_LAYERS
 MAPPING_LAYERS, FEW_MAPPING_LAYERS = 8, 2
 MAPPING_RATE = 0.01  # the mapping network's learning rate as a share of the others'
 STYLE_MIXING = 0.9  # the share of samples of two latents in training
 MEAN_STYLE_DECAY = 0.995  # for each pass in training
-
-
-def is_small(sample_shape: tuple[int, ...]) -> bool:
-    """Returns whether `auto` means the settings for small images."""
-    return max(sample_shape[1:]) < SMALL_SIDE
 
 
 def normalize_second_moment(values: Tensor) -> Tensor:
@@ -75,23 +71,16 @@ class StyleGAN2Generator(StyleGenerator):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        small = is_small(sample_shape)
-        self.style_mixing = (0.0 if small else STYLE_MIXING) if style_mixing == "auto" else style_mixing
+        side = max(sample_shape[1:])
+        self.style_mixing = (0.0 if side <= SMALL_SIDE else STYLE_MIXING) if style_mixing == "auto" else style_mixing
         if mapping_layers == "auto":
-            mapping_layers = FEW_MAPPING_LAYERS if small else MAPPING_LAYERS
+            mapping_layers = MAPPING_LAYERS if side >= LARGE_SIDE else FEW_MAPPING_LAYERS
         if conditions.mode == "projection":
             conditions = conditions._replace(embedding_dim=latent_dim)
         self.entry = concat_condition(conditions, (*CONCATENATED, "projection"))
         self.parts = [latent_dim, *([self.entry.added_features] if self.entry.added_features else [])]
         inputs = [sum(self.parts)] + [latent_dim] * (mapping_layers - 1)
-        self.mapping = nn.Sequential(
-            *(
-                nn.Sequential(
-                    equalize(nn.Linear(count, latent_dim), ACTIVATION_GAIN, MAPPING_RATE), nn.LeakyReLU(SLOPE)
-                )
-                for count in inputs
-            )
-        )
+        self.mapping = nn.Sequential(*(activated(nn.Linear(count, latent_dim), rate=MAPPING_RATE) for count in inputs))
         self.register_buffer("mean_style", torch.zeros(latent_dim))
 
         channels, *self.image_sides = sample_shape
@@ -159,13 +148,9 @@ class DownBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
-        share = math.sqrt(0.5) if residual else 1.0  # in the weights, as the gain of the leaky ReLU is
-        self.first = nn.Sequential(
-            equalize(nn.Conv2d(inputs, inputs, 3, padding=1), ACTIVATION_GAIN), nn.LeakyReLU(SLOPE)
-        )
-        self.second = nn.Sequential(
-            equalize(nn.Conv2d(inputs, outputs, 3, stride=2), ACTIVATION_GAIN * share), nn.LeakyReLU(SLOPE)
-        )
+        share = math.sqrt(0.5) if residual else 1.0
+        self.first = activated(nn.Conv2d(inputs, inputs, 3, padding=1))
+        self.second = activated(nn.Conv2d(inputs, outputs, 3, stride=2), share)
         self.direct = equalize(nn.Conv2d(inputs, outputs, 1, bias=False), share) if residual else None
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -177,7 +162,7 @@ class StyleGAN2Discriminator(Discriminator):
     """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
     `minibatch=stddev` adds the standard deviation within the batch as a channel of the coarsest maps, as in the paper;
-    other statistics are of the last features. `residual=auto` adds residual connections from SMALL_SIDE pixels on.
+    other statistics are of the last features. `residual=auto` adds residual connections above SMALL_SIDE pixels.
     """
 
     batch_dependence_is_declared = True
@@ -193,24 +178,20 @@ class StyleGAN2Discriminator(Discriminator):
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        residual = not is_small(sample_shape) if residual == "auto" else residual
+        residual = max(sample_shape[1:]) > SMALL_SIDE if residual == "auto" else residual
         self.entry = concat_condition(conditions, ("concat",))
         channels, *sides = sample_shape
         self.inner_sides = padded_size(*sides)
         height, width, levels = downsampling_levels(*self.inner_sides)
         widths = channels_per_level(base_channels, levels + 1, max_multiplier)
-        first = equalize(nn.Conv2d(channels + self.entry.added_features, widths[0], 1), ACTIVATION_GAIN)
+        first = activated(nn.Conv2d(channels + self.entry.added_features, widths[0], 1))
         blocks = [DownBlock(narrow, wide, residual=residual) for narrow, wide in pairwise(widths)]
-        self.blocks = nn.Sequential(first, nn.LeakyReLU(SLOPE), *blocks)
+        self.blocks = nn.Sequential(*first, *blocks)
         self.spread = MinibatchStddev() if minibatch == "stddev" else None
         count = widths[-1]
         inputs = count if self.spread is None else count + self.spread.added_features
-        self.last = nn.Sequential(
-            equalize(nn.Conv2d(inputs, count, 3, padding=1), ACTIVATION_GAIN), nn.LeakyReLU(SLOPE)
-        )
-        self.project = nn.Sequential(
-            equalize(nn.Linear(count * height * width, count), ACTIVATION_GAIN), nn.LeakyReLU(SLOPE)
-        )
+        self.last = activated(nn.Conv2d(inputs, count, 3, padding=1))
+        self.project = activated(nn.Linear(count * height * width, count))
         self.add_head(
             count,
             minibatch="none" if minibatch == "stddev" else minibatch,

@@ -50,6 +50,9 @@ class FastGANOptions:
     normalization: ImageNormalization = Field(
         description="normalization after each convolution but that next to pixels"
     )
+    spectral: Bool = Field(
+        False, description="whether all convolutions have spectral normalization too, as in the authors' code"
+    )
 
 
 @section
@@ -103,7 +106,7 @@ class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
     )
     style_mixing: Literal["auto"] | Annotated[Number, Field(ge=0, le=1)] = Field(
         "auto",
-        description="share of samples with the styles of two latents in training; auto: 0 below 128 pixels, else 0.9",
+        description="share of samples with the styles of two latents in training; auto: 0 up to 32 pixels, else 0.9",
     )
 
 
@@ -111,7 +114,7 @@ class StyleGAN2Generator(StyleGAN2Options, GeneratorOptions):
 class StyleGAN2Discriminator(StyleGAN2Options, BatchStatistics):
     equalized: ClassVar[bool] = True
     residual: Literal["auto"] | Bool = Field(
-        "auto", description="whether each level has a residual connection; auto: from 128 pixels on"
+        "auto", description="whether each level has a residual connection; auto: above 32 pixels"
     )
     normalization: Literal["none"] = Field("none", description="none, since StyleGAN2's D has no normalization")
 
