@@ -38,7 +38,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     ),
     "fastgan": ("experiment=few_shot",),
     "stylegan2": ("experiment=stylegan2_64", "regularizer.r1.weight={gamma:g}"),
-    "pggan": ("experiment=pggan_64",),
+    "pggan": ("experiment=pggan_64", "optimizer.lr=0.01", "training.ema_decay=0.995"),  # as it says for short runs
     "projected": ("experiment=projected_folder",),
     "srresnet": ("architecture=srresnet", "regularizer=[dragan]", "optimizer.lr=0.0002"),
 }  # fmt: skip

@@ -32,7 +32,7 @@ from gan_cli.models.layers import (
     init_layer,
     normalized_relu,
 )
-from gan_cli.models.residual import Residual, doubling_layers
+from gan_cli.models.residual import Residual, doubling_layers, equal_positions
 from gan_cli.tasks.condition import Condition
 
 BLOCK_SIDE = 16  # of the maps with the residual blocks, in the paper's networks for 128 pixels
@@ -81,7 +81,7 @@ class SRResNetGenerator(nn.Module):
         self.first = ConditionalSequential(*activate())
         self.blocks = ConditionalSequential(*(block() for _ in range(blocks)), *activate())
         self.enlarge = ConditionalSequential(
-            *doubling_layers(doublings, lambda: convolution(4 * base_channels), activate)
+            *doubling_layers(doublings, lambda: equal_positions(convolution(4 * base_channels)), activate)
         )
         last = nn.Conv2d(base_channels, channels, 9, padding=4)
         self.to_image = nn.Sequential(init_layer(last, initialization=initialization), nn.Tanh())
