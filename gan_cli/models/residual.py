@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -38,9 +39,10 @@ def equal_positions(convolution: nn.Module) -> nn.Module:
 
     Otherwise enlarged maps start with a pattern that repeats every two pixels. Returns the convolution.
     """
-    weight = convolution.weight.detach()[::4].repeat_interleave(4, 0)
+    weight = cast(Tensor, convolution.weight).detach()
+    equal = weight[::4].repeat_interleave(4, 0)
     if is_parametrized(convolution, "weight"):
-        convolution.weight = weight  # type: ignore[assignment]
+        convolution.weight = cast(Any, equal)  # stores what the parametrization makes this of
     else:
-        convolution.weight.data.copy_(weight)
+        weight.copy_(equal)
     return convolution

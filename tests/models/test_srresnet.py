@@ -24,6 +24,16 @@ def test_a_doubling_puts_four_channels_into_a_square() -> None:
     assert torch.equal(double(torch.ones(1, 1, 1, 1)), torch.tensor([[[[1.0, 2], [3, 4]]]]))
 
 
+@pytest.mark.parametrize("initialization", ["default", "normal", "equalized"])
+@pytest.mark.parametrize("normalization", ["batch", "spectral"])
+def test_enlarged_maps_start_as_repeated_positions(normalization: str, initialization: str) -> None:
+    """Each doubling makes four equal positions of one; without this they would be as different as channels."""
+    generator = SRResNetGenerator((3, 32, 32), 5, 4, 1, normalization, initialization)
+    enlarged = generator.enlarge(torch.randn(2, 4, 16, 16))
+    assert torch.equal(enlarged, enlarged[:, :, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert enlarged.std() > 0.01
+
+
 @pytest.mark.parametrize(
     ("side", "coarsest", "doublings"),
     [(256, 32, 3), (128, 16, 3), (64, 16, 2), (48, 24, 1), (32, 16, 1), (28, 14, 1), (16, 8, 1), (4, 4, 1)],
