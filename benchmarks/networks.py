@@ -38,9 +38,12 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     ),
     "fastgan": ("experiment=few_shot",),
     "stylegan2": ("experiment=stylegan2_64", "regularizer.r1.weight={gamma:g}"),
-    "pggan": ("experiment=pggan_64",),
+    "pggan": ("experiment=pggan_64", "optimizer.lr=0.01", "training.ema_decay=0.995"),  # as it says for short runs
     "projected": ("experiment=projected_folder",),
-    "srresnet": ("architecture=srresnet", "regularizer=[dragan]", "optimizer.lr=0.0002"),
+    "srresnet": (  # experiment=anime, without tags
+        "architecture=srresnet", "architecture.generator.base_channels=16", "regularizer=[dragan]",
+        "regularizer.dragan.weight=0.5", "optimizer.lr=0.001",
+    ),
 }  # fmt: skip
 GAMMA = 20 / 64**2  # of experiment=stylegan2_64, for each pixel of an image
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from gan_cli.config.options.networks.architectures import networks_grow, settle_growth
 from gan_cli.config.train_config import Config
+from gan_cli.data.labels import attributes_of
 from gan_cli.errors import UsageError
-from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
+from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec, start_at_frequencies
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.networks.projected import ProjectedDiscriminator
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
@@ -78,6 +79,9 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             conditions = conditions_of(config.conditioning, pack)
             section = settle_growth(config.architecture.discriminator, networks_grow(config.architecture))
             discriminator = _build(DISCRIMINATORS, section, packed, conditions)
+            tag_layer = getattr(discriminator, "classes", None)
+            if config.frequencies is not None and isinstance(tag_layer, nn.Linear):
+                start_at_frequencies(tag_layer, config.frequencies, attributes_of(config.classes))
             if "reconstruction" in config.regularizer:
                 cast(Callable[[], None], discriminator.add_decoders)()
     if isinstance(discriminator, ProjectedDiscriminator) and device.type != "meta":

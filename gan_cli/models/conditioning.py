@@ -27,6 +27,7 @@ class ConditioningSpec(NamedTuple):
 UNCONDITIONAL = ConditioningSpec()
 CONCATENATED = ("concat", "acgan", "tags")  # the modes in which G's latent gets the condition
 PREDICTED = ("acgan", "tags")  # the modes in which D has an output for each class
+RAREST = 1e-4  # the least probability of a tag at D's start
 
 
 class ConcatCondition(nn.Module):
@@ -137,6 +138,19 @@ def tag_loss(tag_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]
     known = torch.cat([labels[:, each.columns].sum(1, keepdim=True).expand(-1, each.size) for each in attributes], 1)
     losses = binary_cross_entropy_with_logits(tag_logits, labels, reduction="none")
     return (losses * (known > 0)).mean()
+
+
+def start_at_frequencies(tag_layer: nn.Linear, frequencies: Sequence[float], attributes: Sequence[Attribute]) -> None:
+    """Sets the biases of outputs for tags to log(p / (1 - p)), p the frequency of a tag where its attribute is known.
+
+    With biases of 0, D's first updates would only learn that most tags are rare. `frequencies` are shares of all
+    samples, of which each has at most one value of an attribute. The layer has outputs for one sample or for several. p
+    is kept within [RAREST, 1 - RAREST].
+    """
+    known = [min(sum(frequencies[each.columns]), 1.0) or 1.0 for each in attributes for _ in range(each.size)]
+    chances = torch.tensor(frequencies, dtype=torch.float64) / torch.tensor(known, dtype=torch.float64)
+    with torch.no_grad():
+        tag_layer.bias.copy_(chances.logit(RAREST).repeat(tag_layer.out_features // len(chances)))
 
 
 def classification_accuracy(class_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]) -> float:

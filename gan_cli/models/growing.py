@@ -42,6 +42,11 @@ class GrowingNetwork(nn.Module):
         self.growth.fill_(rounded)
         self.level, self.fading = math.ceil(rounded), rounded < math.ceil(rounded)
 
+    @property
+    def pixel_side(self) -> int:
+        """The side of a pixel of the finest level in use, in pixels of the samples."""
+        return 2 ** (self.levels - self.level)
+
     def mix(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Returns coarse + w (fine - coarse), w the weight of the level that is fading in."""
         return coarse + (self.growth - (self.level - 1)) * (fine - coarse)

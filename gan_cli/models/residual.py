@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from gan_cli.models.conditioning import ConditionalSequential
 from gan_cli.tasks.condition import Condition
@@ -30,3 +32,17 @@ def doubling_layers(
     them, and the layers of `after` follow.
     """
     return [layer for _ in range(count) for layer in (convolution(), nn.PixelShuffle(2), *after())]
+
+
+def equal_positions(convolution: nn.Module) -> nn.Module:
+    """Gives the four positions that PixelShuffle makes of one the same weights at first (ICNR, 1707.02937).
+
+    Otherwise enlarged maps start with a pattern that repeats every two pixels. Returns the convolution.
+    """
+    weight = cast(Tensor, convolution.weight).detach()
+    equal = weight[::4].repeat_interleave(4, 0)
+    if is_parametrized(convolution, "weight"):
+        convolution.weight = cast(Any, equal)  # stores what the parametrization makes this of
+    else:
+        weight.copy_(equal)
+    return convolution

@@ -82,14 +82,12 @@ def dragan_penalty(inputs: PenaltyInputs) -> Tensor:
     """
     noise = 2 * _uniform(inputs.real.shape, inputs) - 1
     near = inputs.real + _interpolation_weights(inputs) * 0.5 * _standard_deviation(inputs.real) * noise
-    squared = squared_gradient_norm(inputs.discriminator, near, inputs.condition)
-    return (squared.add(EPSILON).sqrt() - 1).square().mean()
+    return _distance_from_slope_1(inputs, near)
 
 
 def gradient_penalty(inputs: PenaltyInputs) -> Tensor:
     """E(|grad D(x')| - 1)^2, x' = a x + (1 - a) G(z), a ~ U[0, 1] for each sample (1704.00028, equation 3)."""
-    squared = squared_gradient_norm(inputs.discriminator, _interpolate(inputs), inputs.condition)
-    return (squared.add(EPSILON).sqrt() - 1).square().mean()
+    return _distance_from_slope_1(inputs, _interpolate(inputs))
 
 
 def js_penalty(inputs: PenaltyInputs) -> Tensor:
@@ -167,6 +165,18 @@ def drift_penalty(inputs: PenaltyInputs) -> Tensor:
     """E D(x)^2 over real x, which keeps the logits of a Wasserstein loss near zero (1710.10196, appendix A.1)."""
     assert inputs.real_logits is not None
     return inputs.real_logits.square().mean()
+
+
+def _distance_from_slope_1(inputs: PenaltyInputs, points: Tensor) -> Tensor:
+    """Returns E(|grad D(x)| - 1)^2 over the points x.
+
+    A network that grows averages the pixels of a sample to those of its level, of `pixel_side` times the side, and the
+    gradient is that in the latter. In pixels of the sample it would be `pixel_side` times as small: D at 4x4 of 32
+    pixels would need a slope of 8 there, and its first updates would only make it steeper.
+    """
+    squared = squared_gradient_norm(inputs.discriminator, points, inputs.condition)
+    slopes = squared.add(EPSILON).sqrt() * getattr(inputs.discriminator, "pixel_side", 1)
+    return (slopes - 1).square().mean()
 
 
 def _standard_deviation(batch: Tensor) -> Tensor:

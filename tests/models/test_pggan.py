@@ -14,6 +14,7 @@ from gan_cli.models.conditioning import ConditioningSpec
 from gan_cli.models.growing import GrowingNetwork
 from gan_cli.models.layers import MinibatchStddev, PixelNorm
 from gan_cli.models.networks.pggan import PGGANDiscriminator, PGGANGenerator
+from gan_cli.objectives.regularizers import PenaltyInputs, gradient_penalty
 from gan_cli.tasks.condition import Condition
 
 Network = TypeVar("Network", bound=GrowingNetwork)
@@ -86,6 +87,20 @@ def test_real_samples_have_the_detail_of_fakes() -> None:
     torch.testing.assert_close(at(network, 1.3).fade(real), expected)
     odd = torch.randn(2, 3, 30, 17)
     assert at(generator_of(30, 17), 1.5).fade(odd).shape == odd.shape
+
+
+@pytest.mark.parametrize(("growth", "side"), [(0.0, 8), (0.5, 4), (1.0, 4), (2.5, 1), (3.0, 1)])
+def test_the_gradient_penalty_is_taken_in_pixels_of_the_level_in_use(growth: float, side: int) -> None:
+    """Between two equal images lies the image itself. With edges repeated, D sees the averages alone."""
+    discriminator = at(discriminator_of(32, 32), growth)
+    assert discriminator.pixel_side == side
+    images = torch.randn(2, 3, 32, 32)
+    small = averaged(images, side).requires_grad_(True)
+    (slope,) = torch.autograd.grad(discriminator(repeated(small, side)).sum(), small)
+    given = PenaltyInputs(discriminator, images, images, None, torch.Generator())
+    assert gradient_penalty(given).item() == pytest.approx(
+        (slope.flatten(1).norm(dim=1) - 1).square().mean().item(), rel=1e-4
+    )
 
 
 def test_the_edges_of_images_that_are_padded_are_repeated() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,23 @@ from gan_cli.data.labels import (
     RequestedCondition,
     attributes_of,
     class_frequencies,
+    encode_labels,
     encode_requested,
     evenly,
     parse_labels,
 )
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.errors import UsageError
-from gan_cli.models.conditioning import ConcatLabels, ConditioningSpec, concat_condition, tag_loss
+from gan_cli.models.build_networks import build_networks
+from gan_cli.models.conditioning import ConcatLabels, ConditioningSpec, concat_condition, start_at_frequencies, tag_loss
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.state.train_state import build_state
 from gan_cli.tasks.condition import Condition
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import discriminator_step
-from support.configs import TINY_IMAGES, compose
+from support.configs import TINY_IMAGES, compose, without
 
+CPU = torch.device("cpu")
 CLASSES = ("glasses=no", "glasses=yes", "hair=black", "hair=blonde", "hair=red")
 TINY = (*TINY_IMAGES, "architecture=srresnet", "conditioning=tags", "regularizer=dragan", "conditioning.weight=3")
 
@@ -99,6 +103,43 @@ def test_both_networks_minimize_the_weighted_loss_of_the_tags() -> None:
     expected = sum(tag_loss(part, condition.labels, attributes) for part in both)
     assert output.penalties["classification"].item() == pytest.approx(expected.item(), rel=1e-2)
     assert {each.name: each.weight for each in objective.penalties} == {"dragan": 10.0, "classification": 3.0}
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+@pytest.mark.parametrize("network", ["srresnet", "dcgan", "resnet", "r3gan", "fastgan", "pggan", "stylegan2"])
+def test_outputs_for_tags_start_at_their_frequencies(network: str, pack: int) -> None:
+    """By hand: half of the samples have a known colour of hair, of which 4 of 10 are black and 6 of 10 blonde."""
+    others = without(TINY, "architecture", "regularizer")
+    config = compose(*others, f"architecture/discriminator={network}", f"training.pack={pack}")
+    known = replace(config.conditioning, classes=CLASSES, frequencies=(0.75, 0.25, 0.2, 0.3, 0.0))
+    _, discriminator = build_networks(replace(config, conditioning=known), CPU)
+    expected = [math.log(3), -math.log(3), math.log(0.4 / 0.6), math.log(0.6 / 0.4), math.log(1e-4 / (1 - 1e-4))]
+    assert discriminator.classes.bias.tolist() == pytest.approx(expected * pack, rel=1e-5)
+    without_any = replace(config, conditioning=replace(known, frequencies=None))
+    before = build_networks(without_any, CPU)[1].state_dict()
+    after = discriminator.state_dict().items()
+    assert [name for name, value in after if not torch.equal(value, before[name])] == ["classes.bias"]
+
+
+def test_a_value_that_is_rarer_than_one_in_ten_thousand_or_always_given_starts_at_a_finite_logit() -> None:
+    layer, attributes = torch.nn.Linear(1, 4), attributes_of(("a=x", "a=y", "b=x", "c=x"))
+    start_at_frequencies(layer, (0.00001, 0.99999, 1.0, 0.0), attributes)
+    assert layer.bias.tolist() == pytest.approx([-9.21024, 9.21024, 9.21024, -9.21024], rel=1e-5)
+
+
+def test_d_starts_with_the_entropy_of_the_tags_as_its_loss() -> None:
+    """With inputs that its features ignore; at even chances the loss of 8 tags would be log 2."""
+    config = compose(*TINY)
+    dataset = build_dataset(config.dataset, config.image_size)
+    config = with_classes(config, dataset)
+    _, discriminator = build_networks(config, CPU)
+    labels = encode_labels(dataset.labels, len(config.classes))
+    logits = discriminator.classes(torch.zeros(len(labels), discriminator.classes.in_features))
+    assert config.frequencies is not None
+    entropy = [-p * math.log(p) - (1 - p) * math.log(1 - p) for p in config.frequencies]
+    loss = tag_loss(logits, labels, attributes_of(config.classes)).item()
+    assert loss == pytest.approx(sum(entropy) / len(entropy), rel=1e-3)
+    assert loss < math.log(2) - 0.2
 
 
 # --- requests ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from gan_cli.objectives.regularizers import (
     PENALTIES,
@@ -71,6 +72,21 @@ def test_patches_count_as_their_mean(name: str) -> None:
     weight, real, fake = torch.tensor([3.0, 0.0, 4.0]), torch.randn(8, 3), torch.randn(8, 3)
     one, patches = (PENALTIES[name](inputs(kind(weight), real, fake)) for kind in (Linear, Patches))
     assert patches.item() == pytest.approx(one.item(), rel=1e-5)
+
+
+def test_slopes_of_1_are_in_the_pixels_that_d_averages_to_and_others_in_those_of_the_samples() -> None:
+    """D's slope is 5 in averaged pixels of 4 x 4, and 5 / 4 in those of the samples."""
+
+    class Averages(Linear):
+        pixel_side = 4
+
+        def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+            return super().forward(avg_pool2d(sample, 4))
+
+    given = inputs(Averages(torch.tensor([3.0, 0.0, 4.0, 0.0])), torch.randn(8, 1, 8, 8), torch.randn(8, 1, 8, 8))
+    expected = {"gradient_penalty": 16, "dragan": 16, "r1": 12.5 / 16, "r2": 12.5 / 16, "zero_centered": 25 / 16}
+    for name, value in expected.items():
+        assert PENALTIES[name](given).item() == pytest.approx(value, rel=1e-5), name
 
 
 def test_quadratic_discriminator() -> None:

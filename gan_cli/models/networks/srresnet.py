@@ -1,7 +1,7 @@
 """SRResNet with a residual discriminator, as for anime faces (Jin et al., 1708.05509).
 
-The generator has its residual blocks at the coarsest maps and enlarges them by PixelShuffle (SRResNet, 1609.04802). The
-discriminator has no normalization, which its gradient penalty DRAGAN would not allow.
+The generator has its residual blocks at maps of about 16 pixels and enlarges them by PixelShuffle (SRResNet,
+1609.04802). The discriminator has no normalization, which its gradient penalty DRAGAN would not allow.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ from gan_cli.models.layers import (
     init_layer,
     normalized_relu,
 )
-from gan_cli.models.residual import Residual, doubling_layers
+from gan_cli.models.residual import Residual, doubling_layers, equal_positions
 from gan_cli.tasks.condition import Condition
 
-DOUBLINGS = 3  # of the sides of the maps that have the residual blocks
+BLOCK_SIDE = 16  # of the maps with the residual blocks, in the paper's networks for 128 pixels
+DOUBLINGS = 3  # at most, of the sides of these maps
 SLOPE = 0.2  # of the leaky ReLU
 
 
 class SRResNetGenerator(nn.Module):
     """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more.
 
-    All maps have `base_channels` channels. The `blocks` residual blocks work on maps whose sides are an eighth of the
-    image's, or 4 to 7 of the shorter one in images of less than 32 pixels.
+    All maps have `base_channels` channels. The `blocks` residual blocks work on maps whose shorter side is 16 to 31 in
+    images of 32 to 255 pixels; it is half the image's in smaller images and an eighth in larger ones.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class SRResNetGenerator(nn.Module):
         self.entry = concat_condition(conditions, CONCATENATED)
         channels, *self.sides = sample_shape
         inner = padded_size(*self.sides)
-        doublings = min(DOUBLINGS, downsampling_levels(*inner)[2])
+        doublings = min(max((min(inner) // BLOCK_SIDE).bit_length() - 1, 1), DOUBLINGS)
         self.coarsest = (base_channels, *(side >> doublings for side in inner))
         settings: Any = {"initialization": initialization, "normalization": normalization}
         activate = partial(normalized_relu, base_channels, normalization, 0.0, conditions)
@@ -80,7 +81,7 @@ class SRResNetGenerator(nn.Module):
         self.first = ConditionalSequential(*activate())
         self.blocks = ConditionalSequential(*(block() for _ in range(blocks)), *activate())
         self.enlarge = ConditionalSequential(
-            *doubling_layers(doublings, lambda: convolution(4 * base_channels), activate)
+            *doubling_layers(doublings, lambda: equal_positions(convolution(4 * base_channels)), activate)
         )
         last = nn.Conv2d(base_channels, channels, 9, padding=4)
         self.to_image = nn.Sequential(init_layer(last, initialization=initialization), nn.Tanh())
