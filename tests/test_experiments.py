@@ -62,7 +62,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "reference_colour_64": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.001, 1),
     "reference_grey": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
     "pggan_64": ("folder", "pggan", "pggan", W, ["drift", "gradient_penalty"], "adam", 0.001, 1),
-    "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0002, 1),
+    "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0005, 1),
     "r3gan_32": ("cifar10", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.0002, 1),
     "r3gan_64": ("folder", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),

@@ -147,7 +147,7 @@ def _report(codes: Sequence[int], texts: Sequence[IO[str]], stuck: set[int], tim
 
 
 def _lost_line(what: str) -> str:
-    return f"gan-train: {what}, which ended the run; its last checkpoint is kept, and resume= continues from it"
+    return f"gan-train: {what}, which ended the run; resume= continues from its last checkpoint, if it had saved one"
 
 
 def _print_once(texts: Sequence[IO[str]]) -> None:

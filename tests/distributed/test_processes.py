@@ -175,7 +175,10 @@ def test_a_killed_process_ends_the_run(tmp_path: Path, start: Callable[..., Any]
     os.kill(children[rank], signal.SIGKILL)
     errors = process.communicate(timeout=LONG)[1]
     assert process.returncode == 137
-    assert f"process {rank} of 2 was ended by SIGKILL, which ended the run; its last checkpoint is kept" in errors
+    assert (
+        f"process {rank} of 2 was ended by SIGKILL, which ended the run; resume= continues from its last checkpoint"
+        in errors
+    )
     assert errors.count("\n") == 1
     assert not any(map(is_alive, children))
     require_valid_checkpoint(tmp_path)

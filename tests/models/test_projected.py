@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import build_networks, count_parameters, freeze_layers
 from gan_cli.models.conditioning import ConditioningSpec
 from gan_cli.models.freezing import frozen
+from gan_cli.models.networks.efficientnet import CHANNELS
 from gan_cli.models.networks.projected import ProjectedDiscriminator, RandomMixing
 from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.tasks.condition import Condition
@@ -35,7 +37,7 @@ def discriminator(side: int = 64, channels: int = 3, **settings: object) -> Proj
 
 @pytest.mark.parametrize(
     ("shape", "positions"),
-    [((3, 64, 64), 4), ((1, 16, 16), 4), ((3, 17, 33), 8), ((1, 64, 96), 6), ((3, 128, 128), 16), ((3, 256, 256), 16)],
+    [((3, 64, 64), 4), ((1, 16, 16), 4), ((3, 17, 33), 8), ((1, 64, 96), 6), ((3, 128, 128), 16), ((3, 288, 288), 16)],
 )
 def test_four_heads_have_logits_at_the_same_positions(shape: tuple[int, int, int], positions: int) -> None:
     network = ProjectedDiscriminator(shape, **SMALL)
@@ -46,30 +48,65 @@ def test_four_heads_have_logits_at_the_same_positions(shape: tuple[int, int, int
     assert (gradient.abs().sum((0, 1)) > 0).float().mean() > 0.9
 
 
-def test_maps_are_mixed_across_channels_and_from_coarse_to_fine() -> None:
+def test_maps_are_mixed_across_channels_then_from_coarse_to_fine() -> None:
     mixing = RandomMixing([2, 3, 4, 5])
     maps = [torch.randn(1, count, side, side) for count, side in zip((24, 40, 112, 320), (16, 8, 4, 2), strict=True)]
     fixed = mixing.state_dict()
-    scaled = [each / deviation for each, deviation in zip(maps, (9.0, 7.5, 6.0, 2.7), strict=True)]
-    expected = [conv2d(each, fixed[f"across_channels.{level}.weight"]) for level, each in enumerate(scaled)]
-    for level in (2, 1, 0):
-        coarse = conv2d(expected[level + 1], fixed[f"across_scales.{level}.weight"], padding=1)
-        expected[level] = expected[level] + interpolate(coarse, scale_factor=2, mode="bilinear")
+    coarse, expected = torch.zeros(1, 5, 2, 2), []
+    for level in (3, 2, 1, 0):
+        total = conv2d(maps[level], fixed[f"across_channels.{level}.weight"]) + coarse
+        enlarged = interpolate(total, scale_factor=2, mode="bilinear")
+        coarse = conv2d(enlarged, fixed[f"across_scales.{level}.weight"])
+        expected.insert(0, coarse)
     for one, other in zip(mixing(maps), expected, strict=True):
         torch.testing.assert_close(one, other)
     assert list(mixing.parameters()) == []
-    shapes = {name: tuple(tensor.shape) for name, tensor in fixed.items()}
-    assert shapes["across_channels.3.weight"] == (5, 320, 1, 1)
-    assert shapes["across_scales.0.weight"] == (2, 3, 3, 3)
+    shapes = [tuple(tensor.shape) for name, tensor in fixed.items() if name.startswith("across_scales")]
+    assert shapes == [(2, 2, 1, 1), (2, 3, 1, 1), (3, 4, 1, 1), (4, 5, 1, 1)]
 
 
-def test_heads_halve_their_maps_to_those_of_the_logits() -> None:
-    """At 256 pixels, as in the paper: 64, 32, 16 and 8 become 4. Counted from kernels and biases."""
-    network = discriminator(256, base_channels=64, max_multiplier=8, normalization="none")
-    assert [sum(isinstance(layer, nn.Conv2d) for layer in head.modules()) for head in network.heads] == [5, 4, 3, 2]
-    steps = [(64, 128), (128, 256), (256, 512), (512, 512)]
-    halvings = sum(16 * one * other + other for level in range(4) for one, other in steps[level:])
-    assert count_parameters(network) == halvings + 4 * (9 * 512 + 1)
+def test_the_mixing_has_the_variance_of_pytorchs_convolutions() -> None:
+    """1 / (3 inputs), so that each convolution gives less variance than it gets, and coarse maps do not prevail."""
+    for name, weight in RandomMixing([64, 128, 256, 512]).state_dict().items():
+        assert weight.var().item() == pytest.approx(1 / (3 * weight.shape[1]), rel=0.1), name
+        assert weight.abs().max().item() <= weight.shape[1] ** -0.5
+
+
+def test_coarse_maps_are_a_small_part_of_the_finest_mixed_maps() -> None:
+    """The share of another scale is 1/3 of that of the next finer one, if all scales have the same variance."""
+    mixing = RandomMixing([64, 128, 256, 512])
+    maps = [
+        torch.randn(16, count, 1, 1).expand(-1, -1, side, side)
+        for count, side in zip(CHANNELS, (8, 4, 2, 1), strict=True)
+    ]
+    finest = mixing(maps)[0].var(0).sum()
+    for level in range(4):
+        alone = [each if number == level else torch.zeros_like(each) for number, each in enumerate(maps)]
+        share = mixing(alone)[0].var(0).sum() / finest
+        assert share.item() == pytest.approx(3.0**-level / (1 + 1 / 3 + 1 / 9 + 1 / 27), rel=0.5)
+
+
+def test_every_head_has_hidden_layers() -> None:
+    """4, 3, 2 and 1 halvings at every side to 256 pixels, as published, so that no head is linear.
+
+    Counted from kernels and biases.
+    """
+    for side, more in ((32, 0), (64, 0), (256, 0), (512, 1)):
+        network = discriminator(side, base_channels=64, max_multiplier=8, normalization="none")
+        convolutions = [sum(isinstance(layer, nn.Conv2d) for layer in head.modules()) for head in network.heads]
+        assert convolutions == [5 + more, 4 + more, 3 + more, 2 + more]
+        widths = [[64, 128, 256, 512, 512], [64, 256, 512, 512], [128, 512, 512], [256, 512]]
+        steps = [step for each in widths for step in pairwise([*each, *more * [512]])]
+        assert count_parameters(network) == sum(16 * one * two + two for one, two in steps) + 4 * (9 * 512 + 1)
+
+
+def test_no_head_is_linear() -> None:
+    """The logits of the mean of two images' maps are not the mean of their logits."""
+    network = discriminator(normalization="none").eval()
+    maps = [each.double() for each in network.features(torch.randn(2, 3, 64, 64), None)]
+    for head, each in zip(network.double().heads, maps, strict=True):
+        ends, middle = head(each, None), head(each.mean(0, keepdim=True), None)
+        assert (ends.mean(0) - middle).abs().max() > 1e-3 * ends.std()
 
 
 def test_the_heads_alone_learn_and_the_rest_is_fixed() -> None:
@@ -121,7 +158,7 @@ def test_every_convolution_of_a_head_has_a_spectral_norm_of_one(normalization: s
     for _ in range(60):
         network(torch.zeros(2, 3, 64, 64), None)
     layers = [layer for layer in network.heads.modules() if isinstance(layer, nn.Conv2d)]
-    assert len(layers) == 3 + 2 + 1 + 4
+    assert len(layers) == 4 + 3 + 2 + 1 + 4
     for layer in layers:
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item() == pytest.approx(1, abs=0.02)
 

@@ -19,7 +19,7 @@ from torture.process_jobs import NAME, START, TINY, Job, gan_train, torchrun
 from torture.verify import State, differences, state_of
 
 GRACE = 5.0  # seconds
-LOST = "; its last checkpoint is kept, and resume= continues from it"
+LOST = "; resume= continues from its last checkpoint, if it had saved one"
 STOPPED = "stopped by SIG{} at step"  # in the log of a run that has saved a checkpoint and ended
 
 

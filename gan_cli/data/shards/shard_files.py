@@ -15,6 +15,7 @@ from gan_cli.image_files.formats import BadImageError
 from gan_cli.image_labels.shard_paths import is_address
 
 MOST_OPEN = 64  # shards that are open at once
+START_AGAIN = "start again with shards that no one writes to"
 MOST_REMOVED = 5  # times that a download is made again because it was removed before it was open
 
 
@@ -23,6 +24,15 @@ class _OpenFile:
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY)
+        self._state = self._read_state()
+
+    def has_changed(self) -> bool:
+        """Returns whether the file was written to since it was opened."""
+        return self._read_state() != self._state
+
+    def _read_state(self) -> tuple[int, int]:
+        found = os.fstat(self.descriptor)
+        return found.st_size, found.st_mtime_ns
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
@@ -66,6 +76,12 @@ class ShardFiles:
         if self._downloads is None or not is_address(name):
             return Path(name)
         return self._downloads.fetch(name, self._digests.get(number), stopped)
+
+    def require_unchanged(self, number: int) -> None:
+        """Raises StorageError if a local shard was written to since it was opened."""
+        file = self.find_open(number)
+        if file is not None and not is_address(self.names[number]) and file.has_changed():
+            raise StorageError(f"{one_line(self.names[number])}: has changed while it was read; {START_AGAIN}")
 
     def discard_download(self, number: int) -> None:
         """Removes a downloaded shard; a local one stays."""
@@ -120,8 +136,8 @@ class ShardFiles:
         expected, found = self._sizes.get(number), os.fstat(file.descriptor).st_size
         if expected not in (None, found):
             raise StorageError(
-                f"{one_line(self.names[number])}: has changed, it has {found:,} bytes in place of {expected:,}; start"
-                " again with shards that no one writes to"
+                f"{one_line(self.names[number])}: has changed, it has {found:,} bytes in place of {expected:,};"
+                f" {START_AGAIN}"
             )
         return file
 

@@ -64,6 +64,7 @@ class ShardImages:
             try:
                 return self._decode(candidate, stopped)
             except BadImageError as error:
+                self._files.require_unchanged(self._shard_of(candidate))
                 if not self._skip:
                     named = self._named(candidate, stopped)
                     raise UsageError(

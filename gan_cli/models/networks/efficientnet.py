@@ -19,7 +19,6 @@ EPSILON = 1e-3  # of its batch normalization
 STEM, HEAD, CLASSES = 32, 1280, 1000
 TRAINED_SIDE = 224  # of the images that it was trained on
 CHANNELS = (24, 40, 112, 320)  # of the maps that are returned
-DEVIATIONS = (9.0, 7.5, 6.0, 2.7)  # of these maps over ImageNet, by the scales and shifts of batch normalization
 STRIDE = 32  # of the coarsest maps
 
 

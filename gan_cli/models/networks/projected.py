@@ -1,13 +1,18 @@
 """The discriminator of Projected GAN (Sauer et al., 2111.01007): small heads on the features of a frozen network.
 
-The frozen network is EfficientNet-Lite0 with ImageNet weights. Its four feature maps are mixed by fixed random
-convolutions, so that heads cannot rely on a few channels or one scale (section 3.2): across channels by 1 x 1
-convolutions, and across scales from the coarsest maps to the finest by 3 x 3 convolutions and bilinear upsampling.
+The frozen network is EfficientNet-Lite0 with ImageNet weights. Its four feature maps are mixed by fixed random 1 x 1
+convolutions, so that heads cannot rely on a few channels or one scale (section 3.2): across channels, then across
+scales, where each map is added to the next finer one. All maps are enlarged to twice their sides, so that also the head
+of the coarsest maps has a hidden layer: without one it would be a linear function of fixed features.
+
+The features are sensitive to patterns of single pixels, by which D separates real from fake at once, and which G then
+makes. Noise on D's inputs and augmentation hide them (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -27,7 +32,6 @@ from gan_cli.models.layers import (
 )
 from gan_cli.models.networks.efficientnet import (
     CHANNELS,
-    DEVIATIONS,
     STRIDE,
     EfficientNetLite0,
     FrozenConvolution,
@@ -36,35 +40,38 @@ from gan_cli.models.networks.efficientnet import (
 )
 from gan_cli.tasks.condition import Condition, labels_of
 
-LOGITS_SIDE = 4  # of the logits of each head, or less if the coarsest maps are smaller
+LOGITS_SIDE = 8  # of the logits of each head, at most: the heads halve until it is reached
 
 
 class RandomMixing(nn.Module):
     """Mixes maps, finest first, by fixed random convolutions without activations (section 3.2).
 
-    Maps `[N, C_l, h_l, w_l]` become `[N, channels[l], h_l, w_l]`. The weights are buffers that a checkpoint contains.
-    The maps are first divided by their standard deviation over ImageNet, so that logits begin at the scale of the hinge
-    loss's margin.
+    Maps `[N, C_l, h_l, w_l]` become `[N, outputs[l], 2 h_l, 2 w_l]`: a convolution to `channels[l]` channels, the
+    coarser output is added, a convolution to `outputs[l]`, and bilinear upsampling. The weights are buffers that a
+    checkpoint contains, and are drawn as PyTorch draws those of its convolutions.
     """
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
-        settings: Any = {"bias": False, "saved": True}
-        self.across_channels = nn.ModuleList(
-            FrozenConvolution(inputs, outputs, 1, **settings)
-            for inputs, outputs in zip(CHANNELS, channels, strict=True)
-        )
-        self.across_scales = nn.ModuleList(
-            FrozenConvolution(coarse, fine, 3, **settings) for fine, coarse in pairwise(channels)
-        )
+        self.outputs = [channels[0], *channels[:-1]]  # those of the next finer map, to which they are added
+        self.across_channels = nn.ModuleList(map(_fixed_convolution, CHANNELS, channels))
+        self.across_scales = nn.ModuleList(map(_fixed_convolution, channels, self.outputs))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        triples = zip(self.across_channels, maps, DEVIATIONS, strict=True)
-        mixed = [convolution(each / deviation) for convolution, each, deviation in triples]
-        for level in reversed(range(len(mixed) - 1)):
-            coarse = self.across_scales[level](mixed[level + 1])
-            mixed[level] = mixed[level] + interpolate(coarse, size=mixed[level].shape[2:], mode="bilinear")
+        mixed: list[Tensor] = []
+        for level in reversed(range(len(maps))):
+            total = self.across_channels[level](maps[level])
+            if mixed:
+                total = total + mixed[0]
+            # a 1 x 1 convolution before the upsampling equals one after it, at a quarter of the cost
+            mixed.insert(0, interpolate(self.across_scales[level](total), scale_factor=2, mode="bilinear"))
         return mixed
+
+
+def _fixed_convolution(inputs: int, outputs: int) -> FrozenConvolution:
+    convolution = FrozenConvolution(inputs, outputs, 1, bias=False, saved=True)
+    nn.init.kaiming_uniform_(convolution.weight, math.sqrt(5))  # of variance 1 / (3 inputs)
+    return convolution
 
 
 class ProjectedHead(nn.Module):
@@ -128,13 +135,14 @@ class ProjectedDiscriminator(Discriminator):
         self.register_buffer("frozen_sha256", torch.zeros(32, dtype=torch.uint8))
         widths = channels_per_level(base_channels, len(CHANNELS), max_multiplier)
         self.mixing = RandomMixing(widths)
-        coarsest = min(self.input_sides) // STRIDE
-        more = 0  # halvings of the coarsest maps
-        while coarsest >> more > LOGITS_SIDE:
-            more += 1
+        halvings = 1  # of the coarsest maps
+        while (2 * min(self.input_sides) // STRIDE) >> halvings > LOGITS_SIDE:
+            halvings += 1
         self.heads = nn.ModuleList(
-            ProjectedHead(widths[level:] + more * widths[-1:], conditions, normalization, initialization)
-            for level in range(len(widths))
+            ProjectedHead(
+                [inputs, *widths[level + 1 :], *halvings * widths[-1:]], conditions, normalization, initialization
+            )
+            for level, inputs in enumerate(self.mixing.outputs)
         )
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:

@@ -300,6 +300,18 @@ def test_a_shard_that_changes_while_it_is_in_use(tmp_path: Path) -> None:
         found.samples[torch.tensor([0])]
 
 
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+@pytest.mark.parametrize("left", [0.0, 1.0])  # the share of the shard's bytes, all of them replaced by zeros
+def test_an_open_shard_that_is_written_to(tmp_path: Path, on_bad: str, left: float) -> None:
+    path = write_numbered(tmp_path, 5)
+    (shard,) = tmp_path.glob("*.tar")
+    found = load_shards(path, on_bad=on_bad)
+    assert number_of(found.samples[torch.tensor([0])][0]) == 0
+    shard.write_bytes(bytes(int(left * shard.stat().st_size)))
+    with pytest.raises(StorageError, match="has changed while it was read; start again"):
+        found.samples[torch.tensor([1])]
+
+
 def test_damage_to_the_middle_of_a_shard_is_no_traceback(tmp_path: Path) -> None:
     """A header with a wrong checksum in the middle, as of a flipped bit."""
     path = write_shard(tmp_path / "a.tar", [(f"{n}.png", PNG) for n in range(3)])
