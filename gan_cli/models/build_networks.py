@@ -80,7 +80,7 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             section = settle_growth(config.architecture.discriminator, networks_grow(config.architecture))
             discriminator = _build(DISCRIMINATORS, section, packed, conditions)
             tag_layer = getattr(discriminator, "classes", None)
-            if config.frequencies is not None and isinstance(tag_layer, nn.Linear):
+            if config.frequencies is not None and isinstance(tag_layer, nn.Linear | nn.Conv2d):
                 start_at_frequencies(tag_layer, config.frequencies, attributes_of(config.classes))
             if "reconstruction" in config.regularizer:
                 cast(Callable[[], None], discriminator.add_decoders)()

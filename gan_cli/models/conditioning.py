@@ -140,7 +140,9 @@ def tag_loss(tag_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]
     return (losses * (known > 0)).mean()
 
 
-def start_at_frequencies(tag_layer: nn.Linear, frequencies: Sequence[float], attributes: Sequence[Attribute]) -> None:
+def start_at_frequencies(
+    tag_layer: nn.Linear | nn.Conv2d, frequencies: Sequence[float], attributes: Sequence[Attribute]
+) -> None:
     """Sets the biases of outputs for tags to log(p / (1 - p)), p the frequency of a tag where its attribute is known.
 
     With biases of 0, D's first updates would only learn that most tags are rare. `frequencies` are shares of all
@@ -150,7 +152,8 @@ def start_at_frequencies(tag_layer: nn.Linear, frequencies: Sequence[float], att
     known = [min(sum(frequencies[each.columns]), 1.0) or 1.0 for each in attributes for _ in range(each.size)]
     chances = torch.tensor(frequencies, dtype=torch.float64) / torch.tensor(known, dtype=torch.float64)
     with torch.no_grad():
-        tag_layer.bias.copy_(chances.logit(RAREST).repeat(tag_layer.out_features // len(chances)))
+        assert tag_layer.bias is not None
+        tag_layer.bias.copy_(chances.logit(RAREST).repeat(len(tag_layer.bias) // len(chances)))
 
 
 def classification_accuracy(class_logits: Tensor, labels: Tensor, attributes: Sequence[Attribute]) -> float:
