@@ -53,12 +53,13 @@ def find_nearest(
 ) -> Nearest:
     """Returns, for each of `images`, the nearest image in `among`; both are uint8 `[., C, H, W]`.
 
-    They are compared after downscaling to MOST_VALUES values. `among` has at least 2 images. `self_index` `[N]` is the
-    position of each image itself in `among`, which is left out. So are images at the distance `beyond` or nearer. If
-    none is left, the distance is infinite.
+    They are compared after downscaling to MOST_VALUES values. `among` has at least 2 images, and is read once.
+    `self_index` `[N]` is the position of each image itself in `among`, which is left out; -1 if it is not there. So are
+    images at the distance `beyond` or nearer. If none is left, the distance is infinite.
     """
     queries = downscale(images, MOST_VALUES)
     count = min(FOLLOWING + 1, len(among) - (self_index is not None))
+    nearest_values = torch.zeros_like(queries)
     best, indices = torch.full((len(queries), count), torch.inf), torch.zeros(len(queries), count, dtype=torch.int64)
     for start in range(0, len(among), ROWS_AT_ONCE):
         part = downscale(among[start : start + ROWS_AT_ONCE], MOST_VALUES)
@@ -73,9 +74,11 @@ def find_nearest(
         candidates, numbers = torch.cat([best, squared], 1), torch.cat([indices, numbers], 1)
         best, columns = candidates.topk(count, largest=False)
         indices = numbers.gather(1, columns)
+        rows = (columns[:, 0] >= count).nonzero().squeeze(1)  # whose nearest image is in this part
+        nearest_values[rows] = part[columns[rows, 0] - count]
         progress(min(start + ROWS_AT_ONCE, len(among)), len(among))
     index = indices[:, 0]
-    nearest = (queries - downscale(among[index], MOST_VALUES)).norm(dim=1)  # exact, unlike the matrix product above
+    nearest = (queries - nearest_values).norm(dim=1)  # exact, unlike the matrix product above
     following = best[:, 1:].clamp_min(0).sqrt().mean(1) if count > 1 else nearest
     if beyond is not None:
         nearest = torch.where(best[:, 0].isinf(), torch.inf, nearest)
@@ -146,8 +149,10 @@ def detect_memorization(
 
     If the held-out images are part of `train`, `self_index` gives their positions in `train`.
     """
-    nearest = find_nearest(fakes, train, progress=progress)
-    held_out_nearest = find_nearest(held_out, train, self_index)
+    positions = None if self_index is None else torch.cat([torch.full((len(fakes),), -1), self_index])
+    both = vars(find_nearest(torch.cat([fakes, held_out]), train, positions, progress))
+    nearest = Nearest(*(found[: len(fakes)] for found in both.values()))
+    held_out_nearest = Nearest(*(found[len(fakes) :] for found in both.values()))
     usual, duplicates = _beyond_duplicates(held_out_nearest, held_out, train, self_index)
     among_fakes = find_nearest(fakes, fakes, torch.arange(len(fakes)))
     indices = torch.arange(len(held_out))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
+from gan_cli.data.streamed_images import BatchDecoder, StreamedImages
 from gan_cli.evaluation.metrics import memorization
 from gan_cli.evaluation.metrics.memorization import Memorization, detect_memorization, find_nearest
 
@@ -183,3 +186,27 @@ def test_pictures_that_are_all_the_same_have_no_other_neighbour() -> None:
     found = looked_up(same, same)
     assert found.duplicates == 30
     assert found.flagged
+
+
+def test_training_images_are_read_once(digits: Tensor) -> None:
+    """Those of shards are downloaded and decoded each time."""
+
+    class Counted:
+        def __init__(self) -> None:
+            self.shape = (1, *digits.shape[2:])
+            self.reads: list[int] = []
+
+        def __len__(self) -> int:
+            return 1000
+
+        def decode(self, rows: Sequence[int], stopped: threading.Event) -> Tensor:
+            self.reads += rows
+            return digits[list(rows)]
+
+    counted = Counted()
+    streamed = StreamedImages(BatchDecoder(counted), range(1000))
+    found = detect_memorization(digits[2000:2100], streamed, digits[3000:3100], None, lambda done, count: None)
+    assert sorted(counted.reads) == list(range(1000))
+    kept = detect_memorization(digits[2000:2100], digits[:1000], digits[3000:3100], None, lambda done, count: None)
+    assert torch.equal(found.nearest.distance, kept.nearest.distance)
+    assert torch.equal(found.held_out_nearest.index, kept.held_out_nearest.index)
