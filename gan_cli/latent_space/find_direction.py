@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,14 @@ from gan_cli.data.labels import all_classes_requested, distribute_evenly
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.latent_space.label_direction import TESTED, find_class, mean_difference, measure_success
-from gan_cli.latent_space.latent_variables import LatentSpace, Z, find_space
+from gan_cli.latent_space.latent_variables import W_PLUS, LatentSpace, Z, find_space
 from gan_cli.latent_space.projection import draw_samples
 from gan_cli.latent_space.sefa import weight_directions
+from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.directions import GENERATOR, NAMES, W_DIRECTIONS, Z_DIRECTIONS
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
 from gan_cli.sampling.requested_samples import file_name_part
+from gan_cli.sampling.style_mixing import layers_between
 from gan_cli.storage.output_file import check_overwrite, claim_unused, keep_as, output_file, output_folder
 from gan_cli.storage.run_folder import write_json
 
@@ -28,7 +31,10 @@ DEFAULT_DIRECTIONS = 10
 
 
 class _Found(NamedTuple):
-    """Directions `[K, D]` one standard deviation long, their names, and the fields of the JSON file."""
+    """Directions `[K, D]`, or `[K, L, D]` in styles of some layers, their names, and the fields of the JSON file.
+
+    They are one standard deviation of the latents long.
+    """
 
     values: Tensor
     names: list[str]
@@ -54,7 +60,11 @@ def find_direction(config: DirectionConfig) -> int:
     if generator.has_image_input:
         raise UsageError("this generator makes images from images, not from latents alone")
     space = find_space(generator, "auto")
-    found = _by_weights(config, space) if by == SEFA else _by_label(config, space, by.removeprefix(LABEL))
+    layers = _layers(config, generator)
+    if by == SEFA:
+        found = _by_weights(config, space, layers)
+    else:
+        found = _by_label(config, space, layers, by.removeprefix(LABEL))
     folder = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "directions")
     with output_folder(folder) as temporary:
         part, sidecar = temporary / "part.npz", temporary / "sidecar.json"
@@ -62,7 +72,7 @@ def find_direction(config: DirectionConfig) -> int:
         arrays: dict[str, Any] = {name: found.values.numpy(), NAMES: np.array(found.names)}
         arrays[GENERATOR] = np.array(generator.sha256)
         np.savez(part, **arrays)
-        write_json(sidecar, _describe(config, generator, space, found))
+        write_json(sidecar, _describe(config, generator, space, found) | {"layers": layers})
         if named is None:
             stem = f"{generator.path.stem}_{file_name_part(by.replace(':', '_'))}"
             target = claim_unused(part, folder, stem, ".npz", sidecar)
@@ -73,15 +83,34 @@ def find_direction(config: DirectionConfig) -> int:
     return 0
 
 
-def _by_weights(config: DirectionConfig, space: LatentSpace) -> _Found:
+def _layers(config: DirectionConfig, generator: LoadedGenerator) -> list[int] | None:
+    """Returns the numbers of the layers whose styles are moved, None for all. UsageError if they do not exist."""
+    if config.layers is None:
+        return None
+    if not isinstance(generator.network, StyleGenerator):
+        raise UsageError(f"layers={config.layers}: are of generators with styles, this one has none; leave it out")
+    return layers_between(generator.network.sides, config.layers)
+
+
+def _by_weights(config: DirectionConfig, space: LatentSpace, layers: Sequence[int] | None) -> _Found:
     """Finds directions by the weights; each is one standard deviation of the latents along it long."""
     count = config.n or min(DEFAULT_DIRECTIONS, space.mean().shape[-1])
-    units = weight_directions(space.generator, count)
+    units = weight_directions(space.generator, count, layers)
     latents = None if space.name == Z else _latents(config, space, None)
-    return _Found(_scaled(space, units, latents), [f"sefa_{number}" for number in range(count)], {})
+    directions = _in_layers(space, _scaled(space, units, latents), layers)
+    return _Found(directions, [f"sefa_{number}" for number in range(count)], {})
 
 
-def _by_label(config: DirectionConfig, space: LatentSpace, name: str) -> _Found:
+def _in_layers(space: LatentSpace, directions: Tensor, layers: Sequence[int] | None) -> Tensor:
+    """Returns directions `[K, D]`, or `[K, L, D]` that are 0 in all but these layers."""
+    if layers is None:
+        return directions
+    spread = torch.zeros(len(directions), *find_space(space.generator, W_PLUS).mean().shape)
+    spread[:, list(layers)] = directions[:, None]
+    return spread
+
+
+def _by_label(config: DirectionConfig, space: LatentSpace, layers: Sequence[int] | None, name: str) -> _Found:
     """Finds the direction of a class, and prints how often it leads there."""
     generator = space.generator
     if generator.classes and space.name == Z:
@@ -95,9 +124,12 @@ def _by_label(config: DirectionConfig, space: LatentSpace, name: str) -> _Found:
     has_class = found.applies(found.predictions(draw_samples(space, latents, labels, config.batch_size)))
     print(f"{found.name}: {int(has_class.sum()):,} of {count_noun(config.samples, 'sample')}", flush=True)
     unit = mean_difference(latents.flatten(1), has_class, found.name)
-    direction = _scaled(space, unit[None], latents)
+    tested = space if layers is None else find_space(generator, W_PLUS)
+    direction = _in_layers(space, _scaled(space, unit[None], latents), layers)
     others = range(config.seed + config.samples, config.seed + config.samples + TESTED)
-    results = measure_success(space, found, direction[0], others, _labels(config, generator, others), config.batch_size)
+    results = measure_success(
+        tested, found, direction[0], others, _labels(config, generator, others), config.batch_size
+    )
     for result in results:
         print(result.describe(found.name), flush=True)
     fields = {

@@ -19,18 +19,20 @@ LINEAR = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 ALIKE = 1 - 1e-5  # cosine of a layer's input with the latent: some networks scale latents first
 
 
-def weight_directions(generator: LoadedGenerator, count: int) -> Tensor:
+def weight_directions(generator: LoadedGenerator, count: int, layers: Sequence[int] | None = None) -> Tensor:
     """Returns the `count` unit vectors `[count, D]` in z, or in w of a StyleGenerator, that the weights change most.
 
     They are the eigenvectors of A^T A with the largest eigenvalues (equation 4 of the paper), where A is the weight of
-    the layers that take the latent. UsageError if there are not as many, or no layer takes the latent itself.
+    the layers that take the latent; `layers` are the numbers of those that count, of a StyleGenerator. UsageError if
+    there are not as many, or no layer takes the latent itself.
     """
     network, device = generator.network, next(generator.network.parameters()).device
     random = generator_for(0, "sefa")
     if isinstance(network, StyleGenerator):
-        layers = len(network.sides)
         latent = torch.randn(1, network.mean_style.shape[-1], generator=random).to(device)
-        weight = input_weights(Synthesis(network), latent.unsqueeze(1).repeat(1, layers, 1), latent, None)
+        styles = torch.zeros(1, len(network.sides), latent.shape[1], device=device)  # of layers that do not count
+        styles[:, slice(None) if layers is None else list(layers)] = latent.unsqueeze(1)
+        weight = input_weights(Synthesis(network), styles, latent, None)
     else:
         latent = torch.randn(1, generator.latent.dim, generator=random).to(device)
         condition = Condition(torch.zeros(1, len(generator.classes), device=device)) if generator.classes else None

@@ -106,6 +106,28 @@ def test_directions_of_styles_are_those_of_all_layers(
     assert w[:3] - styles[0] == pytest.approx(steps, abs=1e-5)
 
 
+def test_directions_of_some_layers_leave_the_others(train: Train, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train_toy(train, here, monkeypatch)
+    assert run_command("direction", [str(run), "by=sefa", "n=2", "layers=8", "out=sefa.npz"]) == 0
+    network = load_generator(run).network
+    assert isinstance(network, ToyStyles)
+    chosen = [number for number, side in enumerate(SIDES) if side == 8]
+    assert 0 < len(chosen) < len(SIDES)
+    directions = np.load("sefa.npz")["w_directions"]
+    assert directions.shape == (2, len(SIDES), STYLE_SIZE)
+    assert [bool(directions[:, layer].any()) for layer in range(len(SIDES))] == [side == 8 for side in SIDES]
+    weight = torch.cat([network.layers[layer].weight for layer in chosen]).detach().numpy()  # type: ignore[arg-type]
+    _, _, vectors = np.linalg.svd(weight)
+    units = directions[:, chosen[0]] / np.linalg.norm(directions[:, chosen[0]], axis=1, keepdims=True)
+    assert np.abs((units * vectors[:2]).sum(1)) == pytest.approx(np.ones(2), abs=1e-5)
+    assert json.loads(Path("sefa.json").read_text())["layers"] == chosen
+    assert (
+        run_command("sample", [str(run), "direction=sefa.npz", "n=1", "strength=0:2:3", "format=npz", "out=m.npz"]) == 0
+    )
+    moved = np.load("m.npz")["w"][:3]
+    assert moved[2] - moved[0] == pytest.approx(2 * directions[0], abs=1e-5)
+
+
 def test_a_network_whose_first_layer_takes_something_else() -> None:
     network = nn.Sequential(nn.Tanh(), nn.Linear(8, 3))
     latent = torch.randn(1, 8)
@@ -182,6 +204,27 @@ def test_the_direction_of_a_class_is_found(
     assert np.abs(images[:, -1, 0, 0].astype(int) - images[:, 0, 0, 0]).max() <= 12  # of 255: found from 5,000 samples
 
 
+def test_the_direction_of_a_class_in_some_layers(
+    train: Train, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is that of all layers, but samples are moved in these alone, also to measure its success."""
+    run = train_toy(train, here, monkeypatch)
+
+    def load(data: label_direction.LabelledImages, *_: object) -> tuple[Classifier, str]:
+        return Classifier(nn.Sequential(_Bright(data.classes), nn.Identity()), 1.0), ""
+
+    monkeypatch.setattr(label_direction, "load_assessed_classifier", load)
+    arguments = [str(run), "by=label:filled circle", "samples=1000"]
+    assert run_command("direction", [*arguments, "out=all.npz"]) == 0, capsys.readouterr().err
+    assert run_command("direction", [*arguments, "layers=16", "out=fine.npz"]) == 0, capsys.readouterr().err
+    of_all, of_fine = (np.load(name)["w_directions"] for name in ("all.npz", "fine.npz"))
+    assert of_fine.shape == (1, len(SIDES), STYLE_SIZE)
+    assert not of_fine[:, :3].any()
+    assert of_fine[:, 3] == pytest.approx(of_all)
+    changed = [json.loads(Path(name).read_text())["success"][0]["changed"] for name in ("all.json", "fine.json")]
+    assert changed[0] > changed[1]
+
+
 def test_mean_difference() -> None:
     latents = torch.randn(4000, 5, generator=torch.Generator().manual_seed(1))
     axis = torch.tensor([0.6, 0.0, -0.8, 0.0, 0.0])
@@ -223,6 +266,8 @@ def test_a_strength_out_of_range(strength: str, words: str) -> None:
         (("by=pca",), "by=pca: expected sefa or label:NAME"),
         (("by=label:circle", "n=2"), "n=2: is the number of directions of by=sefa"),
         (("by=label:hexagon",), "by=label:hexagon: no class of the run's data, which has filled circle"),
+        (("by=sefa", "layers=8"), "layers=8: are of generators with styles"),
+        (("by=sefa", "layers=wide"), "layers=wide: expected coarse, middle, fine, or sides of maps, as 4-8"),
         (("by=sefa", "out=x.csv"), "gan-direction writes a file that ends in .npz, not .csv"),
     ],
 )

@@ -44,12 +44,11 @@ MixedRows = Annotated[
 MixedColumns = Annotated[
     Text | None, matching(RANGES, "seeds and ranges, as 4-9", description="with format=mix: the seeds of the columns")
 ]
+LAYERS = "coarse|middle|fine|[0-9]{1,40}(-[0-9]{1,40})?", "coarse, middle, fine, or sides of maps, as 4-8"
 MixedLayers = Annotated[
     Text | None,
     matching(
-        "coarse|middle|fine|[0-9]{1,40}(-[0-9]{1,40})?",
-        "coarse, middle, fine, or sides of maps, as 4-8",
-        description="with format=mix: the layers whose styles come from the column's seed; coarse unless set",
+        *LAYERS, description="with format=mix: the layers whose styles come from the column's seed; coarse unless set"
     ),
 ]
 BatchSize = Annotated[Integer, Field(ge=1, le=100_000, description="samples generated at a time")]
@@ -153,6 +152,9 @@ class DirectionConfig:
         " weights of the first layer change most",
     )
     n: Integer | None = Field(ge=1, le=1000, description="with by=sefa: number of directions; 10 unless set")
+    layers: Text | None = matching(
+        *LAYERS, description="generators with styles: the layers whose styles are moved; all unless set"
+    )
     samples: Integer = Field(ge=100, le=1_000_000, description="samples that are classified, or measured for sefa in w")
     seed: Integer = Field(ge=0, le=2**62, description="seed of the first sample")
     batch_size: BatchSize
