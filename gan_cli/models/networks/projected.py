@@ -6,7 +6,8 @@ scales, where each map is added to the next finer one. All maps are enlarged to 
 of the coarsest maps has a hidden layer: without one it would be a linear function of fixed features.
 
 The features are sensitive to patterns of single pixels, by which D separates real from fake at once, and which G then
-makes. Noise on D's inputs and augmentation hide them (benchmarks/LOG.md).
+makes. Noise on D's inputs hides them. Batch normalization of the heads would remove the mean of a batch and enlarge its
+small differences, so that a batch of fakes of one colour looks as varied as one of real images (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class ProjectedHead(nn.Module):
     """Maps feature maps to logits `[N, h w]`: convolutions that halve the sides, then one to the logits.
 
     `widths` are the channels of its maps. All convolutions are spectrally normalized. `normalization` is that of the
-    maps: batch normalization in the authors' code; the paper names none. In the mode `projection` each position adds
+    maps beside it: batch normalization in the authors' code; the paper names none. In the mode `projection` each position adds
     the product of its features with the class (1802.05637).
     """
 
@@ -124,7 +125,7 @@ class ProjectedDiscriminator(Discriminator):
         base_channels: int,
         max_multiplier: int,
         least_side: int,
-        normalization: str = "batch",
+        normalization: str = "none",
         initialization: str = "default",
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
