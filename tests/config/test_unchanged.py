@@ -55,7 +55,7 @@ CONFIGS = {
     "reference_colour_64": "7591094279e20d8f",
     "reference_grey": "1f18ecc143120f21",
     "pggan_64": "66c7b624c9045215",
-    "projected_folder": "2e44a9457b9fc5a0",
+    "projected_folder": "ba6517e51ba5dd87",
     "r3gan_32": "ea6ddf6abf592d07",
     "r3gan_64": "91caa3a9e23fc2b3",
     "ring": "6801ec1f180890c2",

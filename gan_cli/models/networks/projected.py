@@ -79,8 +79,8 @@ class ProjectedHead(nn.Module):
     """Maps feature maps to logits `[N, h w]`: convolutions that halve the sides, then one to the logits.
 
     `widths` are the channels of its maps. All convolutions are spectrally normalized. `normalization` is that of the
-    maps beside it: batch normalization in the authors' code; the paper names none. In the mode `projection` each position adds
-    the product of its features with the class (1802.05637).
+    maps beside it: batch normalization in the authors' code; the paper names none. In the mode `projection` each
+    position adds the product of its features with the class (1802.05637).
     """
 
     def __init__(
