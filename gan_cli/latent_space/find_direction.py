@@ -72,7 +72,7 @@ def find_direction(config: DirectionConfig) -> int:
         arrays: dict[str, Any] = {name: found.values.numpy(), NAMES: np.array(found.names)}
         arrays[GENERATOR] = np.array(generator.sha256)
         np.savez(part, **arrays)
-        write_json(sidecar, _describe(config, generator, space, found) | {"layers": layers})
+        write_json(sidecar, _describe(config, space, layers, found))
         if named is None:
             stem = f"{generator.path.stem}_{file_name_part(by.replace(':', '_'))}"
             target = claim_unused(part, folder, stem, ".npz", sidecar)
@@ -165,7 +165,10 @@ def _scaled(space: LatentSpace, units: Tensor, latents: Tensor | None) -> Tensor
     return units * (latents.flatten(1) @ units.T).std(0).unsqueeze(1)
 
 
-def _describe(config: DirectionConfig, generator: LoadedGenerator, space: LatentSpace, found: _Found) -> dict[str, Any]:
+def _describe(
+    config: DirectionConfig, space: LatentSpace, layers: Sequence[int] | None, found: _Found
+) -> dict[str, Any]:
+    generator = space.generator
     return {
         "checkpoint": str(generator.path.absolute()),
         "sha256": generator.sha256,
@@ -174,6 +177,7 @@ def _describe(config: DirectionConfig, generator: LoadedGenerator, space: Latent
         "gan_cli": generator.card.gan_cli,
         "by": config.by,
         "space": space.name,
+        "layers": layers,
         "names": found.names,
         "samples": config.samples,
         "seed": config.seed,
