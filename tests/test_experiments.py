@@ -49,7 +49,7 @@ PENALTIES = {
 }  # of the presets
 NS, W = "non_saturating", "wasserstein"
 EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
-    "anime": ("avatars", "srresnet", "srresnet", NS, ["dragan"], "adam", 0.001, 1),
+    "anime": ("avatars", "srresnet", "subpixel", NS, ["dragan"], "adam", 0.002, 1),
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
     "dragan_mnist": ("mnist", "dcgan", "dcgan", NS, ["dragan"], "adam", 0.0001, 1),
     "fast": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
