@@ -58,6 +58,7 @@ CONFIGS = {
     "projected_folder": "ba6517e51ba5dd87",
     "r3gan_32": "ea6ddf6abf592d07",
     "r3gan_64": "91caa3a9e23fc2b3",
+    "r3gan_small": "e473bc360cc0ff28",
     "ring": "6801ec1f180890c2",
     "sngan_cifar10": "c7b5d73793185a39",
     "stacked_mnist": "1f38bf7d5ce8adc7",
