@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -271,7 +271,7 @@ class Discriminator(nn.Module, ABC):
 
         A subclass that does not call `add_head` returns its own.
         """
-        return self.classes if self.conditioning_mode == "tags" else None
+        return cast(nn.Linear, self.classes) if self.conditioning_mode == "tags" else None
 
     def can_concatenate_real_and_fake(self, count: int) -> bool:
         """Returns whether one forward pass over two batches of `count` samples is known to equal two passes.
