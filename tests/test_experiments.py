@@ -49,7 +49,7 @@ PENALTIES = {
 }  # of the presets
 NS, W = "non_saturating", "wasserstein"
 EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
-    "anime": ("avatars", "srresnet", "srresnet", NS, ["dragan"], "adam", 0.001, 1),
+    "anime": ("avatars", "srresnet", "subpixel", NS, ["dragan"], "adam", 0.002, 1),
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
     "dragan_mnist": ("mnist", "dcgan", "dcgan", NS, ["dragan"], "adam", 0.0001, 1),
     "fast": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
@@ -64,6 +64,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "pggan_64": ("folder", "pggan", "pggan", W, ["drift", "gradient_penalty"], "adam", 0.001, 1),
     "projected_folder": ("folder", "fastgan", "projected", "hinge", [], "adam", 0.0005, 1),
     "r3gan_32": ("cifar10", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.0002, 1),
+    "r3gan_small": ("fashion_mnist", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.003, 1),
     "r3gan_64": ("folder", "r3gan", "r3gan", "relativistic", ["r1", "r2"], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),

@@ -79,8 +79,8 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             conditions = conditions_of(config.conditioning, pack)
             section = settle_growth(config.architecture.discriminator, networks_grow(config.architecture))
             discriminator = _build(DISCRIMINATORS, section, packed, conditions)
-            tag_layer = getattr(discriminator, "classes", None)
-            if config.frequencies is not None and isinstance(tag_layer, nn.Linear | nn.Conv2d):
+            tag_layer = getattr(discriminator, "tag_layer", None)  # a plugin's network may not say
+            if config.frequencies is not None and tag_layer is not None:
                 start_at_frequencies(tag_layer, config.frequencies, attributes_of(config.classes))
             if "reconstruction" in config.regularizer:
                 cast(Callable[[], None], discriminator.add_decoders)()

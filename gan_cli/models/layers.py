@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -264,6 +264,14 @@ class Discriminator(nn.Module, ABC):
         if self.conditioning_mode in ("projection", *PREDICTED):
             bias = self.conditioning_mode in PREDICTED
             self.classes = init_layer(nn.Linear(features, conditions.size, bias=bias), **settings)
+
+    @property
+    def tag_layer(self) -> nn.Linear | nn.Conv2d | None:
+        """The layer with an output for each tag, whose bias starts at the tags' frequencies; None if there is none.
+
+        A subclass that does not call `add_head` returns its own.
+        """
+        return cast(nn.Linear, self.classes) if self.conditioning_mode == "tags" else None
 
     def can_concatenate_real_and_fake(self, count: int) -> bool:
         """Returns whether one forward pass over two batches of `count` samples is known to equal two passes.

@@ -305,7 +305,8 @@ def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[P
 
         def compute(forward: DiscriminatorPass) -> Tensor:
             condition = forward.inputs.condition
-            return classify(forward.on_real, condition) + classify(forward.on_fake, condition)
+            on_real = classify(forward.on_real, condition)
+            return on_real + classify(forward.on_fake, condition) if config.conditioning.classify_fakes else on_real
 
         penalties.append(Penalty(CLASSIFICATION, config.conditioning.weight, 1, compute))
     return penalties

@@ -78,9 +78,10 @@ def test_the_latent_gets_the_zeros_and_ones_themselves() -> None:
     assert entry.added_features == 2
 
 
-def test_both_networks_minimize_the_weighted_loss_of_the_tags() -> None:
-    """D's is that of real and of fake samples, under the tags of the real batch."""
-    config = compose(*TINY)
+@pytest.mark.parametrize("classify_fakes", [True, False])
+def test_both_networks_minimize_the_weighted_loss_of_the_tags(classify_fakes: bool) -> None:
+    """D's is that of real and of fake samples, under the tags of the real batch, or of real ones alone."""
+    config = compose(*TINY, f"conditioning.classify_fakes={str(classify_fakes).lower()}")
     dataset = build_dataset(config.dataset, config.image_size)
     config = with_classes(config, dataset)
     state = build_state(config, torch.device("cpu"))
@@ -100,7 +101,8 @@ def test_both_networks_minimize_the_weighted_loss_of_the_tags() -> None:
     )
     output = discriminator_step(state, objective, batches)
     both = torch.cat([part.detach() for part in seen])[: 2 * len(condition.labels)].float().chunk(2)
-    expected = sum(tag_loss(part, condition.labels, attributes) for part in both)
+    learned_from = both if classify_fakes else both[:1]
+    expected = sum(tag_loss(part, condition.labels, attributes) for part in learned_from)
     assert output.penalties["classification"].item() == pytest.approx(expected.item(), rel=1e-2)
     assert {each.name: each.weight for each in objective.penalties} == {"dragan": 10.0, "classification": 3.0}
 

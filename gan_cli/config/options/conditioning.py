@@ -16,6 +16,7 @@ class Unconditional:
 
 
 PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\ud800-\udfff]{1,300}"
+CLASSIFY_FAKES = "whether D also learns to classify fakes, as in the paper; without, it learns from real samples alone"
 EmbeddingDim = Annotated[Integer, Field(ge=1, le=4096, description="size of the class embedding")]
 
 
@@ -42,6 +43,7 @@ class AuxiliaryClassifier(Projection):
 
     embedding_dim: EmbeddingDim
     weight: Number = Field(ge=0, le=1000, description="weight of the classification loss in both networks' losses")
+    classify_fakes: bool = Field(True, description=CLASSIFY_FAKES)
 
 
 @section
@@ -57,6 +59,7 @@ class Tags(Projection):
         description="weight of the mean cross-entropy of the tags in both networks' losses; 1: as in the paper, which"
         " adds them up and multiplies the adversarial loss by their number",
     )
+    classify_fakes: bool = Field(True, description=CLASSIFY_FAKES)
 
     def __post_init__(self) -> None:
         if self.frequencies is not None and len(self.frequencies) != len(self.classes or ()):
