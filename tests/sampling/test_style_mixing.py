@@ -84,7 +84,7 @@ def test_table(
             difference = tile(image, row + 1, column + 1) - pixels.detach().numpy()
             assert np.abs(difference).max() < 0.51
     record = json.loads(Path("mix.json").read_text())
-    assert (record["rows"], record["columns"]) == ([0, 1], [4, 5, 9])
+    assert (record["rows"], record["columns"], record["seeds"]) == ([0, 1], [4, 5, 9], "0,1,4,5,9")
     assert record["sides"] == ([4] if layers == "coarse" else [16])
 
 
