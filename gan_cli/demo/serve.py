@@ -12,7 +12,8 @@ import html
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from email.message import Message
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -93,7 +94,7 @@ def names_this_computer(host: str, port: int) -> bool:
     return host in [name + end for name in (HOST, "localhost") for end in ends]
 
 
-def is_of_own_page(headers: Mapping[str, str], path: str, port: int) -> bool:
+def is_of_own_page(headers: Message, path: str, port: int) -> bool:
     """Whether a request comes from the server's own page or from the user, by the headers that browsers add.
 
     Another site may lead to the page by a link, but not show it within a page of its own, and have no images. Programs

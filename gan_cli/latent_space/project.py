@@ -53,13 +53,13 @@ def project(config: ProjectConfig) -> int:
 
     Raises UsageError if an option is wrong, or an image cannot be used.
     """
-    assert config.ckpt is not None  # `check_named_files` has seen to it
     if config.input is not None and config.n is not None:
         raise UsageError(f"n={config.n}: is the number of held-out images, without input; leave it out")
     output_file(config.out, "", "gan-project")  # raises UsageError for the name of a file
     if config.starts > config.candidates + 1:
         config = dataclasses.replace(config, starts=config.candidates + 1)
         print(f"starts: {config.starts}, the mean latent and each of candidates={config.candidates}", flush=True)
+    assert config.ckpt is not None  # `check_named_files` has seen to it
     device = build_device(config.device)
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema, device=device)
