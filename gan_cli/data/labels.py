@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line, suggestion
+from gan_cli.errors import UsageError, did_you_mean, first_few, one_line, suggestion
 from gan_cli.image_labels.shown_classes import shown_columns
 from gan_cli.randomness import generator_for
 
@@ -141,13 +141,15 @@ def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]
 def _names_in(classes: Sequence[str], label: str) -> list[str]:
     """Splits a text at commas into names. The longest text that is a known name, maybe quoted, is taken first."""
     known = {*classes, *(name.rpartition("=")[2] for name in classes if "=" in name)}
-    parts, names = label.split(","), []
-    while parts:
-        candidates = [(count, ",".join(parts[:count]).strip()) for count in range(len(parts), 0, -1)]
+    most = 1 + max((name.count(",") for name in known), default=0)  # parts of a name
+    parts, names, first = label.split(","), list[str](), 0
+    while first < len(parts):
+        counts = range(min(most, len(parts) - first), 0, -1)
+        candidates = [(count, ",".join(parts[first : first + count]).strip()) for count in counts]
         matches = ((count, name) for count, text in candidates for name in (text, _unquoted(text)) if name in known)
-        count, name = next(matches, (1, parts[0].strip()))
+        count, name = next(matches, (1, parts[first].strip()))
         names.append(name)
-        del parts[:count]
+        first += count
     return names
 
 
@@ -171,9 +173,10 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
-    rows = list(itertools.product(*filter(None, by_attribute)))
-    if len(rows) > MOST_ROWS:
-        raise UsageError(f"{typed}: {count_noun(len(rows), 'combination')}, at most {MOST_ROWS:,}")
+    requested = list(filter(None, by_attribute))
+    if math.prod(map(len, requested)) > MOST_ROWS:
+        raise UsageError(f"{typed}: more than {MOST_ROWS:,} combinations, name fewer values")
+    rows = itertools.product(*requested)
     return [RequestedCondition(",".join(classes[column] for column in row), row) for row in rows]
 
 

@@ -38,3 +38,8 @@ def page_of(generator: LoadedGenerator, directions: Directions | None) -> str:
         "truncation": OF_STYLES if has_styles else OF_LATENTS,
     }
     return render("page.html.jinja", values, Path(__file__).parent)
+
+
+def page_policy() -> str:
+    """Returns the page's policy (CSP) as a header. Only as such it also says that no page may show it in a frame."""
+    return f"{render('policy.jinja', {}, Path(__file__).parent)}; frame-ancestors 'none'"

@@ -1,6 +1,7 @@
 """The command `gan-demo`: serves a page on this computer alone that shows samples while their inputs are changed.
 
-The server is bound to 127.0.0.1, answers only requests to that name, and the page loads nothing from elsewhere. A
+The server is bound to 127.0.0.1, answers only requests to that name that its own page or the user makes, and the page
+loads nothing from elsewhere. A
 library for such pages, gradio, was left out: it needs an older Pillow than the one this project is tested with, and
 brings fonts, analytics and an upload of its own.
 """
@@ -12,6 +13,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable
+from email.message import Message
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from gan_cli.config.options.commands import DemoConfig
-from gan_cli.demo.page import page_of
+from gan_cli.demo.page import page_of, page_policy
 from gan_cli.demo.shown_image import parse_request, png_of
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError, one_line
@@ -45,13 +47,22 @@ def demo(config: DemoConfig) -> int:
     with build_server(generator, directions, config.port) as server:
         address = f"http://{HOST}:{server.server_port}/"
         print(f"{address}  (Ctrl-C stops it)", flush=True)
-        if config.browser:
-            webbrowser.open(address)
+        if config.browser:  # the socket listens already; a browser in the terminal returns when it is closed
+            threading.Thread(target=_open_browser, args=(address,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             return 0
     return 0
+
+
+def _open_browser(address: str) -> None:
+    try:
+        opened = webbrowser.open(address)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        print(f"browser=true: no browser was found here, open {address} yourself", file=sys.stderr, flush=True)
 
 
 def build_server(generator: LoadedGenerator, directions: Directions | None, port: int) -> ThreadingHTTPServer:
@@ -62,7 +73,7 @@ def build_server(generator: LoadedGenerator, directions: Directions | None, port
         with lock:  # one image at a time uses all threads
             return png_of(generator, directions, parse_request(query))
 
-    handler = partial(_Handler, draw, page_of(generator, directions).encode())
+    handler = partial(_Handler, draw, page_of(generator, directions).encode(), page_policy())
     try:
         return _Server((HOST, port), handler)
     except OSError as error:
@@ -83,6 +94,20 @@ def names_this_computer(host: str, port: int) -> bool:
     return host in [name + end for name in (HOST, "localhost") for end in ends]
 
 
+def is_of_own_page(headers: Message, path: str, port: int) -> bool:
+    """Whether a request comes from the server's own page or from the user, by the headers that browsers add.
+
+    Another site may lead to the page by a link, but not show it within a page of its own, and have no images. Programs
+    that are no browsers send none of these headers.
+    """
+    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site", "none")
+    scheme, _, host = (origin or "").partition("://")
+    if origin is not None and not (scheme == "http" and names_this_computer(host, port)):
+        return False
+    follows_link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return site in ("same-origin", "none") or (follows_link and path == "/")
+
+
 class _Server(ThreadingHTTPServer):
     """The server. A browser that closes a connection before it has its answer is no error."""
 
@@ -100,8 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = TIMEOUT
     server_version, sys_version = "gan-demo", ""
 
-    def __init__(self, draw: Draw, page: bytes, *connection: object) -> None:
-        self.draw, self.page = draw, page
+    def __init__(self, draw: Draw, page: bytes, policy: str, *connection: object) -> None:
+        self.draw, self.page, self.policy = draw, page, policy
         super().__init__(*connection)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -113,7 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._answer(HTTPStatus.BAD_REQUEST, "text/plain", one_line(f"no address: {error}", 400).encode())
             return
-        if path == "/":
+        if not is_of_own_page(self.headers, path, self.connection.getsockname()[1]):
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"only requests of the page itself are answered")
+        elif path == "/":
             self._answer(HTTPStatus.OK, "text/html", self.page)
         elif path == "/sample.png":
             self._answer_image(query)
@@ -154,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        if kind == "text/html":
+            self.send_header("Content-Security-Policy", self.policy)
+            self.send_header("X-Frame-Options", "DENY")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)

@@ -19,7 +19,8 @@ from gan_cli.latent_space.latent_variables import W_PLUS, LatentSpace, Z, find_s
 from gan_cli.latent_space.projection import draw_samples
 from gan_cli.latent_space.sefa import weight_directions
 from gan_cli.models.styles import StyleGenerator
-from gan_cli.sampling.directions import GENERATOR, NAMES, W_DIRECTIONS, Z_DIRECTIONS
+from gan_cli.sampling.directions import NAMES, W_DIRECTIONS, Z_DIRECTIONS
+from gan_cli.sampling.given_latents import origin_arrays
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
 from gan_cli.sampling.requested_samples import file_name_part
 from gan_cli.sampling.style_mixing import layers_between
@@ -61,17 +62,16 @@ def find_direction(config: DirectionConfig) -> int:
         raise UsageError("this generator makes images from images, not from latents alone")
     space = find_space(generator, "auto")
     layers = _layers(config, generator)
-    if by == SEFA:
-        found = _by_weights(config, space, layers)
-    else:
-        found = _by_label(config, space, layers, by.removeprefix(LABEL))
     folder = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "directions")
     with output_folder(folder) as temporary:
+        if by == SEFA:
+            found = _by_weights(config, space, layers)
+        else:
+            found = _by_label(config, space, layers, by.removeprefix(LABEL))
         part, sidecar = temporary / "part.npz", temporary / "sidecar.json"
         name = Z_DIRECTIONS if space.name == Z else W_DIRECTIONS
         arrays: dict[str, Any] = {name: found.values.numpy(), NAMES: np.array(found.names)}
-        arrays[GENERATOR] = np.array(generator.sha256)
-        np.savez(part, **arrays)
+        np.savez(part, **arrays | origin_arrays(generator))
         write_json(sidecar, _describe(config, space, layers, found))
         if named is None:
             stem = f"{generator.path.stem}_{file_name_part(by.replace(':', '_'))}"

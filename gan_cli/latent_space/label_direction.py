@@ -51,17 +51,20 @@ class Success(NamedTuple):
     """Shares of samples without the class that have it after a move by `strength`, and that keep other attributes.
 
     `kept` is the mean over the other attributes, None if there are none. `backward` is the share of samples with the
-    class that lose it after a move by `-strength`.
+    class that lose it after a move by `-strength`. A share of no samples is None.
     """
 
     strength: float
-    changed: float
+    changed: float | None
     kept: float | None
-    backward: float
+    backward: float | None
 
     def describe(self, name: str) -> str:
-        text = f"strength {self.strength:g}: {self.changed:.0%} of other samples become {name}"
-        text += f", {self.backward:.0%} of {name} become others by -{self.strength:g}"
+        tested, text = f"of the {TESTED:,} tested samples", f"strength {self.strength:g}: "
+        text += f"all {tested} are" if self.changed is None else f"{self.changed:.0%} of other samples become"
+        none = f"{name}, none {tested} is {name}"
+        back = f"{name}, {self.backward or 0:.0%} of {name} become others by -{self.strength:g}"
+        text += f" {none if self.backward is None else back}"
         return text if self.kept is None else f"{text}; {self.kept:.0%} of other attributes stay"
 
 
@@ -122,9 +125,14 @@ def measure_success(
         results.append(
             Success(
                 strength,
-                changed[~has_class].float().mean().item(),
-                kept.float().mean().item() if others else None,
-                (~changed[has_class]).float().mean().item(),
+                _share(changed[~has_class]),
+                _share(kept),
+                _share(~changed[has_class]),
             )
         )
     return results
+
+
+def _share(which: Tensor) -> float | None:
+    """Returns the share of True; None of nothing."""
+    return which.float().mean().item() if which.numel() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from gan_cli.images import grid
 from gan_cli.images.animation import Animation, write_animation
 from gan_cli.latent_space.latent_variables import LatentSpace, W, Z, find_space
 from gan_cli.latent_space.projection import Projections, Search, draw_samples, make_candidates, project_images
+from gan_cli.sampling.given_latents import origin_arrays
 from gan_cli.sampling.interpolation import MIN_FRAME_SIDE
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, find_checkpoint, load_generator
 from gan_cli.sampling.read_inputs import InputImage, read_images
@@ -51,22 +53,25 @@ def project(config: ProjectConfig) -> int:
 
     Raises UsageError if an option is wrong, or an image cannot be used.
     """
-    assert config.ckpt is not None  # `check_named_files` has seen to it
     if config.input is not None and config.n is not None:
         raise UsageError(f"n={config.n}: is the number of held-out images, without input; leave it out")
     output_file(config.out, "", "gan-project")  # raises UsageError for the name of a file
+    if config.starts > config.candidates + 1:
+        config = dataclasses.replace(config, starts=config.candidates + 1)
+        print(f"starts: {config.starts}, the mean latent and each of candidates={config.candidates}", flush=True)
+    assert config.ckpt is not None  # `check_named_files` has seen to it
     device = build_device(config.device)
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema, device=device)
-    task = _prepare(config, generator)
-    found = _search(config, task)
     parent = Path(config.out) if config.out else default_folder(generator.path, "projections")
-    given = config.input
-    source = task.images[0].name.rpartition("_")[0] if given is None else file_name_part(Path(given).stem)
     with output_folder(parent) as temporary:
+        task = _prepare(config, generator)
+        found = _search(config, task)
         part = temporary / "projection"
         part.mkdir()
         _write(config, generator, task, found, part)
+        given = config.input
+        source = task.images[0].name.rpartition("_")[0] if given is None else file_name_part(Path(given).stem)
         target = claim_unused(part, parent, f"{generator.path.stem}_{source}_{task.space.name}", "")
     best = f"the best of {count_noun(config.candidates, 'sample')}"
     for image, own, nearest in zip(task.images, found.psnr.tolist(), found.nearest_psnr.tolist(), strict=True):
@@ -87,6 +92,8 @@ def _prepare(config: ProjectConfig, generator: LoadedGenerator) -> _Task:
     space = find_space(generator, config.space)
     if config.label is not None and not generator.classes:
         raise UsageError(f"label={config.label}: this checkpoint is unconditional and takes no class, leave it out")
+    if config.label is not None and len(named := parse_labels(generator.classes, config.label)) > 1:
+        raise UsageError(f"label={config.label}: names {len(named)} classes, give the one of all images")
     images, lines = ([], []) if config.input is None else read_images(generator, config.input)
     for line in lines:
         print(line, flush=True)
@@ -145,9 +152,8 @@ def _search(config: ProjectConfig, task: _Task) -> Projections:
     """Searches for the images in batches, and joins what was found."""
     seeds, parts = range(config.seed, config.seed + config.candidates), list[Projections]()
     search = Search(
-        config.steps, min(config.starts, config.candidates), config.lr, config.feature_weight, config.seed,
-        config.frames, config.batch_size,
-    )  # fmt: skip
+        config.steps, config.starts, config.lr, config.feature_weight, config.seed, config.frames, config.batch_size
+    )
     candidates = make_candidates(task.space, task.extractor, seeds, task.labels, config.batch_size)
     pixels = torch.stack([image.pixels for image in task.images])
     batches = pixels.split(max(1, config.batch_size // config.starts))
@@ -168,8 +174,11 @@ def _write(config: ProjectConfig, generator: LoadedGenerator, task: _Task, found
     arrays: dict[str, Any] = {name: task.space.network_input(found.latents).numpy(), "psnr": found.psnr.numpy()}
     if found.labels is not None:
         arrays["conditions"] = found.labels.to(torch.uint8).numpy()
-    np.savez(folder / LATENTS, **arrays)
+    np.savez(folder / LATENTS, **arrays | origin_arrays(generator))
     pixels = torch.stack([image.pixels for image in task.images])
+    for file, most in ((OVERVIEW, MOST_SHOWN), (FILM, MOST_IN_FILM)):
+        if len(pixels) > most:
+            print(f"{file}: shows the first {most} of {len(pixels)} images", flush=True)
     rows = [pixels[:MOST_SHOWN], found.nearest[:MOST_SHOWN], found.samples[:MOST_SHOWN]]
     blocks = [part for parts in zip(*(row.split(COLUMNS) for row in rows), strict=True) for part in parts]
     grid.save_png(grid.draw_grid(torch.cat(blocks), [*map(len, blocks)], square=False), folder / OVERVIEW)
@@ -186,6 +195,7 @@ def _write(config: ProjectConfig, generator: LoadedGenerator, task: _Task, found
         "label": config.label,
         "space": task.space.name,
         "extractor": task.extractor.name,
+        "shown": {OVERVIEW: min(len(pixels), MOST_SHOWN), FILM: min(len(pixels), MOST_IN_FILM)},
         **{key: getattr(config, key) for key in ("steps", "starts", "candidates", "lr", "feature_weight", "seed")},
         "images": [
             {"name": image.name, "sha256": image.sha256, "psnr": own, "psnr_of_best_sample": nearest}

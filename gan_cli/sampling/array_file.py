@@ -22,6 +22,8 @@ from gan_cli.storage.run_files import open_to_read
 MOST_BYTES = 1 << 30  # of one array
 MOST_ROWS = 1_000_000
 SINGLE = "array"  # the name of the array of an npy file
+# Arrays of files that gan-cli writes: none of them is taken for another one.
+OWN_NAMES = frozenset(["z", "w", "images", "points", "conditions", "psnr", "z_directions", "w_directions", "names"])
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -32,31 +34,34 @@ class ArrayFile(NamedTuple):
     sha256: str
 
 
-def read_array_file(key: str, path: str, names: Collection[str]) -> ArrayFile:
-    """Returns the arrays called `names` in the file that the option `key` names, as far as it has them.
+def read_array_file(key: str, path: str, names: Collection[str], about: Collection[str] = ()) -> ArrayFile:
+    """Returns the arrays called `names`, and those called `about`, in the file that the option `key` names.
 
-    An array of an npy file, and the only array of an npz file, is called SINGLE if its name is none of these. Raises
-    UsageError if the file cannot be read, holds none of them, or holds Python objects.
+    An array of an npy file is called SINGLE, and so is the only array of an npz file unless its name means something
+    else. Raises UsageError if the file cannot be read, holds none of `names`, or holds Python objects.
     """
     typed = f"{key}={one_line(path, 100)}"
     try:
         with open_to_read(Path(path), follow=True) as file:
-            contents = _read_npz(typed, file, names) if zipfile.is_zipfile(file) else {SINGLE: _whole(typed, file)}
+            in_archive = zipfile.is_zipfile(file)
+            contents = _read_npz(typed, file, names, about) if in_archive else {SINGLE: _whole(typed, file)}
     except OSError as error:
         raise UsageError(f"{typed}: {describe_reason(error, Path(path))}") from error
     digest = hashlib.sha256(b"".join(contents[name] for name in sorted(contents)))
     return ArrayFile({name: _parse(typed, content) for name, content in contents.items()}, digest.hexdigest())
 
 
-def _read_npz(typed: str, file: IO[bytes], names: Collection[str]) -> dict[str, bytes]:
+def _read_npz(typed: str, file: IO[bytes], names: Collection[str], about: Collection[str]) -> dict[str, bytes]:
     with _readable(typed), zipfile.ZipFile(file) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         chosen = {name: info for name, info in members.items() if name in names}
-        if not chosen and len(members) == 1:
-            chosen = {SINGLE: next(iter(members.values()))}
+        others = [name for name in members if name not in about]
+        if not chosen and len(others) == 1 and others[0] not in OWN_NAMES:
+            chosen = {SINGLE: members[others[0]]}
         if not chosen:
             expected = f"expected an array called {' or '.join(names)}"
             raise UsageError(f"{typed}: {expected}, it has {first_few([*members], 6) or 'none'}")
+        chosen |= {name: info for name, info in members.items() if name in about}
         for name, info in chosen.items():
             if info.file_size > MOST_BYTES:
                 raise UsageError(f"{typed}: {name} has more than {MOST_BYTES >> 30} GiB")

@@ -14,14 +14,13 @@ from gan_cli.data.labels import RequestedCondition
 from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.images.grid import MAX_COLUMNS
 from gan_cli.models.styles import StyleGenerator
-from gan_cli.sampling.array_file import read_array_file, to_float_rows
-from gan_cli.sampling.given_latents import GivenLatents, layers_of
+from gan_cli.sampling.array_file import SINGLE, read_array_file, to_float_rows
+from gan_cli.sampling.given_latents import ORIGIN, GivenLatents, layers_of, other_origin, require_one_meaning
 from gan_cli.sampling.load_generator import LoadedGenerator
 from gan_cli.sampling.planned_samples import PlannedSamples, plan_latents, plan_seeds
 from gan_cli.sampling.requested_samples import MAX_IN_GRID, ends_and_steps, expand_seeds, file_name_part
 
-# arrays of a file; GENERATOR is the sha256 of the checkpoint whose directions they are
-Z_DIRECTIONS, W_DIRECTIONS, NAMES, GENERATOR = "z_directions", "w_directions", "names", "generator"
+Z_DIRECTIONS, W_DIRECTIONS, NAMES = "z_directions", "w_directions", "names"  # arrays of a file
 DEFAULT_STRENGTH = "-3:3:7"
 DEFAULT_SEEDS = 4  # of one direction; one seed shows several directions
 
@@ -50,12 +49,11 @@ class MovedSamples(NamedTuple):
 def read_directions(generator: LoadedGenerator, path: str) -> Directions:
     """Returns the directions in a file of `gan-direction`. UsageError if they are of a generator of another size.
 
-    Prints a warning if they are of another checkpoint.
+    Prints a warning if they are of another checkpoint, or not of the same of its two generators.
     """
     typed = f"direction={one_line(path, 100)}"
-    arrays, sha256 = read_array_file("direction", path, (Z_DIRECTIONS, W_DIRECTIONS, NAMES, GENERATOR))
-    found_with = str(arrays.pop(GENERATOR, generator.sha256))
-    network = generator.network
+    arrays, sha256 = read_array_file("direction", path, (Z_DIRECTIONS, W_DIRECTIONS, NAMES), ORIGIN)
+    other, network = other_origin(generator, arrays), generator.network
     if W_DIRECTIONS in arrays:
         if not isinstance(network, StyleGenerator):
             raise UsageError(f"{typed}: is in the space of styles w, and this generator has none")
@@ -65,6 +63,9 @@ def read_directions(generator: LoadedGenerator, path: str) -> Directions:
         expected = f"[K, {layers_of(network)}]"
     elif arrays.keys() - {NAMES}:
         name = next(name for name in arrays if name != NAMES)
+        if name == SINGLE:
+            meanings = f"{Z_DIRECTIONS} or {W_DIRECTIONS}"
+            require_one_meaning(generator, arrays[name], typed, meanings, meanings)
         values = to_float_rows(typed, name, arrays[name])
         values = values[None] if values.ndim == 1 else values
         fits, expected = values.shape[1:] == (generator.latent.dim,), f"[K, {generator.latent.dim}]"
@@ -77,12 +78,9 @@ def read_directions(generator: LoadedGenerator, path: str) -> Directions:
     names = [str(name) for name in arrays[NAMES].ravel()] if NAMES in arrays else [*map(str, range(len(values)))]
     if len(names) != len(values):
         raise UsageError(f"{typed}: {len(values)} directions and {len(names)} names, expected one for each")
-    if found_with != generator.sha256:
-        print(
-            f"warning: {typed}: was found with another checkpoint, and may change something else in samples of this"
-            " one; gan-direction finds one for it",
-            file=sys.stderr,
-        )
+    if other is not None:
+        may = "and may change something else in samples of this one; gan-direction finds one for it"
+        print(f"warning: {typed}: was found with {other}, {may}", file=sys.stderr)
     return Directions(values, names, sha256)
 
 
@@ -143,7 +141,7 @@ def move_samples(
         return f"{base.name(sample)}_{which:03d}_{named_direction}_strength_{step:03d}_{strengths[step]:+.2f}"
 
     planned = plan_latents(generator, latents, (), named=False)
-    planned = planned._replace(name=name, rows=[len(strengths)] * lines, square=False)
+    planned = planned._replace(name=name, rows=[len(strengths)] * lines, square=False, requested=base.requested)
     fields = {"direction": config.direction, "direction_sha256": directions.sha256, "strengths": strengths}
     fields |= {"directions": list(directions.names)} | ({} if given is None else given.describe())
     return MovedSamples(planned, latents, seeds, fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from gan_cli.device import without_tf32
 from gan_cli.errors import UsageError, one_line
 from gan_cli.models.generate import run_in_batches
 from gan_cli.models.styles import StyleGenerator, with_truncation
@@ -18,8 +20,12 @@ from gan_cli.sampling.requested_classes import Labels, requested_classes
 from gan_cli.tasks.condition import Condition
 
 Z, W, CONDITIONS = "z", "w", "conditions"  # names of the arrays of a file
+# arrays that say with what a file was made: the sha256 of the checkpoint, and whether with its averaged generator
+GENERATOR, EMA = ORIGIN = "generator", "ema"
 MAPPED_AT_ONCE = 256
-STYLES_ALIKE = 1e-2  # largest difference between styles and those of the latents beside them
+# largest difference of styles from those of the latents beside them, a share of the largest number of a style; float32
+# rounds to about 1e-6, with other batch sizes and machines too
+STYLES_ALIKE = 1e-4
 
 
 class GivenLatents(NamedTuple):
@@ -73,24 +79,56 @@ def network_for(network: nn.Module, latents: Tensor, truncation: float | None = 
 def read_latents(generator: LoadedGenerator, path: str) -> GivenLatents:
     """Returns the latents in an npz file with the array z or w, or in an npy file.
 
-    The file may have `conditions` `[N, K]`. If it has z and w, z is used, and w must be its styles. Raises UsageError
-    if the latents are not of a size that this generator takes, or not finite.
+    The file may have `conditions` `[N, K]`. If it has z and w, z is used, which is printed, and w must be its styles,
+    unless the file is of another generator. Raises UsageError if the latents are not of a size that this generator
+    takes, or not finite.
     """
     typed = f"latents={one_line(path, 100)}"
     if generator.has_image_input:
         raise UsageError(f"{typed}: is for generators that make samples from latents alone, leave it out")
-    arrays, sha256 = read_array_file("latents", path, (Z, W, CONDITIONS))
+    arrays, sha256 = read_array_file("latents", path, (Z, W, CONDITIONS), ORIGIN)
+    other = other_origin(generator, arrays)
     labels = arrays.pop(CONDITIONS, None)
     if not arrays:
         raise UsageError(f"{typed}: holds conditions, but no latents z or styles w")
-    found = {
-        name: check_latents(generator, array, typed, None if name == SINGLE else name) for name, array in arrays.items()
-    }
-    latents = found.get(Z, next(iter(found.values())))
+    styles = arrays.pop(W, None) if Z in arrays else None
+    [(name, array)] = arrays.items()
+    if name == SINGLE:
+        require_one_meaning(generator, array, typed, "latents z or styles w", "z or w")
+    latents = check_latents(generator, array, typed, None if name == SINGLE else name)
     known = None if labels is None else _check_labels(generator, labels, len(latents), typed)
-    if {Z, W} <= found.keys():
-        _require_same(generator, found[Z], found[W], known, typed)
+    if other is not None:
+        print(f"warning: {typed}: was saved with {other}, this generator makes other samples of it", file=sys.stderr)
+    if styles is not None:
+        if other is None:
+            _require_same(generator, latents, check_latents(generator, styles, typed, W), known, typed)
+        print(f"{typed}: w is not used, z is", flush=True)
     return GivenLatents(latents, None if latents.ndim == 3 else known, path, sha256)
+
+
+def origin_arrays(generator: LoadedGenerator) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file that say with which generator it was made."""
+    return {GENERATOR: np.array(generator.sha256), EMA: np.array(generator.ema)}
+
+
+def other_origin(generator: LoadedGenerator, arrays: dict[str, np.ndarray]) -> str | None:
+    """Removes from the arrays of a file those about its origin. Returns in words what it was made with, if not with
+    this generator; None for files of earlier versions, which do not say it.
+    """
+    sha256, ema = arrays.pop(GENERATOR, None), arrays.pop(EMA, None)
+    if sha256 is not None and str(sha256) != generator.sha256:
+        return "another checkpoint"
+    if ema is not None and str(ema) != str(generator.ema):
+        return f"ema={str(not generator.ema).lower()}"
+    return None
+
+
+def require_one_meaning(generator: LoadedGenerator, array: np.ndarray, typed: str, meanings: str, names: str) -> None:
+    """Raises UsageError if an array without a name fits z and w: each has as many numbers as the other."""
+    if not isinstance(generator.network, StyleGenerator) or array.ndim not in (1, 2):
+        return
+    if array.shape[-1] == generator.latent.dim == generator.network.mean_style.shape[-1]:
+        raise UsageError(f"{typed}: could be {meanings} by its shape, save an npz in which the array is called {names}")
 
 
 def sample_latents(
@@ -166,12 +204,16 @@ def _require_same(
     generator: LoadedGenerator, latents: Tensor, styles: Tensor, labels: Tensor | None, typed: str
 ) -> None:
     """Raises UsageError if the styles are not those of the latents, as it is then unclear which are meant."""
-    assert isinstance(generator.network, StyleGenerator)
+    network = generator.network
+    assert isinstance(network, StyleGenerator)
+    if labels is None and generator.classes:
+        raise UsageError(
+            f"{typed}: has z and w without {CONDITIONS}, on which w depends; save the one that is meant alone"
+        )
     if len(styles) == len(latents):
-        if labels is None and generator.classes:
-            return
         condition = None if labels is None else Condition(labels)
-        mapped = torch.cat(list(run_in_batches(Mapping(generator.network), latents, condition, MAPPED_AT_ONCE)))
-        if (mapped - styles).abs().max() <= STYLES_ALIKE * styles.abs().max().clamp(min=1):
+        with without_tf32(network.mean_style.device):
+            mapped = torch.cat(list(run_in_batches(Mapping(network), latents, condition, MAPPED_AT_ONCE)))
+        if bool(((mapped - styles).abs() <= STYLES_ALIKE * mapped.abs().amax(-1, keepdim=True)).all()):
             return
     raise UsageError(f"{typed}: z and w are of different samples, save the one that is meant")

@@ -27,7 +27,7 @@ from gan_cli.models.generate import latents_from_seeds, run_in_batches
 from gan_cli.models.styles import with_truncation
 from gan_cli.sampling.given_latents import GivenLatents, network_for
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
-from gan_cli.sampling.planned_samples import labels_of_latents
+from gan_cli.sampling.planned_samples import classes_of_latents
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
 from gan_cli.tasks.condition import Condition
 
@@ -45,10 +45,11 @@ NOT_FOR_PROGRESS = (
 
 
 class PlannedAnimation(NamedTuple):
-    """An animation, the seeds of its keyframes, and the fields to add to the JSON file next to the animation."""
+    """An animation, the seeds of its keyframes, the classes that it shows, and the fields to add to its JSON file."""
 
     animation: Animation
     seeds: Sequence[int]
+    requested: Sequence[RequestedCondition]
     sidecar_fields: dict[str, Any]
 
 
@@ -114,12 +115,12 @@ def plan_animation(
     UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
     """
     if config.format == "progress":
-        return _plan_progress(config, generator)
+        return _plan_progress(config, generator, rows)
     if config.through_labels and not generator.classes:
         raise UsageError("through_labels=true: this checkpoint is unconditional and takes no class, leave it out")
     if given is not None:
         config = dataclasses.replace(config, truncation=None)  # that of seeds, before they were moved
-    labels = None if given is None else _labels_of_keyframes(config, generator, given)
+    labels, own = (None, ()) if given is None else _labels_of_keyframes(config, generator, given)
     rows = () if labels is not None or (given is not None and given.are_styles) else rows
     points = len(generator.sample_shape) == 1
     row_count = 1 if config.through_labels else max(len(rows), 1)
@@ -145,19 +146,29 @@ def plan_animation(
     background = _background(config, generator)
     animation = Animation(_draw_frames(config, generator, path), path.total, config.fps or DEFAULT_FPS, **background)
     fields = {"frames": path.total, "fps": animation.fps, "tiles": tiles, "through_labels": config.through_labels}
-    return PlannedAnimation(animation, seeds if given is None else (), fields | background)
+    shown = own or (distribute_evenly(rows, len(seeds) // tiles) if config.through_labels else rows)
+    return PlannedAnimation(animation, seeds if given is None else (), shown, fields | background)
 
 
-def _labels_of_keyframes(config: SampleConfig, generator: LoadedGenerator, given: GivenLatents) -> Tensor | None:
-    """Returns the labels `[N, K]` that given latents have with them; None if there are none, or others are named.
+def _labels_of_keyframes(
+    config: SampleConfig, generator: LoadedGenerator, given: GivenLatents
+) -> tuple[Tensor | None, Sequence[RequestedCondition]]:
+    """Returns the labels `[N, K]` of given latents, and their classes if the file has none; None if some are named.
 
-    Latents that were moved along a direction have the labels of the samples, also of named ones.
+    Latents that were moved along a direction have the labels of the samples, also of named ones. Raises UsageError for
+    a way through the classes of latents that have their own.
     """
     if config.direction is not None:
-        return given.labels
+        return given.labels, ()
     named = config.label is not None or config.label_index is not None
-    labels = labels_of_latents(generator, given, (), named=named and given.are_styles)
-    return None if named or config.through_labels else labels
+    if config.through_labels and given.are_styles:
+        raise UsageError("through_labels=true: styles w have their class in them, leave it out")
+    if config.through_labels and given.labels is not None and not named:
+        raise UsageError("through_labels=true: the latents have conditions and keep them; leave it out, or give label=")
+    if (named or config.through_labels) and not given.are_styles:
+        return None, ()
+    requested = classes_of_latents(generator, given, (), named=named)
+    return generator.encode(requested, range(len(requested))) if requested else given.labels, requested
 
 
 def _tiles_and_seeds(
@@ -175,7 +186,9 @@ def _tiles_and_seeds(
     return tiles, seeds or range(config.seed, config.seed + (given or tiles * keyframes))
 
 
-def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedAnimation:
+def _plan_progress(
+    config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition]
+) -> PlannedAnimation:
     """Plans the animation of the sample grids that the checkpoint's run has saved. UsageError if there are none."""
     inside = generator.path.parent.name == CHECKPOINTS
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
@@ -184,7 +197,7 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedA
     background = _background(config, generator)
     animation = animation_of_grids(grids, MAX_FRAMES[container_of(config)], config.fps or GRID_ANIMATION_FPS)
     fields = {"frames": animation.total, "fps": animation.fps}
-    return PlannedAnimation(animation._replace(**background), (), fields | background)
+    return PlannedAnimation(animation._replace(**background), (), rows, fields | background)
 
 
 def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from gan_cli.config.commands import SampleConfig
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import RequestedCondition, attributes_of, distribute_evenly
-from gan_cli.errors import UsageError
+from gan_cli.data.labels import RequestedCondition, all_classes_requested, attributes_of, distribute_evenly
+from gan_cli.device import without_tf32
+from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.images import grid
 from gan_cli.models.generate import latents_from_seeds, run_in_batches
 from gan_cli.models.styles import StyleGenerator, with_truncation
-from gan_cli.sampling.given_latents import CONDITIONS, GivenLatents, Mapping, W, Z, network_for
+from gan_cli.sampling.given_latents import CONDITIONS, GivenLatents, Mapping, W, Z, network_for, origin_arrays
 from gan_cli.sampling.load_generator import LoadedGenerator, require_finite
 from gan_cli.sampling.requested_samples import distinct_names, file_name_part
 from gan_cli.tasks.condition import Condition
@@ -39,6 +40,7 @@ class PlannedSamples(NamedTuple):
     square: bool = True  # of fewer than two rows
     truncation: float | None = None  # of the styles of latents z
     soft: bool = False  # whether labels are other than zeros and ones
+    requested: Sequence[RequestedCondition] = ()  # the class of each sample; none if a file has them, or there are none
 
     def parts(self, batch_size: int) -> list[Part]:
         return [slice(start, min(start + batch_size, self.total)) for start in range(0, self.total, batch_size)]
@@ -61,7 +63,10 @@ class PlannedSamples(NamedTuple):
             if latents.ndim == 3:
                 yield latents
                 continue
-            yield from run_in_batches(mapping, latents, None if labels is None else Condition(labels), batch_size)
+            condition = None if labels is None else Condition(labels)
+            with without_tf32(generator.network.mean_style.device):
+                styles = list(run_in_batches(mapping, latents, condition, batch_size))
+            yield from styles
 
 
 def plan_seeds(
@@ -84,18 +89,18 @@ def plan_seeds(
     network, of_latents = with_truncation(generator.network, config.truncation)
     of_styles = config.truncation if network is not generator.network else None
     in_rows = list(Counter(requested).values())
-    return PlannedSamples(len(seeds), latents, labels, name, in_rows, truncation=of_styles)
+    return PlannedSamples(len(seeds), latents, labels, name, in_rows, truncation=of_styles, requested=requested)
 
 
 def plan_latents(
     generator: LoadedGenerator, given: GivenLatents, rows: Sequence[RequestedCondition], *, named: bool
 ) -> PlannedSamples:
-    """Plans a sample of each of the given latents.
+    """Plans a sample of each of the given latents, of the class of `classes_of_latents`.
 
-    Their classes are `rows`, in turn, if the user has named these, or if the file has none. A part has the bits that
-    the seeds gave, since it is as large.
+    A part has the bits that the seeds gave, since it is as large.
     """
-    labels, count = labels_of_latents(generator, given, rows, named=named), len(given.values)
+    requested, count = classes_of_latents(generator, given, rows, named=named), len(given.values)
+    labels = generator.encode(requested, range(count)) if requested else given.labels
 
     def part_of_labels(part: Part) -> Tensor | None:
         return None if labels is None else labels[part]
@@ -103,22 +108,30 @@ def plan_latents(
     in_rows = [] if labels is None or len(attributes_of(generator.classes)) > 1 else _runs(labels)
     soft = labels is not None and bool((labels != labels.round()).any())
     return PlannedSamples(
-        count, lambda part: given.values[part], part_of_labels, lambda n: f"latent_{n:06d}", in_rows, soft=soft
-    )
+        count, lambda part: given.values[part], part_of_labels, lambda n: f"latent_{n:06d}", in_rows, soft=soft,
+        requested=requested,
+    )  # fmt: skip
 
 
-def labels_of_latents(
+def classes_of_latents(
     generator: LoadedGenerator, given: GivenLatents, rows: Sequence[RequestedCondition], *, named: bool
-) -> Tensor | None:
-    """Returns the labels `[N, K]` of given latents; None for styles and unconditional generators."""
+) -> list[RequestedCondition]:
+    """Returns the class of each of the given latents; none if they have some, or the generator takes none.
+
+    They are `rows`, evenly, if the user has named these. Else they are all classes, evenly, for every format alike, and
+    this is printed. Raises UsageError if classes are named for styles.
+    """
     if given.are_styles:
         if named:
             raise UsageError("latents: styles w have their class in them, leave label and label_index out")
-        return None
-    if not rows or (given.labels is not None and not named):
-        return given.labels
-    count = len(given.values)
-    return generator.encode(distribute_evenly(rows, count), range(count))
+        return []
+    if named or not generator.classes or given.labels is not None:
+        return distribute_evenly(rows, len(given.values)) if named else []
+    chosen = distribute_evenly(all_classes_requested(generator.classes), len(given.values))
+    names = first_few([row.name for row in dict.fromkeys(chosen)], 6)
+    file = one_line(given.path, 60)
+    print(f"classes: {file} has no {CONDITIONS}, taken are {names}, evenly; label=NAME takes another", flush=True)
+    return chosen
 
 
 def _runs(labels: Tensor) -> list[int]:
@@ -164,7 +177,8 @@ def _write_npz(
         arrays[Z] = (planned.latents(part).numpy() for part in parts)
     if isinstance(generator.network, StyleGenerator):
         arrays[W] = (styles.numpy() for styles in planned.styles(generator, config.batch_size))
-    _write_arrays(arrays, planned.total, target)
+    about = origin_arrays(generator) if arrays.keys() & {Z, W} else {}
+    _write_arrays(arrays, planned.total, about, target)
 
 
 def _labels_array(planned: PlannedSamples, part: Part) -> np.ndarray:
@@ -179,10 +193,13 @@ def _channels_last(samples: Tensor) -> np.ndarray:
     return (samples.permute(0, 2, 3, 1) if samples.ndim == 4 else samples).numpy()
 
 
-def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
+def _write_arrays(
+    arrays: dict[str, Iterable[np.ndarray]], count: int, about: dict[str, np.ndarray], path: Path
+) -> None:
     """Writes arrays of `count` rows each to an npz file, part by part, so that no complete array is in memory.
 
-    They are not compressed: compressing a sample takes longer than generating it with a small network.
+    `about` are small arrays beside them. They are not compressed: compressing a sample takes longer than generating it
+    with a small network.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, parts in arrays.items():
@@ -192,3 +209,6 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
                         header = {"descr": part.dtype.str, "fortran_order": False, "shape": (count, *part.shape[1:])}
                         np.lib.format.write_array_header_1_0(member, header)
                     member.write(np.ascontiguousarray(part).data)
+        for name, array in about.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

@@ -59,8 +59,9 @@ def requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Req
         raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
         shown = config.format in ("grid", *ANIMATION_FORMATS)
+        in_rows = shown and config.direction is None and (config.latents is None or config.through_labels)
         fewer = config.seeds is not None or (config.n or MAX_CLASSES_SHOWN) < MAX_CLASSES_SHOWN  # samples than rows
-        if shown and not fewer and (note := describe_shown(classes)):
+        if in_rows and not fewer and (note := describe_shown(classes)):
             print(f"rows: {note}, by the list labels in the JSON file; label=NAME shows others, format=images all")
         return all_classes_requested(classes, MAX_CLASSES_SHOWN if shown else None)
     if not classes:

@@ -12,7 +12,7 @@ from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
 from gan_cli.config.options.tasks import RESULTS_SHOWN
 from gan_cli.data.labels import RequestedCondition, distribute_evenly
 from gan_cli.device import build_device, limit_threads
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
 from gan_cli.images.animation import Animation, describe_unreadable, write_animation
 from gan_cli.models.generate import SAMPLES_PER_CLASS
@@ -23,6 +23,7 @@ from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, loa
 from gan_cli.sampling.planned_samples import plan_latents, plan_seeds, write_samples
 from gan_cli.sampling.requested_samples import (
     DEFAULT_SAMPLES,
+    MAX_IN_GRID,
     check_combination,
     expand_seeds,
     file_name_part,
@@ -87,18 +88,23 @@ def _plan(config: SampleConfig, generator: LoadedGenerator) -> _Output:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     input_samples.check_options(config, generator)
     if config.format == "mix":
-        image, seeds, fields = mix_styles(config, generator, rows)
-        return _Output(partial(grid.save_png, image), len(seeds), seeds, rows, fields)
+        image, seeds, requested, fields = mix_styles(config, generator, rows)
+        return _Output(partial(grid.save_png, image), len(seeds), seeds, requested, fields)
     given = None if config.latents is None else read_latents(generator, config.latents)
     if config.direction is not None:
         return _plan_direction(config, generator, rows, given)
     if config.format in ANIMATION_FORMATS:
         return _plan_animation(config, generator, rows, given)
     if given is not None:
+        if config.format == "grid" and len(given.values) > MAX_IN_GRID:
+            many = count_noun(len(given.values), "latent")
+            raise UsageError(
+                f"latents={config.latents}: {many}, a grid holds up to {MAX_IN_GRID:,}; use format=images or npz"
+            )
         named = config.label is not None or config.label_index is not None
         planned = plan_latents(generator, given, rows, named=named)
         write = partial(write_samples, config, generator, planned)
-        return _Output(write, planned.total, requested=rows if named else (), sidecar_fields=given.describe())
+        return _Output(write, planned.total, requested=planned.requested, sidecar_fields=given.describe())
     if generator.has_image_input:
         return _plan_inputs(config, generator, rows)
     seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
@@ -111,10 +117,10 @@ def _plan_animation(
     config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition], given: GivenLatents | None
 ) -> _Output:
     listed = () if config.seeds is None else expand_seeds(config, DEFAULT_SAMPLES)
-    animation, seeds, fields = interpolation.plan_animation(config, generator, rows, listed, given)
+    animation, seeds, shown, fields = interpolation.plan_animation(config, generator, rows, listed, given)
     fields |= {} if given is None else given.describe()
     count = len(seeds) if given is None else len(given.values)
-    return _Output(partial(_write_animation, animation), count, seeds, rows, fields)
+    return _Output(partial(_write_animation, animation), count, seeds, shown, fields)
 
 
 def _write_animation(animation: Animation, part: Path) -> None:
@@ -131,9 +137,9 @@ def _plan_direction(
     write, fields = partial(write_samples, config, generator, moved.planned), moved.sidecar_fields
     if config.format in ANIMATION_FORMATS:
         tiles = len(moved.planned.rows)
-        animation, _, more = interpolation.plan_animation(config, generator, (), (), moved.latents, tiles)
+        animation, _, _, more = interpolation.plan_animation(config, generator, (), (), moved.latents, tiles)
         write, fields = partial(_write_animation, animation), fields | more
-    return _Output(write, moved.planned.total, moved.seeds, rows, fields)
+    return _Output(write, moved.planned.total, moved.seeds, moved.planned.requested, fields)
 
 
 def _plan_inputs(config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition]) -> _Output:
@@ -144,7 +150,8 @@ def _plan_inputs(config: SampleConfig, generator: LoadedGenerator, rows: Sequenc
     seeds = input_samples.seeds_of_each(config, generator, expanded, classes)
     fields = {"input": config.input, "mask": config.mask, "inputs": input_samples.describe(given)}
     write = partial(input_samples.write, config, generator, given, rows, seeds)
-    return _Output(write, len(seeds), seeds, rows, fields)
+    own_classes = given[0].condition.labels is not None  # those of the data
+    return _Output(write, len(seeds), seeds, () if own_classes else rows[: len(seeds)], fields)
 
 
 def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
@@ -171,8 +178,13 @@ def _name_of_seeds(seeds: Sequence[int]) -> str:
     """Returns `seed_7`, `seeds_0-7` or `seeds_0-and-7-more`."""
     if len(seeds) == 1:
         return f"seed_{seeds[0]}"
+    return f"seeds_{_range_of(seeds) or f'{seeds[0]}-and-{len(seeds) - 1}-more'}"
+
+
+def _range_of(seeds: Sequence[int]) -> str | None:
+    """Returns `0-7`; None if the seeds are not consecutive."""
     consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
-    return f"seeds_{seeds[0]}-{seeds[-1]}" if consecutive else f"seeds_{seeds[0]}-and-{len(seeds) - 1}-more"
+    return f"{seeds[0]}-{seeds[-1]}" if consecutive else None
 
 
 def _write_sidecar(config: SampleConfig, generator: LoadedGenerator, output: _Output, path: Path) -> None:
@@ -182,7 +194,7 @@ def _write_sidecar(config: SampleConfig, generator: LoadedGenerator, output: _Ou
         "checkpoint": str(generator.path.absolute()),
         "sha256": generator.sha256,
         "step": generator.step,
-        "seeds": (config.seeds or f"{seeds[0]}-{seeds[-1]}") if seeds else None,
+        "seeds": (config.seeds or _range_of(seeds) or ",".join(map(str, seeds))) if seeds else None,
         "n": output.total,
         "labels": [row.name for row in dict.fromkeys(output.requested)] or None,
         "classes": list(generator.classes) or None,

@@ -31,10 +31,11 @@ PARTS = ("coarse", "middle", "fine")
 
 
 class MixedSamples(NamedTuple):
-    """The table, the seeds of rows and columns, and the fields of the JSON file."""
+    """The table, the seeds of rows and columns with their classes, and the fields of the JSON file."""
 
     image: Image.Image
     seeds: Sequence[int]
+    requested: Sequence[RequestedCondition]
     sidecar_fields: dict[str, Any]
 
 
@@ -70,7 +71,7 @@ def mix_styles(
     drawn = grid.draw_grid(torch.cat(tiles), [len(columns) + 1] * (len(rows) + 1), square=False)
     sides = sorted({generator.network.sides[layer] for layer in chosen})
     fields = {"rows": rows, "columns": columns, "layers": chosen, "sides": sides}
-    return MixedSamples(drawn, seeds, fields)
+    return MixedSamples(drawn, seeds, classes, fields)
 
 
 def mixed_styles(of_rows: Tensor, of_columns: Tensor, layers: Sequence[int]) -> Tensor:

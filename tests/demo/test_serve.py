@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_cli.cli.main import run_command
 from gan_cli.demo import serve
 from gan_cli.demo.serve import build_server, names_this_computer
 from gan_cli.demo.shown_image import ImageRequest, parse_request, png_of
@@ -160,6 +162,89 @@ def test_only_requests_to_this_computer_are_answered(address: str, host: str) ->
 )
 def test_the_port_80_need_not_be_named(host: str, port: int, named: bool) -> None:
     assert names_this_computer(host, port) == named
+
+
+OWN_LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("", {}, 200),
+        ("", {"Sec-Fetch-Site": "none", **OWN_LINK}, 200),  # typed by the user
+        ("", {"Sec-Fetch-Site": "cross-site", **OWN_LINK}, 200),  # a link of another page
+        ("?seed=3", {"Sec-Fetch-Site": "same-site", **OWN_LINK}, 200),
+        ("", {"Sec-Fetch-Site": "cross-site", **OWN_LINK, "Sec-Fetch-Dest": "iframe"}, 403),
+        ("", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ("sample.png", {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "image"}, 200),
+        ("sample.png", {"Sec-Fetch-Site": "none", **OWN_LINK}, 200),
+        ("sample.png", {"Sec-Fetch-Site": "cross-site", **OWN_LINK}, 403),
+        ("sample.png", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, 403),
+        ("sample.png", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "image"}, 403),  # another port
+        ("sample.png", {"Origin": "OWN"}, 200),
+        ("sample.png", {"Origin": "http://127.0.0.1:1"}, 403),
+        ("sample.png", {"Origin": "http://elsewhere.example"}, 403),
+        ("sample.png", {"Origin": "null"}, 403),
+        ("", {"Origin": "https://elsewhere.example", **OWN_LINK}, 403),
+    ],
+)
+def test_requests_of_other_sites_are_refused(address: str, path: str, headers: dict[str, str], status: int) -> None:
+    own = {name: value.replace("OWN", address.rstrip("/")) for name, value in headers.items()}
+    request = urllib.request.Request(f"{address}{path}", headers=own)
+    if status == 403:
+        assert refused(request) == (403, "only requests of the page itself are answered")
+        return
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == status
+
+
+def test_the_page_has_its_policy_as_a_header_and_is_in_no_frame(address: str) -> None:
+    with urllib.request.urlopen(address) as answer:
+        policy, text = answer.headers["Content-Security-Policy"], answer.read().decode()
+        assert answer.headers["X-Frame-Options"] == "DENY"
+    (written,) = re.findall('<meta http-equiv="Content-Security-Policy" content="(.*)">', text)
+    assert policy == f"{written}; frame-ancestors 'none'"
+    assert policy.startswith("default-src 'none'; img-src 'self' blob: data:; connect-src 'self'; style-src 'sha256-")
+
+
+@pytest.mark.parametrize("outcome", [True, False, webbrowser.Error("none")])
+def test_a_browser_is_opened_when_the_server_answers_and_its_absence_is_told(
+    generator: LoadedGenerator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: bool | Exception,
+) -> None:
+    """A text browser returns when it is closed, so that the page must be answered before."""
+    statuses, done = list[int](), threading.Event()
+
+    def open_page(address: str) -> bool:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            statuses.append(answer.status)
+        done.set()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def serve_until_seen(server: serve._Server) -> None:
+        server.timeout = 1.0
+        while not done.is_set():
+            server.handle_request()
+        opener.join()
+
+    def start(thread: threading.Thread) -> None:
+        nonlocal opener
+        assert thread.daemon
+        opener = opener or thread
+        begin(thread)
+
+    opener: threading.Thread | None = None
+    begin = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(webbrowser, "open", open_page)
+    monkeypatch.setattr(serve._Server, "serve_forever", serve_until_seen)
+    assert run_command("demo", [str(generator.path.parent.parent), "port=0", "browser=true", "device=cpu"]) == 0
+    assert statuses == [200]
+    assert ("browser=true: no browser was found here, open http" in capsys.readouterr().err) == (outcome is not True)
 
 
 @pytest.mark.parametrize("target", ["http://[", "http://[::1", "//[x", "http://[1]2"])

@@ -17,11 +17,13 @@ from torch import nn
 from gan_cli.cli.main import run_command
 from gan_cli.config.options.networks.architectures import GENERATOR_OPTIONS
 from gan_cli.config.options.networks.network_keys import GeneratorOptions
+from gan_cli.data.labels import Attribute
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.images.grid import draw_grid_or_scatter
-from gan_cli.latent_space import label_direction
+from gan_cli.latent_space import find_direction, label_direction, project
 from gan_cli.latent_space.label_direction import mean_difference
+from gan_cli.latent_space.latent_variables import find_space
 from gan_cli.latent_space.sefa import eigenvectors, input_weights
 from gan_cli.models.registry import GENERATORS
 from gan_cli.sampling.directions import strengths_of
@@ -225,6 +227,49 @@ def test_the_direction_of_a_class_in_some_layers(
     assert changed[0] > changed[1]
 
 
+@pytest.mark.parametrize(
+    ("bright", "success", "words"),
+    [
+        (0.0, (0.0, None), "strength 1: 0% of other samples become a, none of the 4 tested samples is a; 100% of"),
+        (1.0, (None, 0.0), "strength 1: all of the 4 tested samples are a, 0% of a become others by -1"),
+    ],
+)
+def test_a_share_of_no_samples_is_none(
+    run: Path, monkeypatch: pytest.MonkeyPatch, bright: float, success: tuple[float | None, ...], words: str
+) -> None:
+    """All samples, or none of them, have the class, whatever the direction."""
+    monkeypatch.setattr(label_direction, "TESTED", 4)
+    logits = torch.tensor([bright, 0.5, 0.0, 1.0])
+
+    class Known:
+        def logits(self, samples: torch.Tensor) -> torch.Tensor:
+            return logits.repeat(len(samples), 1)
+
+    attributes = [Attribute("b", 0, 2), Attribute("c", 2, 2)]
+    found = label_direction.LabelledClass("a", 0, attributes, Known())  # type: ignore[arg-type]
+    space = find_space(load_generator(run), "z")
+    results = label_direction.measure_success(space, found, torch.zeros(8), range(4), None, 4)
+    assert (results[0].changed, results[0].backward) == success
+    assert json.loads(json.dumps([each._asdict() for each in results], allow_nan=False))[0]["strength"] == 1
+    assert results[0].describe("a").startswith(words)
+    assert results[0].kept == (1.0 if bright == 0 else None)
+
+
+@pytest.mark.parametrize("command", ["direction", "project"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_search(
+    run: Path, error_of: ErrorOf, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def search(*_: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(find_direction, "_by_weights", search)
+    monkeypatch.setattr(project, "_prepare", search)
+    Path("file").write_text("")
+    arguments = ["by=sefa"] if command == "direction" else []
+    line = error_of(command, str(run), "out=file/inside", *arguments, code=5)
+    assert "file/inside: cannot be written" in line
+
+
 def test_mean_difference() -> None:
     latents = torch.randn(4000, 5, generator=torch.Generator().manual_seed(1))
     axis = torch.tensor([0.6, 0.0, -0.8, 0.0, 0.0])
@@ -286,6 +331,11 @@ def test_a_direction_of_another_checkpoint_is_used_with_a_warning(
         assert run_command("sample", [str(ckpt), "direction=sefa.npz", "n=1", "out=m.png", "overwrite=true"]) == 0
         error = capsys.readouterr().err
         assert (error.count("\n"), "direction=sefa.npz: was found with another checkpoint" in error) == (warned, warned)
+    averaged = load_generator(run).ema
+    arrays = dict(np.load("sefa.npz")) | {"ema": np.array(not averaged)}
+    np.savez("of_ema.npz", **arrays)
+    assert run_command("sample", [str(run), "direction=of_ema.npz", "n=1", "out=m.png", "overwrite=true"]) == 0
+    assert f"was found with ema={str(not averaged).lower()}, and may change" in capsys.readouterr().err
     assert run_command("export", [str(run), "out=exported"]) == 0
     [exported] = Path("exported").iterdir()
     capsys.readouterr()
@@ -362,6 +412,9 @@ def test_wrong_files(run: Path, error_of: ErrorOf) -> None:
     np.savez("names.npz", z_directions=np.eye(8)[:2], names=["a", "b", "c"])
     np.savez("none.npz", names=np.array(["a"]))
     np.savez("fine.npz", z_directions=np.ones((2, 8)))
+    np.savez("latents.npz", z=np.ones((2, 8)), generator=np.array("a"))
+    np.savez("w.npz", w=np.ones((2, 8)))
+    np.savez("images.npz", images=np.ones((2, 8)))
     refused = {
         "direction=other.npz": "is [2, 9], expected [K, 8]; is it of another generator?",
         "direction=styles.npz": "is in the space of styles w, and this generator has none",
@@ -369,6 +422,9 @@ def test_wrong_files(run: Path, error_of: ErrorOf) -> None:
         "direction=names.npz": "2 directions and 3 names, expected one for each",
         "direction=none.npz": "holds no directions, gan-direction writes such files",
         "direction=nowhere.npz": "No such file",
+        "direction=latents.npz": "expected an array called z_directions or w_directions or names, it has z, generator",
+        "direction=w.npz": "expected an array called z_directions or w_directions or names, it has w",
+        "direction=images.npz": "expected an array called z_directions or w_directions or names, it has images",
     }
     for argument, words in refused.items():
         assert words in error_of("sample", str(run), argument)

@@ -108,6 +108,21 @@ def test_a_conditional_generator_finds_the_class_or_is_told(
     assert named.argmax(1).tolist() == [1] * 4
     assert run_command("sample", [str(run), f"latents={folder / 'latents.npz'}"]) == 0
     assert "label=hexagon: no class" in error_of("project", str(run), "label=hexagon", *QUICK)
+    both = f"label={classes[0]},{classes[1]}"
+    assert f"{both}: names 2 classes, give the one of all images" in error_of("project", str(run), both, *QUICK)
+
+
+def test_what_is_cut_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("candidates=2", "starts=9", "steps=1", "frames=2", "extractor=random")
+    assert run_command("project", [str(run), "n=70", *few]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "starts: 3, the mean latent and each of candidates=2" in lines
+    assert "projection.png: shows the first 64 of 70 images" in lines
+    assert "way.webp: shows the first 16 of 70 images" in lines
+    record = json.loads((Path(lines[-1]) / "projection.json").read_text())
+    assert (record["starts"], record["candidates"]) == (3, 2)
+    assert record["shown"] == {"projection.png": 64, "way.webp": 16}
+    assert str(np.load(Path(lines[-1]) / "latents.npz")["generator"]) == record["sha256"]
 
 
 def test_a_search_is_reproducible_and_ends_nearer_than_it_starts(run: Path) -> None:

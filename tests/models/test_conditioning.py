@@ -71,6 +71,22 @@ def test_capital_letters_matter_only_where_two_classes_differ_by_them() -> None:
         parse_labels(("Ab", "aB"), "ab")
 
 
+def test_a_text_with_many_commas_is_read_at_once() -> None:
+    started = time.process_time()
+    with pytest.raises(UsageError, match="no class of this checkpoint"):
+        parse_labels((*ANIMALS, "a, b,c"), "," * 4000)
+    rows = parse_labels((*ANIMALS, "a, b,c"), "cat,'a, b,c',dog")
+    assert [row.columns for row in rows] == [(0,), (3,), (1,)]
+    assert time.process_time() - started < 2  # 20 minutes if all commas are joined for each name
+
+
+def test_combinations_are_counted_before_they_are_made() -> None:
+    names = [f"attribute {number}={value}" for number in range(40) for value in range(4)]
+    with pytest.raises(UsageError, match="more than 10,000 combinations, name fewer values"):
+        parse_labels(names, ",".join(names))
+    assert len(parse_labels(names, ",".join(names[:24]))) == 4**6
+
+
 def test_values_of_several_attributes_are_asked_for_together() -> None:
     assert [row.columns for row in parse_labels(PAIRS, "red")] == [(1,)]
     assert [row.columns for row in parse_labels(PAIRS, "size=small,red,blue")] == [(1, 3), (0, 3)]

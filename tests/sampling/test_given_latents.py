@@ -14,6 +14,7 @@ from PIL import Image
 
 from gan_cli.cli.main import run_command
 from gan_cli.sampling.load_generator import load_generator
+from support import styles
 from support.commands import error_line
 from support.configs import TINY_IMAGES
 from support.styles import SIDES, STYLE_SIZE, train_toy
@@ -78,6 +79,122 @@ def test_classes_are_those_of_the_file_or_named(train: Callable[..., Path], samp
     np.savez("plain.npz", z=arrays["z"])
     plain = np.load(sample(str(run), "latents=plain.npz", "format=npz"))
     assert (plain["images"] == arrays["images"]).all()
+    np.savez("half.npz", z=arrays["z"], conditions=arrays["conditions"] * 0.5)
+    assert "through_labels=true: the latents have conditions and keep them" in error_of(
+        "sample", str(run), "latents=half.npz", "format=walk", "through_labels=true"
+    )
+
+
+def test_latents_without_classes_get_the_same_ones_in_all_formats(
+    train: Callable[..., Path], sample: Sample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds")
+    classes = load_generator(run).classes
+    arrays = np.load(sample(str(run), "seeds=0-3", "format=npz", "out=a.npz"))
+    np.savez("plain.npz", z=arrays["z"])
+    taken = [classes[number * len(classes) // 4] for number in range(4)]
+    assert [classes[column] for column in arrays["conditions"].argmax(1)] == taken
+    said = f"classes: plain.npz has no conditions, taken are {', '.join(taken)}, evenly; label=NAME takes another"
+    for format in ("grid", "images", "npz", "walk"):
+        options = [str(run), f"format={format}", *(["frames=2"] if format == "walk" else [])]
+        paths = []
+        for file in ("a.npz", "plain.npz"):
+            capsys.readouterr()
+            assert run_command("sample", [*options, f"latents={file}"]) == 0
+            *lines, path = capsys.readouterr().out.splitlines()
+            assert lines == ([said] if file == "plain.npz" else [])
+            paths.append(Path(path))
+        if format in ("grid", "walk"):
+            assert paths[0].read_bytes() == paths[1].read_bytes()
+        records = [json.loads((path.parent / f"{path.stem}.json").read_text())["labels"] for path in paths]
+        assert records == [None, taken]
+    np.savez("d.npz", z_directions=np.eye(8)[:1])
+    moved = sample(str(run), "latents=plain.npz", "direction=d.npz", "strength=-1:1:2")
+    assert json.loads(moved.with_suffix(".json").read_text())["labels"] == taken
+
+
+def test_a_record_names_the_classes_that_are_drawn(train: Callable[..., Path], sample: Sample) -> None:
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds")
+    classes = load_generator(run).classes
+    np.savez("d.npz", z_directions=np.eye(8)[:1])
+    np.savez("z.npz", z=np.zeros((2, 8)))
+    kinds = "label_index=[0,1,2,3]"
+    for drawn, options in {
+        (0, 2): ("n=2", "format=walk", "through_labels=true", kinds),
+        (0, 1): ("n=2", "direction=d.npz", "strength=0:1:2", kinds),
+        (0, 2, None): ("latents=z.npz", kinds),
+        (0, 1, 2, 3): ("n=2", "format=walk", kinds),
+    }.items():
+        frames = ["frames=1"] if "format=walk" in options else []
+        record = json.loads(sample(str(run), *options, *frames).with_suffix(".json").read_text())
+        assert record["labels"] == [classes[number] for number in drawn if number is not None]
+
+
+def test_a_file_of_another_generator_is_used_with_a_warning(
+    train: Callable[..., Path], sample: Sample, here: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = train_toy(train, here, monkeypatch)
+    arrays = dict(np.load(sample(str(run), "n=3", "format=npz", "out=a.npz")))
+    assert (str(arrays["generator"]), bool(arrays["ema"])) == (load_generator(run).sha256, load_generator(run).ema)
+    other = train_toy(train, here, monkeypatch, "seed=5")
+    for ckpt, file, words in (
+        (run, arrays, None),
+        (other, arrays, "was saved with another checkpoint"),
+        (run, arrays | {"ema": np.array(not arrays["ema"])}, f"was saved with ema={str(not arrays['ema']).lower()}"),
+        (run, {name: arrays[name] for name in "zw"}, None),  # of an earlier version
+    ):
+        np.savez("b.npz", **file)
+        capsys.readouterr()
+        assert run_command("sample", [str(ckpt), "latents=b.npz", "out=b.png", "overwrite=true"]) == 0
+        printed = capsys.readouterr()
+        assert "latents=b.npz: w is not used, z is" in printed.out
+        assert printed.err.count("\n") == (words is not None)
+        assert (words or "") in printed.err
+    assert "z and w are of different samples" in error_of("sample", str(other), "latents=b.npz")
+
+
+def test_a_changed_style_beside_latents_is_refused(
+    train: Callable[..., Path], sample: Sample, here: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    run = train_toy(train, here, monkeypatch, "conditioning=concat")
+    arrays = dict(np.load(sample(str(run), "n=200", "format=npz", "out=a.npz")))
+    for size, refused in ((1e-6, False), (1e-3, True)):
+        w = arrays["w"].copy()
+        w[7, 2, 3] += size * np.abs(w[7, 2]).max()
+        np.savez("b.npz", **arrays | {"w": w, "z": arrays["z"]})
+        if refused:
+            assert "z and w are of different samples" in error_of("sample", str(run), "latents=b.npz")
+        else:
+            sample(str(run), "latents=b.npz", "batch_size=7")
+    np.savez("b.npz", z=arrays["z"], w=arrays["w"])
+    assert "has z and w without conditions, on which w depends" in error_of("sample", str(run), "latents=b.npz")
+    np.savez("w.npz", w=arrays["w"])
+    assert "through_labels=true: styles w have their class in them" in error_of(
+        "sample", str(run), "latents=w.npz", "format=walk", "through_labels=true"
+    )
+
+
+def test_an_array_that_may_be_z_or_w_is_refused(
+    train: Callable[..., Path], sample: Sample, here: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    monkeypatch.setattr(styles, "STYLE_SIZE", 8)  # as many numbers as a latent has
+    run = train_toy(train, here, monkeypatch)
+    np.save("x.npy", np.ones((3, 8)))
+    np.savez("other.npz", mine=np.ones((3, 8)))
+    for file in ("x.npy", "other.npz"):
+        line = error_of("sample", str(run), f"latents={file}")
+        assert "could be latents z or styles w by its shape, save an npz in which the array is called z or w" in line
+        assert "could be z_directions or w_directions by its shape" in error_of("sample", str(run), f"direction={file}")
+    np.save("layers.npy", np.ones((3, len(SIDES), 8)))
+    sample(str(run), "latents=layers.npy")
+
+
+def test_a_grid_of_latents_has_as_many_as_one_of_seeds(run: Path, error_of: ErrorOf) -> None:
+    np.savez("many.npz", z=np.zeros((10_001, 8), np.float32))
+    assert "latents=many.npz: 10,001 latents, a grid holds up to 10,000" in error_of(
+        "sample", str(run), "latents=many.npz"
+    )
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -162,6 +279,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a number": ({"z": np.float32(3)}, "z is float32 [], expected numbers"),
     "other arrays": ({"a": Z, "b": Z}, "expected an array called z or w or conditions, it has a, b"),
     "conditions": ({"z": Z, "conditions": np.ones((3, 2))}, "has conditions, and this checkpoint is unconditional"),
+    "images": ({"images": np.zeros((3, 8))}, "expected an array called z or w or conditions, it has images"),
+    "directions": ({"z_directions": Z}, "expected an array called z or w or conditions, it has z_directions"),
     "conditions alone": ({"conditions": Z, "b": Z}, "holds conditions, but no latents z or styles w"),
 }
 

@@ -190,7 +190,7 @@ def test_arrays_are_written_as_they_come(
     with monkeypatch.context() as patched:
         patched.setattr(torch, "cat", lambda *_: pytest.fail("was put together"))
         parts = np.load(sample(f"ckpt={run}", "n=10", "format=npz", "batch_size=3"))
-    assert set(parts.files) == {"images", "conditions", "z"}
+    assert set(parts.files) == {"images", "conditions", "z", "generator", "ema"}
     assert np.array_equal(parts["conditions"], whole["conditions"])
     assert parts["conditions"].dtype == np.uint8
     assert parts["conditions"].sum(1).tolist() == [1] * 10

@@ -84,7 +84,7 @@ def test_table(
             difference = tile(image, row + 1, column + 1) - pixels.detach().numpy()
             assert np.abs(difference).max() < 0.51
     record = json.loads(Path("mix.json").read_text())
-    assert (record["rows"], record["columns"]) == ([0, 1], [4, 5, 9])
+    assert (record["rows"], record["columns"], record["seeds"]) == ([0, 1], [4, 5, 9], "0,1,4,5,9")
     assert record["sides"] == ([4] if layers == "coarse" else [16])
 
 
@@ -114,3 +114,16 @@ def test_a_table_out_of_range_is_one_line(
     words: str,
 ) -> None:
     assert words in error_line(capsys, "sample", str(train_toy(train, here, monkeypatch)), "format=mix", *arguments)
+
+
+def test_the_record_names_the_classes_of_the_table(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_toy(train, here, monkeypatch, "conditioning=concat")
+    kinds = "label_index=[0,1,2,3]"
+    for seeds, written in ((("rows=5-6,9", "columns=1"), "5,6,9,1"), (("rows=5", "columns=6-7"), "5-7")):
+        arguments = [str(run), "format=mix", *seeds, kinds, "out=mix.png", "overwrite=true"]
+        assert run_command("sample", arguments) == 0
+        record = json.loads(Path("mix.json").read_text())
+        numbers = [0, 1, 2] if len(written) > 3 else [0, 2]
+        assert (record["seeds"], record["labels"]) == (written, [load_generator(run).classes[i] for i in numbers])
