@@ -63,7 +63,7 @@ class SampleConfig:
         gt=0,
         le=100,
         description="draw latents within this many standard deviations; with stylegan2, multiply the distance of styles"
-        " from their mean by it",
+        " from their mean by it; pggan and fastgan normalize latents and take none",
     )
     label: Text | None = Field(
         description="the requested class, as cat; cat,dog: a row of each; red,small: one class of each of two"

@@ -11,6 +11,7 @@ from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_leve
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.networks.pretrained import check_pretrained
 from gan_cli.config.options.objectives import (
+    WITHOUT_BOUNDARY,
     WITHOUT_REAL,
     check_generator_learns,
     check_path_length,
@@ -21,7 +22,7 @@ from gan_cli.config.options.schedules import check_growth, check_schedules
 from gan_cli.config.options.tasks import NEEDS_SOURCES, WITH_IMAGE, needed_part, suits
 from gan_cli.config.train_config import Config, parse_unvalidated, wrong_value
 from gan_cli.config.validation import format_value
-from gan_cli.errors import UsageError, did_you_mean
+from gan_cli.errors import UsageError, count_noun, did_you_mean
 
 MAX_UPDATES_WITH_BUDGET = 10  # with more generator updates per turn, a budget cannot measure the speed of a turn
 DATASETS_WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
@@ -172,6 +173,12 @@ def _validate_training_techniques(config: Config) -> None:
     if points and (training.augment or "consistency" in config.regularizer):
         key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
         raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
+    if training.augment and not points and len(unused_augmentations(config)) == len(training.augment):
+        channels = count_noun(config.sample_shape[0], "channel")
+        raise UsageError(
+            f"training.augment=[{','.join(training.augment)}]: changes nothing on images of {channels}, use brightness,"
+            " contrast or others"
+        )
     if training.unroll_steps and config.conditioning.name in CLASSIFYING:
         use = f"use conditioning=projection or concat, not {config.conditioning.name}"
         reason = f"unrolls D's adversarial loss only, {use}"
@@ -179,6 +186,17 @@ def _validate_training_techniques(config: Config) -> None:
     if training.ada_target is not None and not training.augment:
         reason = "sets how often to augment, which needs training.augment=[color,translation,cutout]"
         raise wrong_value(config, "training.ada_target", reason)
+    if training.ada_target is not None and config.loss.name in WITHOUT_BOUNDARY:
+        reason = f"loss={config.loss.name} has no logit from which on D takes a sample for real"
+        raise wrong_value(config, "training.ada_target", f"{reason}, set training.augment_probability instead")
+
+
+def unused_augmentations(config: Config) -> list[str]:
+    """Returns the names in `training.augment` of what changes no image with so many channels."""
+    channels = config.sample_shape[0]
+    colours = channels - (channels == 4)  # a 4th channel is opacity
+    unused = {"hue": colours != 3, "saturation": colours == 1}
+    return [name for name in config.training.augment if unused.get(name, False)]
 
 
 def _validate_training(config: Config) -> None:

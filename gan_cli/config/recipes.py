@@ -13,7 +13,7 @@ from gan_cli.errors import UsageError, did_you_mean, one_line
 GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
 AUTO, NONE = "auto", "none"
-WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
+WASSERSTEIN, LEAST_SQUARES, RELATIVISTIC = "wasserstein", "least_squares", "relativistic"  # have recipes of their own
 ADA_TARGET, AUGMENT = "training.ada_target", "training.augment"  # recipes set the first, which needs the second
 FOR_FEW = "_few"
 FEW = 1_000  # below this number of samples, D's input is augmented
@@ -126,8 +126,10 @@ def _recipe_for(shape: tuple[int, ...], count: int | None, loss: str) -> str:
     if shape[0] == 1 and side <= GREY_SIDE:
         return "grey_least_squares" if loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
-    penalty = f"_{WASSERSTEIN}" if loss == WASSERSTEIN else ""  # this loss needs another penalty
-    return f"{name}{penalty}{FOR_FEW if count is not None and count < FEW else ''}"
+    few = count is not None and count < FEW
+    # one of these losses needs another penalty, and with neither the probability of augmentation can adapt
+    of_loss = f"_{loss}" if loss == WASSERSTEIN or (few and loss == RELATIVISTIC) else ""
+    return f"{name}{of_loss}{FOR_FEW if few else ''}"
 
 
 def describe_choice(choice: RecipeChoice) -> str:

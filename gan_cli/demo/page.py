@@ -8,7 +8,7 @@ from gan_cli.data.labels import attributes_of
 from gan_cli.models.styles import StyleGenerator
 from gan_cli.reports.html_page import render
 from gan_cli.sampling.directions import Directions
-from gan_cli.sampling.load_generator import LoadedGenerator
+from gan_cli.sampling.load_generator import LoadedGenerator, normalizes_latent
 from gan_cli.sampling.style_mixing import PARTS
 
 MIN_SHOWN = 384  # pixels; smaller images are enlarged by whole factors
@@ -35,7 +35,7 @@ def page_of(generator: LoadedGenerator, directions: Directions | None) -> str:
         ],
         "directions": [] if directions is None else list(directions.names),
         "parts": ("all", *PARTS) if has_styles else (),
-        "truncation": OF_STYLES if has_styles else OF_LATENTS,
+        "truncation": () if normalizes_latent(generator) else OF_STYLES if has_styles else OF_LATENTS,
     }
     return render("page.html.jinja", values, Path(__file__).parent)
 

@@ -19,7 +19,7 @@ from gan_cli.models.styles import StyleGenerator
 from gan_cli.sampling.directions import Directions
 from gan_cli.sampling.given_latents import Synthesis
 from gan_cli.sampling.interpolation import slerp
-from gan_cli.sampling.load_generator import MAX_SEED, LoadedGenerator, require_finite
+from gan_cli.sampling.load_generator import MAX_SEED, LoadedGenerator, check_truncation, require_finite
 from gan_cli.sampling.style_mixing import PARTS, layers_between
 from gan_cli.tasks.condition import Condition
 
@@ -92,6 +92,7 @@ def png_of(generator: LoadedGenerator, directions: Directions | None, request: I
 
 def _sample(generator: LoadedGenerator, directions: Directions | None, request: ImageRequest) -> Tensor:
     """Returns the sample `[1, C, H, W]`."""
+    check_truncation(generator, request.truncation)
     step = _step_of(directions, request)
     condition = _condition_of(generator, request)
     network = generator.network

@@ -45,7 +45,7 @@ COPIED = 0.1  # distance of outputs from their inputs, relative to that of the r
 LONG, LONG_STEPS = 10, 500  # a state that lasts for so many lines and so many steps is not momentary
 IMPROVEMENT = 1.2  # factor: fakes that were alike from the start but improve this much are no failure
 NO_PROGRESS = 0.97  # relative to the shift at the start of the period
-ADVICE = ("ignores_latent",)  # findings that are no failures
+ADVICE = ("ignores_latent", "fully_augmented")  # findings that are no failures
 FAR_SHIFT, SWING = 0.3, 0.18  # the fakes are far from the reals; change of the shift between two lines
 
 
@@ -223,6 +223,10 @@ def _oscillation(lines: Lines) -> str | None:
     return f"the fakes' mean moves by at least {SWING:.0%} of the reals' spread from line to line"
 
 
+def _fully_augmented(lines: Lines) -> str | None:
+    return "every sample is augmented" if lines[-1].get("schedule/augment_probability", 0.0) >= 1 else None
+
+
 RULES = (
     Rule("divergence", _divergence, 2, 4, "the update steps are too large, each overshoots the last"),
     Rule(
@@ -251,6 +255,10 @@ RULES = (
         "ignores_latent", _ignored_latent, 1, 1, "the input leaves little open, or G answers with one result",
         holds=lambda line: _is_below("health/latent_effect", SMALL_LATENT_EFFECT, line),
     ),
+    Rule(
+        "fully_augmented", _fully_augmented, 2, 2,
+        "training.ada_target is not reached, D still overfits; more images help, and earlier checkpoints may be better",
+    ),
 )  # fmt: skip
 
 
@@ -265,6 +273,8 @@ class HealthMonitor:
     def __init__(self, config: Config, lines: Iterable[Line] = ()) -> None:
         self._config = config
         self._learns_from_d = getattr(config.loss, "weight", 1.0) > 0
+        adaptive = config.training.ada_target is not None  # otherwise all samples may be augmented on purpose
+        self._rules = [rule for rule in RULES if adaptive or rule.name != "fully_augmented"]
         self._lines: deque[Line] = deque(maxlen=MAX_LINES)
         self._hits: dict[str, deque[int | None]] = {rule.name: deque(maxlen=rule.window) for rule in RULES}
         self.findings: list[Finding] = []
@@ -281,7 +291,7 @@ class HealthMonitor:
         lines, known = list(self._lines), {found.name for found in self.findings}
         new: list[Finding] = []
         explained = False  # by an earlier rule
-        for rule in RULES:
+        for rule in self._rules:
             words = rule.explanation if self._learns_from_d or rule.without_d is None else rule.without_d
             evidence = rule.detect(lines) if words else None
             hits = self._hits[rule.name]

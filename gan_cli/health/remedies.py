@@ -24,6 +24,7 @@ REMEDIES = {
     "mode_collapse": ("pack", "minibatch", "penalty", "paired_loss", "more_paired_loss"),
     "discriminator_overpowered": ("penalty", "noise", "slower_discriminator"),
     "oscillation": ("penalty", "schedule", "slower"),
+    "fully_augmented": ("penalty", "slower_discriminator"),
     "ignores_latent": ("no_latent", "less_paired_loss"),
     "nonfinite": ("precision", "slower", "penalty", "rollback"),
 }

@@ -277,9 +277,12 @@ def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, request: Requ
     for line in (*resumed.warnings, resuming, *describe_changes(resumed.changed, state.counters.step)):
         log.info(line)
     moving = [f"schedule.{name}" for name in active_schedules(config.schedule)]
+    if config.training.instance_noise:
+        moving.append("training.instance_noise")
     if config.schedule.lr.to is None and config.training.lr_schedule != "constant":
         moving.insert(0, f"training.lr_schedule={config.training.lr_schedule}")
     if moving and end != saved.counters.total_steps:
-        log.info(f"values now move to the new end, by {', '.join(moving)}")
+        how = "stay until the new end is known, and then move to it" if end is None else "now move to the new end"
+        log.info(f"values {how}, by {', '.join(moving)}")
     if end != saved.counters.total_steps and (line := describe_growth(state)):
         log.info(line)

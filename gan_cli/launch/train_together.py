@@ -117,7 +117,7 @@ def follow(request: Request, group: ConnectedGroup) -> int:
                 elif message.command == LOAD and prepared is not None:
                     run = _load(group.receive_text(message.value), prepared, group)
                 elif message.command == UPDATE and run is not None and not message.signal:
-                    run[0].counters.total_steps = message.value or None
+                    run[0].counters.set_end(message.value or None)
                     group.in_update = True
                     training_step(*run)
                     group.in_update = False

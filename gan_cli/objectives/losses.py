@@ -18,12 +18,15 @@ class Loss(NamedTuple):
 
     A `paired` loss compares each fake sample with a real sample, so its `generator` takes `real_logits` too. With
     `zero_sum`, `generator` is the negative of that part of the discriminator's loss that depends on the fake samples.
+    `boundary` is the logit at which D takes a sample for real as much as for fake: the middle of the loss's targets. It
+    is None for losses that do not change if a number is added to all logits.
     """
 
     discriminator: Callable[..., Tensor]
     generator: Callable[..., Tensor]
     paired: bool = False
     zero_sum: bool = False
+    boundary: float | None = 0.0
 
 
 def cross_entropy_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -79,8 +82,8 @@ def relativistic_generator(*, real_logits: Tensor, fake_logits: Tensor) -> Tenso
 LOSSES = {
     "non_saturating": Loss(cross_entropy_discriminator, non_saturating_generator),
     "minimax": Loss(cross_entropy_discriminator, minimax_generator, zero_sum=True),
-    "wasserstein": Loss(wasserstein_discriminator, mean_generator, zero_sum=True),
+    "wasserstein": Loss(wasserstein_discriminator, mean_generator, zero_sum=True, boundary=None),
     "hinge": Loss(hinge_discriminator, mean_generator),
-    "least_squares": Loss(least_squares_discriminator, least_squares_generator),
-    "relativistic": Loss(relativistic_discriminator, relativistic_generator, paired=True),
+    "least_squares": Loss(least_squares_discriminator, least_squares_generator, boundary=0.5),
+    "relativistic": Loss(relativistic_discriminator, relativistic_generator, paired=True, boundary=None),
 }

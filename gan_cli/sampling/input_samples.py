@@ -20,7 +20,7 @@ from gan_cli.errors import UsageError, count_noun
 from gan_cli.images import grid
 from gan_cli.images.input_rows import draw_input_rows
 from gan_cli.models.styles import StyleGenerator
-from gan_cli.sampling.load_generator import LoadedGenerator, sample_in_batches
+from gan_cli.sampling.load_generator import LoadedGenerator, check_truncation, sample_in_batches
 from gan_cli.sampling.read_inputs import GivenImage, held_out_inputs, read_inputs
 from gan_cli.sampling.requested_samples import distinct_names
 from gan_cli.tasks.condition import Condition, image_parts
@@ -35,8 +35,7 @@ def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
 
     Says so if truncation is that of styles.
     """
-    if config.truncation is not None and not generator.latent.dim:
-        raise UsageError(f"truncation={config.truncation:g}: this generator has no latent to truncate, leave it out")
+    check_truncation(generator, config.truncation)
     if config.truncation is not None and isinstance(generator.network, StyleGenerator):
         print(f"truncation={config.truncation:g}: of styles w, towards their mean", flush=True)
     if generator.has_image_input:

@@ -196,14 +196,33 @@ def sample(
         raise UsageError("seeds: expected at least one whole number, each from 0 to 2**62")
     if truncation is not None and not 0 < truncation <= 100:
         raise UsageError(f"truncation={truncation}: expected a number above 0 and at most 100")
-    if truncation is not None and not generator.latent.dim:
-        raise UsageError(f"truncation={truncation}: this generator has no latent to truncate, leave it out")
+    check_truncation(generator, truncation)
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
     requested = requested_classes(generator.classes, labels, len(seeds))
     given = _condition_of_images(generator, images, masks, len(seeds))
     batches = list(sample_in_batches(generator, seeds, requested, truncation, batch_size, given))
     return batches[0] if len(batches) == 1 else torch.cat(batches)
+
+
+def check_truncation(generator: LoadedGenerator, truncation: float | None) -> None:
+    """Raises UsageError if truncation would change nothing: without a latent, or with one of which the length is lost.
+
+    A normalized latent has the same length whatever it is truncated to.
+    """
+    if truncation is None:
+        return
+    if not generator.latent.dim:
+        raise UsageError(f"truncation={truncation:g}: this generator has no latent to truncate, leave it out")
+    if normalizes_latent(generator):
+        raise UsageError(
+            f"truncation={truncation:g}: this generator scales each latent to the same length, leave it out"
+        )
+
+
+def normalizes_latent(generator: LoadedGenerator) -> bool:
+    """Returns whether the network scales each latent to the same length, so that truncation has no use."""
+    return getattr(generator.network, "normalizes_latent", False)
 
 
 def _condition_of_images(

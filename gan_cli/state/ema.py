@@ -10,15 +10,18 @@ from torch import Tensor, nn
 STATISTICS = ("running_mean", "running_var")  # of batch normalization, which are averaged like the weights
 
 
+def early_decay(decay: float, step: int) -> float:
+    """Returns the decay after `step` steps, at most (1 + step) / (10 + step), to forget the random initialization."""
+    return min(decay, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
-def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int | None) -> None:
+def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
     """Updates parameters and batch-norm statistics: ema = decay * ema + (1 - decay) * network. Copies other buffers.
 
-    The decay is at most (1 + step) / (10 + step), so that the average forgets the random initialization early. If step
-    is None, which is for weights that were trained before, the full decay is used from the start. The singular vectors
-    of spectral normalization are copied, since an average of unit vectors is shorter than 1.
+    The singular vectors of spectral normalization are copied, since an average of unit vectors is shorter than 1.
     """
-    weight = 1 - (decay if step is None else min(decay, (1 + step) / (10 + step)))
+    weight = 1 - decay
     if ema not in _known or _known[ema][0]() is not network:
         _known[ema] = ref(network), _find_pairs(ema, network)
     averages, targets, copied = _known[ema][1]

@@ -35,6 +35,18 @@ def scheduled(schedule: Any, start: float, progress: float) -> float:
     return start if left == 1 else schedule.to + (start - schedule.to) * left
 
 
+def scheduled_rate(config: Any, start: float, progress: float) -> float:
+    """Returns the learning rate of a network at the share `progress` of the run; `start` is its first one.
+
+    `schedule.lr.to` is the end of `optimizer.lr`. A rate of the network's own changes by the same factor.
+    """
+    own, usual = config.schedule.lr, config.optimizer.lr
+    if own.to is None:
+        return scheduled(RATE_SCHEDULES[config.training.lr_schedule], start, progress)
+    end = own.to * (start / usual) if usual else own.to
+    return scheduled(RateSchedule(end, own.shape, own.until), start, progress)
+
+
 def scheduled_decay(schedule: Any, start: float, progress: float) -> float:
     """Returns a decay per step, as `scheduled` does, but interpolates its half-life, as R3GAN does (2501.05441).
 

@@ -29,7 +29,7 @@ from gan_cli.state.optimizers import build_optimizer
 ROLES = ("generator", "discriminator")
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # shape and dtype of each tensor
 AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
-OPTIONAL_COUNTERS = ("images_offset", "new_layers", "growth_progress")  # left out of a file where they are 0
+OPTIONAL_COUNTERS = ("images_offset", "new_layers", "growth_progress", "held_progress")  # left out of a file where 0
 
 
 @pydantic_dataclass(kw_only=True, config=SETTINGS)
@@ -49,11 +49,20 @@ class Counters:
     )
     new_layers: Bool = Field(default=False, description="whether layers were new to the weights that it began with")
     growth_progress: Number = Field(default=0.0, ge=0, le=1, description="share of the growth of networks that is done")
+    held_progress: Number = Field(default=0.0, ge=0, le=1, description="progress while the new end is not known yet")
 
     @property
     def progress(self) -> float:
-        """The share of the run's steps that are done, from 0 to 1. It is 0 while a time budget is measured."""
-        return 0.0 if self.total_steps is None else min(self.step / self.total_steps, 1.0)
+        """The share of the run's steps that are done, from 0 to 1.
+
+        While a time budget is measured it is 0 in a new run, and in a resumed one what it was before the resume.
+        """
+        return self.held_progress if self.total_steps is None else min(self.step / self.total_steps, 1.0)
+
+    def set_end(self, total_steps: int | None) -> None:
+        """Sets where the run ends. If that is no longer known, the progress stays what it is until it is known."""
+        held = self.progress if total_steps is None else 0.0
+        self.total_steps, self.held_progress = total_steps, held
 
     def images_seen(self, batch_size: int) -> int:
         """Returns the number of real images that D was trained on, with repetitions."""

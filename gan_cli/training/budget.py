@@ -79,12 +79,12 @@ class Budget:
         counters, left = self._state.counters, self._left()
         planned = counters.total_steps
         if left <= (0 if planned is None else -OVERRUN * self._seconds):
-            counters.total_steps = counters.step
+            counters.set_end(counters.step)
         elif self._is_measured():
             total = counters.step + self._steps_in(left)
             tolerance = max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left)  # in seconds
             if planned is None or abs(total - planned) * self._step_seconds() > tolerance:
-                counters.total_steps = total
+                counters.set_end(total)
         return self._describe_suspension() or self._describe(counters.total_steps)
 
     def _describe_suspension(self) -> str | None:

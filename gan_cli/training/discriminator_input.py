@@ -89,13 +89,16 @@ def pack_samples(samples: Tensor, count: int) -> Tensor:
     return samples if count == 1 else samples.reshape(-1, count * samples.shape[1], *samples.shape[2:])
 
 
-def adapt_augmentation(state: TrainState, real_logits: Tensor, target: float | None, batch_size: int) -> None:
+def adapt_augmentation(
+    state: TrainState, real_logits: Tensor, target: float | None, batch_size: int, boundary: float | None = 0.0
+) -> None:
     """Adapts the probability of augmentation (ADA, arXiv:2006.06676); nothing if `target` is None.
 
     It rises if the mean sign of D's logits for real samples is above `target`, a sign of overfitting; else it falls.
+    The sign is that of the distance from `boundary`, which is the loss's (see `Loss`).
     """
-    if state.augment_probability is not None and target is not None:
-        sign = real_logits.sign().mean()
+    if state.augment_probability is not None and target is not None and boundary is not None:
+        sign = (real_logits - boundary).sign().mean()
         state.augment_probability = next_ada_probability(
             state.augment_probability, sign, target=target, batch=batch_size, interval=1, ramp_images=ADA_RAMP
         )

@@ -217,7 +217,7 @@ def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> Non
         message = budget.update_total_steps()
     else:
         for d_updates in (*([AFTER_STEP] if step_done else []), counters.d_updates):
-            counters.total_steps = run.replayed_total_steps.get((counters.step, d_updates), counters.total_steps)
+            counters.set_end(run.replayed_total_steps.get((counters.step, d_updates), counters.total_steps))
     if counters.total_steps != before:
         d_updates = AFTER_STEP if step_done else counters.d_updates
         run.log.planned_end(counters.step, counters.total_steps, run.state.seconds, d_updates)

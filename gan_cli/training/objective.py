@@ -33,9 +33,9 @@ from gan_cli.objectives.auxiliary import PERCEPTUAL, Auxiliary, GeneratorPass, b
 from gan_cli.objectives.losses import LOSSES, Loss
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs, mean_of_patches
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
-from gan_cli.state.ema import update_ema
+from gan_cli.state.ema import early_decay, update_ema
 from gan_cli.state.half_precision import autocast
-from gan_cli.state.schedules import RATE_SCHEDULES, scheduled, scheduled_decay
+from gan_cli.state.schedules import scheduled, scheduled_decay, scheduled_rate
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.tasks.condition import Condition, labels_of
 from gan_cli.tasks.tasks import task_of
@@ -91,9 +91,7 @@ class Objective:
 
     def learning_rate(self, role: str, counters: Counters) -> float:
         """Returns the learning rate of the `generator` or `discriminator` in its next update."""
-        own = self.config.schedule.lr
-        schedule = RATE_SCHEDULES[self.config.training.lr_schedule] if own.to is None else own
-        return scheduled(schedule, getattr(self.config.optimizer, role).lr, counters.progress)
+        return scheduled_rate(self.config, getattr(self.config.optimizer, role).lr, counters.progress)
 
     def update_rule(self, role: str, counters: Counters) -> dict[str, Any]:
         """Returns the settings of a network's optimizer in its next update."""
@@ -118,8 +116,14 @@ class Objective:
         return scheduled(self.config.schedule.penalty, penalty.weight, counters.progress) * penalty.interval
 
     def ema_decay(self, counters: Counters) -> float:
-        """Returns the decay of the averaged generator."""
-        return scheduled_decay(self.config.schedule.ema_decay, self.config.training.ema_decay, counters.progress)
+        """Returns the decay of the averaged generator after a step. It starts small if the weights of G are random.
+
+        A scheduled one does not: its first value is as small as it was chosen.
+        """
+        decay = scheduled_decay(self.config.schedule.ema_decay, self.config.training.ema_decay, counters.progress)
+        if self.config.schedule.ema_decay.to is not None or not (self.config.init_from is None or counters.new_layers):
+            return decay
+        return early_decay(decay, counters.step)
 
     def clip_gradients(self, network: nn.Module) -> None:
         if self.config.training.clip_grad_norm is not None:
@@ -243,11 +247,9 @@ class Objective:
         return 0.0 if self.classify is None else self.config.conditioning.weight * self.classify(on_fake, condition)
 
     def update_ema(self, state: TrainState) -> None:
-        """Updates G's EMA, if any. Its decay starts small, unless the run started from the weights of another run."""
+        """Updates G's EMA, if any."""
         if state.generator_ema is not None:
-            warm = self.config.init_from is None or state.counters.new_layers
-            step = state.counters.step if warm else None
-            update_ema(state.generator_ema, state.generator, self.ema_decay(state.counters), step)
+            update_ema(state.generator_ema, state.generator, self.ema_decay(state.counters))
 
 
 def build_objective(config: Config, batches: Batches, share: Share | None = None) -> Objective:

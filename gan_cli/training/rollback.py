@@ -23,7 +23,8 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
     """Builds the saved state on this device, with `end` as `total_steps`. A new time budget starts now."""
     state = build_state(config, device)
     load_state_tensors(state, saved.tensors)
-    state.counters = dataclasses.replace(saved.counters, total_steps=end)
+    state.counters = dataclasses.replace(saved.counters)
+    state.counters.set_end(end)
     # the number of images seen is computed from the batch size and must not change with it
     state.counters.images_offset += state.counters.d_updates * (saved.config.batch_size - config.batch_size)
     state.last_penalties = {

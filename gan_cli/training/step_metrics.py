@@ -104,7 +104,10 @@ def step_metrics(run: Run, timer: RunTimer) -> dict[str, float]:
 
 
 def scheduled_values(run: Run) -> dict[str, float]:
-    """Returns the scheduled values of the next update. Learning rates are logged as those of the last update."""
+    """Returns the scheduled values of the next update, and ADA's probability of augmentation.
+
+    Learning rates are logged as those of the last update.
+    """
     objective, counters, active = run.objective, run.state.counters, active_schedules(run.config.schedule)
     values: dict[str, float] = {}
     if "penalty" in active:
@@ -115,7 +118,7 @@ def scheduled_values(run: Run) -> dict[str, float]:
         values |= {f"beta2/{role}": rule["beta2"] for role, rule in rules.items() if "beta2" in rule}
     if "ema_decay" in active:
         values["ema_decay"] = objective.ema_decay(counters)
-    if "augment_probability" in active:
+    if "augment_probability" in active or run.state.augment_probability is not None:
         values["augment_probability"] = float(augment_probability(run.state, run.config))
     if (growth := growth_of(run.state)) is not None:
         values["growth"] = growth

@@ -79,7 +79,8 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     output = DiscriminatorStepOutput(merged["loss"], real_logits, fake_logits, values, learning_rate)
     real_logits, fake_logits = (kept_logits(objective.config.precision, each) for each in (real_logits, fake_logits))
     objective.update_penalty_state(state, real_logits, fake_logits)
-    adapt_augmentation(state, real_logits, objective.config.training.ada_target, objective.batch_size)
+    target, boundary = objective.config.training.ada_target, objective.loss.boundary
+    adapt_augmentation(state, real_logits, target, objective.batch_size, boundary)
     state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
     state.discriminator_output = output
     state.counters.d_updates += 1

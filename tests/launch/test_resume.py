@@ -312,6 +312,26 @@ def test_a_budget_goes_on_being_measured(train: Callable[..., Path], monkeypatch
     assert 0.5 < found.provenance.seconds < 10
 
 
+def test_a_new_budget_holds_scheduled_values_until_its_end_is_known(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moving = ["schedule.lr.to=0.00001", "schedule.lr.until=0.5", "training.instance_noise=0.1"]
+    run = train(*TINY_IMAGES, "steps=4", *moving)
+    for budget in (["budget=40s"], []):  # the second time, the end is still not known
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            stop_after(2, patch)
+            train(f"resume={run}", *budget, "training.log_every=1", code=130)
+        found = last_checkpoint(run).counters
+        assert (found.total_steps, found.held_progress) == (None, 1)
+        assert logged_metrics(run)[-1]["learning_rate/generator"] == pytest.approx(1e-5)
+        stay = "values stay until the new end is known, and then move to it, by schedule.lr, training.instance_noise"
+        assert (stay in capsys.readouterr().out) == bool(budget)
+    train(f"resume={run}", "steps=20")
+    found = last_checkpoint(run).counters
+    assert (found.total_steps, found.held_progress) == (20, 0)
+
+
 def test_a_lazy_penalty_is_in_every_line(train: Callable[..., Path]) -> None:
     overrides = [*without(TINY_IMAGES, "training.log_every"), "training.log_every=2", "regularizer.r1.every=4"]
     run = train(*overrides, "steps=8")

@@ -115,6 +115,8 @@ def test_images_are_resized_to_multiples_of_32() -> None:
     assert input_sides([16, 32], 64) == (64, 128)
     assert input_sides([28, 28], 64) == (64, 64)
     assert input_sides([100, 70], 64) == (96, 64)
+    assert input_sides([32, 32], 80) == (96, 96)
+    assert input_sides([70, 140], 65) == (96, 192)
     images = torch.randn(1, 3, 16, 32)
     assert resized(images, (16, 32)) is images
     assert resized(images, (64, 128)).shape == (1, 3, 64, 128)

@@ -1,4 +1,4 @@
-"""The option truncation moves the styles of a generator that has styles, in samples and in animations."""
+"""The option truncation moves styles, in samples and in animations, and is refused where latents are normalized."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from PIL import Image
 from gan_cli.api import load_generator, sample
 from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import to_uint8
+from gan_cli.demo.page import page_of
+from gan_cli.demo.shown_image import ImageRequest, png_of
+from gan_cli.errors import UsageError
 from gan_cli.models.generate import latents_from_seeds
+from support.commands import error_line
 from support.configs import TINY_IMAGES
 
 
@@ -53,3 +57,23 @@ def test_other_generators_say_nothing_of_styles(
     capsys.readouterr()
     assert run_command("sample", [f"ckpt={run}", "n=2", "truncation=0.5"]) == 0
     assert "styles" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("architecture", ["pggan", "fastgan"])
+def test_normalized_latents_cannot_be_truncated(
+    trained: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str], architecture: str
+) -> None:
+    """The length of a latent, which truncation makes shorter, does not reach these networks."""
+    run = trained(*TINY_IMAGES, f"architecture={architecture}", "steps=1", f"name={architecture}")
+    loaded = load_generator(run)
+    latents = latents_from_seeds(range(2), loaded.latent)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.network(latents), loaded.network(0.1 * latents), atol=1e-4, rtol=1e-4)
+    expected = "truncation=0.5: this generator scales each latent to the same length, leave it out"
+    assert expected in error_line(capsys, "sample", f"ckpt={run}", "truncation=0.5")
+    with pytest.raises(UsageError, match="same length"):
+        sample(loaded, [0], truncation=0.5)
+    with pytest.raises(UsageError, match="same length"):
+        png_of(loaded, None, ImageRequest(truncation=0.5))
+    assert "Truncation" not in page_of(loaded, None)
+    assert error_line(capsys, "sample", f"ckpt={run}", "format=walk", "truncation=0.5").count("same length") == 1

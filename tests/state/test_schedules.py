@@ -23,6 +23,20 @@ def rates(name: str, *steps: int) -> list[float]:
     return [scheduled(RATE_SCHEDULES[name], 1.0, progress(step)) for step in steps]
 
 
+def test_the_progress_is_held_while_the_new_end_is_not_known() -> None:
+    counters = Counters(step=60, d_updates=60, total_steps=80)
+    counters.set_end(None)
+    counters.step = 90
+    assert (counters.progress, counters.held_progress) == (0.75, 0.75)
+    counters.set_end(None)
+    assert counters.progress == 0.75
+    counters.set_end(100)
+    assert (counters.progress, counters.held_progress) == (0.9, 0)
+    counters = Counters(step=3, d_updates=3, total_steps=None)
+    counters.set_end(None)
+    assert counters.progress == 0
+
+
 def test_learning_rates() -> None:
     assert rates("constant", 0, 50, 100) == [1, 1, 1]
     assert rates("linear", 0, 50, 100, 120) == [1, 0.5, 0, 0]

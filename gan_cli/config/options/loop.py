@@ -142,7 +142,7 @@ class TrainingOptions:
         gt=0,
         lt=1,
         description="adapt the probability of augmentation to keep the mean sign of D's real logits here, as 0.6"
-        " (2006.06676); augment_probability unless set",
+        " (2006.06676), by at most 1 in 100,000 images; augment_probability unless set",
     )
     augment_probability: Number = Field(
         1.0, ge=0, le=1, description="probability of each augmentation of a sample, unless ada_target adapts it"
@@ -166,7 +166,8 @@ class TrainingOptions:
     ema_decay: Number = Field(
         ge=0,
         lt=1,
-        description="decay per step of the averaged generator (EMA), which generates the samples; 0: no average",
+        description="decay per step of the averaged generator (EMA), which generates the samples; at most"
+        " (1 + step) / (10 + step), unless schedule.ema_decay.to or init_from is set; 0: no average",
     )
     lr_schedule: Literal["constant", "linear", "cosine", "late_linear"] = Field(
         description="learning rates over the run: constant, linear or cosine to 0, or constant at first and then"

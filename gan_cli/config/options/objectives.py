@@ -28,6 +28,10 @@ LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
 )
 
 
+# Losses that compare the logits of real samples with those of fakes, so that a logit alone says nothing.
+WITHOUT_BOUNDARY = ("wasserstein", "relativistic")
+
+
 def _gradient_penalty(formula: str) -> type:
     """Returns the class of the keys of a penalty on D's gradient. `formula` says what the weight is."""
 

@@ -26,7 +26,11 @@ class Schedule:
 @section
 class LearningRateSchedule(Schedule):
     to: Number | None = Field(
-        None, ge=0, le=10, description="final learning rate of both networks; training.lr_schedule applies unless set"
+        None,
+        ge=0,
+        le=10,
+        description="final optimizer.lr; a network's own rate, as optimizer.discriminator.lr, changes by the same"
+        " factor; training.lr_schedule applies unless set",
     )
 
 
@@ -91,6 +95,8 @@ def _conflicts(config: Any) -> Iterator[tuple[str, str]]:
         schedule = getattr(config.schedule, field.name)
         if schedule.to is None and schedule.until != 1:
             yield f"schedule.{field.name}.until={schedule.until:g}", f"changes nothing without schedule.{field.name}.to"
+        if schedule.to is None and schedule.shape != "cosine":
+            yield f"schedule.{field.name}.shape={schedule.shape}", f"changes nothing without schedule.{field.name}.to"
     training, active = config.training, active_schedules(config.schedule)
     given = {name: f"schedule.{name}.to={getattr(config.schedule, name).to:g}" for name in active}
     if training.augment_probability != 1:

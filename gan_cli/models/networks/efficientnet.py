@@ -169,7 +169,7 @@ def input_sides(sides: tuple[int, int] | list[int], least: int) -> tuple[int, in
 
     Images whose sides are such already keep them.
     """
-    factor = max(1.0, least / min(sides))
+    factor = max(1.0, -(-least // STRIDE) * STRIDE / min(sides))
     height, width = (max(round(side * factor / STRIDE), 1) * STRIDE for side in sides)
     return height, width
 

@@ -83,6 +83,8 @@ class FastGANGenerator(nn.Module):
     each coarser one has twice as many, up to `max_multiplier` times `base_channels`.
     """
 
+    normalizes_latent = True
+
     def __init__(
         self,
         sample_shape: tuple[int, ...],

@@ -44,6 +44,8 @@ class PGGANGenerator(GrowingNetwork):
     as many, up to `max_multiplier` times `base_channels`.
     """
 
+    normalizes_latent = True
+
     def __init__(
         self,
         sample_shape: tuple[int, ...],

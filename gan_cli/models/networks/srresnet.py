@@ -96,7 +96,8 @@ class SRResNetGenerator(nn.Module):
 class SRResNetDiscriminator(Discriminator):
     """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
-    Convolutions of stride 2 halve the sides. Before each but the first there are `blocks` residual blocks. The finest
+    Convolutions of stride 2 halve the sides. Before each but the first there are `blocks` residual blocks. The paper's
+    D has such blocks at the coarsest maps too: 10 in all for images of 128 pixels, where this one has 8. The finest
     maps have `base_channels` channels; each coarser one has twice as many, up to `max_multiplier` times that.
     """
 
