@@ -66,7 +66,10 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
         ),
         "pack": (
             f"training.pack={pack}",
-            config.batch_size % (pack * training.accumulate) == 0 and pack <= 64 and config.task.name not in WITH_IMAGE,
+            config.batch_size % (pack * training.accumulate) == 0
+            and pack <= 64
+            and config.task.name not in WITH_IMAGE
+            and discriminator.name != "projected",  # whose network takes one image
         ),
         "minibatch": (
             "architecture.discriminator.minibatch=stddev",

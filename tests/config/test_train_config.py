@@ -339,6 +339,15 @@ WRONG = [
     ("experiment=ring regularizer=consistency", ["regularizer=consistency", "points"]),
     ("training.augment=[colour]", ["training.augment=[colour]", "color, contrast, cutout"]),
     ("training.ada_target=0.6", ["training.ada_target=0.6", "training.augment"]),
+    (
+        "training.augment=[ada] training.ada_target=0.6 loss=relativistic",
+        ["training.ada_target=0.6", "loss=relativistic", "training.augment_probability"],
+    ),
+    (
+        "training.augment=[ada] training.ada_target=0.6 loss=wasserstein",
+        ["training.ada_target=0.6", "loss=wasserstein", "training.augment_probability"],
+    ),
+    ("training.augment=[hue,saturation]", ["training.augment=[hue,saturation]", "1 channel", "brightness"]),
     ("training.augment_probability=0.5", ["training.augment_probability=0.5", "needs training.augment"]),
     ("schedule.augment_probability.to=0.5", ["schedule.augment_probability.to=0.5", "needs training.augment"]),
     (
@@ -350,6 +359,8 @@ WRONG = [
     ("schedule.beta2.to=0.99 optimizer=sgd", ["schedule.beta2.to=0.99", "optimizer=adam"]),
     ("schedule.ema_decay.to=0.99 training.ema_decay=0", ["schedule.ema_decay.to=0.99", "training.ema_decay=0"]),
     ("schedule.ema_decay.to=1", ["schedule.ema_decay.to=1", "below 1"]),
+    ("schedule.lr.shape=linear", ["schedule.lr.shape=linear", "schedule.lr.to"]),
+    ("schedule.penalty.shape=linear", ["schedule.penalty.shape=linear", "schedule.penalty.to"]),
     ("schedule.lr.until=0", ["schedule.lr.until=0", "above 0"]),
     ("schedule.lr.shape=step", ["schedule.lr.shape=step", "cosine, linear"]),
     ("schedule.gamma.to=1", ["schedule.gamma", "augment_probability, beta2, ema_decay, lr, penalty"]),

@@ -147,7 +147,7 @@ def test_a_tiny_learning_rate_is_not_made_smaller() -> None:
 
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:
-    tried = {name for name, *_ in SHOWN.values()} | {"oscillation"}
+    tried = {name for name, *_ in SHOWN.values()} | {"oscillation", "fully_augmented"}
     assert tried == {rule.name for rule in RULES} == REMEDIES.keys() - {"nonfinite"}
 
 
@@ -155,6 +155,14 @@ def test_fakes_that_jump_about_oscillate_and_one_jump_is_none() -> None:
     lines = lines_of(*[(1, {"health/shift": 0.2 + 0.4 * (index % 2)}) for index in range(12)])
     assert told(lines) == [("oscillation", 500, 500)]
     assert told(lines_of((10, {}), (20, {"health/shift": 0.9}))) == []
+
+
+def test_augmentation_that_cannot_grow_is_told_if_it_adapts() -> None:
+    full = {"schedule/augment_probability": 1.0}
+    lines, adaptive = lines_of((5, {}), (4, full)), ("training.augment=[color]", "training.ada_target=0.6")
+    assert told(lines, *adaptive) == [("fully_augmented", 300, 350)]
+    assert told(lines, "training.augment=[color]") == []
+    assert told(lines_of((5, {}), (4, {"schedule/augment_probability": 0.99})), *adaptive) == []
 
 
 def test_what_shows_in_one_line_is_no_finding() -> None:
@@ -218,6 +226,8 @@ COMMANDS = {
     "vanishing": ("experiment=failure/vanishing_gradient",),
     "its own optimizer": ("optimizer/generator=sgd",),
     "resnet": ("architecture=resnet", "loss=hinge"),
+    **{name: (f"architecture={name}",) for name in ("dcgan", "r3gan", "fastgan", "pggan", "stylegan2", "srresnet")},
+    "projected": ("architecture/discriminator=projected", "loss=hinge", "regularizer=none"),
     "translation": ("task=translation", "task.source=edges"),
     "inpainting with a latent": ("task=inpainting", "auxiliary=[l2]", "architecture.generator.latent_dim=8"),
     "super-resolution by D alone": ("task=super_resolution", "auxiliary=[feature_matching]"),

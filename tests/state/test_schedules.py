@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gan_cli.config.options.schedules import ScheduleOptions, active_schedules
-from gan_cli.state.schedules import RATE_SCHEDULES, RateSchedule, scheduled, scheduled_decay
+from gan_cli.state.schedules import RATE_SCHEDULES, RateSchedule, scheduled, scheduled_decay, scheduled_rate
 from gan_cli.state.train_state import Counters
 from support.configs import TINY_IMAGES, compose
 from support.runs import logged_metrics
@@ -100,3 +100,25 @@ def test_a_log_tells_what_moved(train: Callable[..., Path]) -> None:
     for name, values in expected.items():
         assert (lines[1][f"schedule/{name}"], lines[3][f"schedule/{name}"]) == pytest.approx(values)
     assert lines[3]["schedule/ema_decay"] == 0.9
+
+
+def test_a_rate_of_a_networks_own_falls_by_the_same_factor() -> None:
+    """StyleGAN2's D has 4/5 of G's rate, also at the end."""
+    config = compose(*TINY_IMAGES, "optimizer=adam", "optimizer.lr=0.01", "schedule.lr.to=0.0025")
+    assert [scheduled_rate(config, 0.01, done) for done in (0, 1)] == pytest.approx([0.01, 0.0025])
+    assert [scheduled_rate(config, 0.008, done) for done in (0, 1)] == pytest.approx([0.008, 0.002])
+
+
+def test_a_log_tells_the_probability_that_adapts(train: Callable[..., Path]) -> None:
+    adaptive = ("training.augment=[cutout]", "training.ada_target=0.6")
+    run = train(*TINY_IMAGES, "steps=2", *adaptive, "name=adaptive")
+    assert all(0 <= line["schedule/augment_probability"] <= 1 for line in logged_metrics(run))
+    fixed = train(*TINY_IMAGES, "steps=2", "training.augment=[cutout]", "name=fixed")
+    assert not any("schedule/augment_probability" in line for line in logged_metrics(fixed))
+
+
+def test_a_scheduled_average_is_not_limited_at_the_start(train: Callable[..., Path]) -> None:
+    """Otherwise its decay is at most (1 + step) / (10 + step), which is 3/12 after two steps."""
+    decays = ("training.ema_decay=0.9", "schedule.ema_decay.to=0.99")
+    first = logged_metrics(train(*TINY_IMAGES, "steps=4", *decays))[0]
+    assert first["schedule/ema_decay"] > 0.9

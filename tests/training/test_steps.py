@@ -545,6 +545,19 @@ def test_ada_augments_more_while_d_is_sure() -> None:
     assert state.augment_probability.item() == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("logit", "expected"), [(0.4, 0.5 - 8 / ADA_RAMP), (0.6, 0.5 + 8 / ADA_RAMP)])
+def test_ada_compares_with_the_middle_of_the_targets_of_least_squares(logit: float, expected: float) -> None:
+    """They are 0 and 1, so a D that knows nothing answers 0.5."""
+    config, state, dataset = prepared("training.augment=[color]", "training.ada_target=0.6", "loss=least_squares")
+    assert state.augment_probability is not None
+    state.augment_probability.fill_(0.5)
+    for parameter in state.discriminator.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(state.discriminator.score.bias, logit)
+    update_discriminator(config, state, dataset)
+    assert state.augment_probability.item() == pytest.approx(expected, abs=1e-7)
+
+
 def test_label_smoothing_moves_the_target_for_real_samples_alone() -> None:
     config = compose(*TINY_IMAGES, "training.label_smoothing=0.1")
     real = torch.tensor([2.0], requires_grad=True)
