@@ -8,6 +8,7 @@ from typing import Any
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, check_metrics_of_run, metric_option
 from gan_cli.config.options.conditioning import CLASSIFYING
 from gan_cli.config.options.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
+from gan_cli.config.options.loop import unused_augmentations
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL, FOR_IMAGES, GENERATOR_OPTIONS
 from gan_cli.config.options.networks.pretrained import check_pretrained
 from gan_cli.config.options.objectives import (
@@ -173,7 +174,7 @@ def _validate_training_techniques(config: Config) -> None:
     if points and (training.augment or "consistency" in config.regularizer):
         key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
         raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
-    if training.augment and not points and len(unused_augmentations(config)) == len(training.augment):
+    if not points and training.augment == unused_augmentations(training.augment, config.sample_shape[0]) != ():
         channels = count_noun(config.sample_shape[0], "channel")
         raise UsageError(
             f"training.augment=[{','.join(training.augment)}]: changes nothing on images of {channels}, use brightness,"
@@ -189,14 +190,6 @@ def _validate_training_techniques(config: Config) -> None:
     if training.ada_target is not None and config.loss.name in WITHOUT_BOUNDARY:
         reason = f"loss={config.loss.name} has no logit from which on D takes a sample for real"
         raise wrong_value(config, "training.ada_target", f"{reason}, set training.augment_probability instead")
-
-
-def unused_augmentations(config: Config) -> list[str]:
-    """Returns the names in `training.augment` of what changes no image with so many channels."""
-    channels = config.sample_shape[0]
-    colours = channels - (channels == 4)  # a 4th channel is opacity
-    unused = {"hue": colours != 3, "saturation": colours == 1}
-    return [name for name in config.training.augment if unused.get(name, False)]
 
 
 def _validate_training(config: Config) -> None:

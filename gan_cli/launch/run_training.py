@@ -10,8 +10,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_cli.config import train_config
-from gan_cli.config.compatibility import unused_augmentations
 from gan_cli.config.options.image_sizes import padded_size
+from gan_cli.config.options.loop import unused_augmentations
 from gan_cli.config.options.networks.architectures import CONVOLUTIONAL
 from gan_cli.config.options.networks.pretrained import describe_other_objective
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES, spectral_setting
@@ -136,9 +136,10 @@ def _log_warnings(config: Config, log: RunLog) -> None:
             f"warning: a batch of {batch} is split into groups of {group}, too few for D to compare"
             f" (minibatch=deviations); use a multiple of {MinibatchDeviations.group}"
         )
-    if len(config.sample_shape) > 1 and (unused := unused_augmentations(config)):
-        channels = count_noun(config.sample_shape[0], "channel")
-        log.info(f"training.augment: {' and '.join(unused)} change nothing on images of {channels}")
+    channels = config.sample_shape[0]
+    if len(config.sample_shape) > 1 and (unused := unused_augmentations(config.training.augment, channels)):
+        names = " and ".join(unused)
+        log.info(f"training.augment: {names} change nothing on images of {count_noun(channels, 'channel')}")
     if advice := describe_other_objective(config):
         log.info(advice)
     spectral = spectral_setting(config.architecture.discriminator)

@@ -116,10 +116,7 @@ class Objective:
         return scheduled(self.config.schedule.penalty, penalty.weight, counters.progress) * penalty.interval
 
     def ema_decay(self, counters: Counters) -> float:
-        """Returns the decay of the averaged generator after a step. It starts small if the weights of G are random.
-
-        A scheduled one does not: its first value is as small as it was chosen.
-        """
+        """Returns the decay of the averaged generator. Unless scheduled, it starts small if G began at random."""
         decay = scheduled_decay(self.config.schedule.ema_decay, self.config.training.ema_decay, counters.progress)
         if self.config.schedule.ema_decay.to is not None or not (self.config.init_from is None or counters.new_layers):
             return decay

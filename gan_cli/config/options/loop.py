@@ -1,5 +1,6 @@
 """Declares the keys of the group `device` and of the sections `training`, `evaluation` and `health`."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from pydantic import Field
@@ -224,3 +225,10 @@ class HealthOptions:
         description="on NaN or Inf: stop the run, or roll back to the newest checkpoint and continue with another seed",
     )
     retries: Integer = Field(0, ge=0, le=1000, description="how often a run may roll back")
+
+
+def unused_augmentations(augment: Sequence[str], channels: int) -> tuple[str, ...]:
+    """Returns the names in `augment` of what changes no image with so many channels."""
+    colours = channels - (channels == 4)  # a 4th channel is opacity
+    unused = {"hue": colours != 3, "saturation": colours == 1}
+    return tuple(name for name in augment if unused.get(name, False))
