@@ -128,7 +128,7 @@ def sample(
     of two attributes, and "cat,dog" uses `cat` for the first half of the seeds and `dog` for the second half. If
     `labels` is None, the seeds are divided evenly among all classes. `truncation` is the largest absolute value of a
     latent, in standard deviations if the latents are normal; of a generator with styles, as stylegan2, the factor by
-    which the distance of a style from the mean style is multiplied. None truncates nothing; pggan and fastgan take no other.
+    which the distance of a style from the mean style is multiplied. None truncates nothing, as pggan and fastgan need.
 
     `latents` in place of seeds are latents z `[N, latent.dim]`, or of a generator with a mapping network its styles w
     `[N, layers, D]` or `[N, D]`, as numbers of NumPy or PyTorch. They are used as they are, so without `truncation`.
