@@ -71,7 +71,7 @@ def restless(seen: Seen) -> bool:
 SHORT = {
     "mode_collapse": (1250, "packing"),
     "vanishing_gradient": (200, "non_saturating"),
-    "non_convergence": (200, "r1"),
+    "non_convergence": (400, "r1"),
 }
 SIGNS = {"mode_collapse": collapsed, "vanishing_gradient": vanished, "non_convergence": restless}
 LAB = [option for option in groups()["experiment"] if option.startswith(("failure/", "cure/"))]

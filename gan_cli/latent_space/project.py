@@ -178,7 +178,7 @@ def _write(config: ProjectConfig, generator: LoadedGenerator, task: _Task, found
     pixels = torch.stack([image.pixels for image in task.images])
     for file, most in ((OVERVIEW, MOST_SHOWN), (FILM, MOST_IN_FILM)):
         if len(pixels) > most:
-            print(f"{file}: shows the first {most} of {len(pixels)} images", flush=True)
+            print(f"{file}: shows the first {most} of {count_noun(len(pixels), 'image')}", flush=True)
     rows = [pixels[:MOST_SHOWN], found.nearest[:MOST_SHOWN], found.samples[:MOST_SHOWN]]
     blocks = [part for parts in zip(*(row.split(COLUMNS) for row in rows), strict=True) for part in parts]
     grid.save_png(grid.draw_grid(torch.cat(blocks), [*map(len, blocks)], square=False), folder / OVERVIEW)

@@ -37,7 +37,8 @@ def check_options(config: SampleConfig, generator: LoadedGenerator) -> None:
     """
     check_truncation(generator, config.truncation)
     if config.truncation is not None and isinstance(generator.network, StyleGenerator):
-        print(f"truncation={config.truncation:g}: of styles w, towards their mean", flush=True)
+        way = "towards" if config.truncation <= 1 else "away from"
+        print(f"truncation={config.truncation:g}: of styles w, {way} their mean", flush=True)
     if generator.has_image_input:
         if config.format in ANIMATION_FORMATS:
             raise UsageError(f"format={config.format}: is for generators without input, use grid, images or npz")

@@ -273,7 +273,7 @@ def test_the_average_of_weights_copies_the_mean_style() -> None:
     network, average = generator(), generator()
     network(torch.randn(4, 8))
     network.constant.data.add_(1)
-    update_ema(average, network, 0.9, None)
+    update_ema(average, network, 0.9)
     assert torch.equal(average.mean_style, network.mean_style)
     torch.testing.assert_close(average.constant, network.constant - 0.9)
 

@@ -39,6 +39,8 @@ def test_samples_and_animations_have_styles_nearer_to_the_mean(
     capsys.readouterr()
     assert run_command("sample", [f"ckpt={run}", "n=4", "format=npz", "truncation=0.3", "out=s.npz"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "truncation=0.3: of styles w, towards their mean"
+    assert run_command("sample", [f"ckpt={run}", "truncation=2", "out=far.png"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "truncation=2: of styles w, away from their mean"
     images = np.load("s.npz")["images"]
     assert np.abs(images.transpose(0, 3, 1, 2).astype(int) - to_uint8(expected).numpy()).max() <= 1
     frames = ["format=interpolate", "container=frames", "seeds=0,1", "frames=2", "truncation=0.3", "out=way"]

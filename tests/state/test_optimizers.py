@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.state.ema import update_ema
+from gan_cli.state.ema import early_decay, update_ema
 from gan_cli.state.optimizers import (
     SLOTS,
     build_optimizer,
@@ -84,7 +84,7 @@ def test_average_moves_by_its_decay_and_carries_statistics() -> None:
         network.weight.fill_(3.0)
         network.running_mean.fill_(8.0)
         network.num_batches_tracked.fill_(7)
-    update_ema(average, network, decay=0.75, step=10_000)
+    update_ema(average, network, decay=0.75)
     assert average.weight.item() == pytest.approx(0.75 * 1 + 0.25 * 3)
     assert average.running_mean.item() == pytest.approx(0.25 * 8)
     assert average.num_batches_tracked.item() == 7
@@ -95,7 +95,7 @@ def test_average_forgets_the_random_start_fast() -> None:
     with torch.no_grad():
         network.weight.fill_(1.0)
         average.weight.fill_(0.0)
-    update_ema(average, network, decay=0.999, step=1)
+    update_ema(average, network, early_decay(0.999, 1))
     assert average.weight.item() == pytest.approx(1 - 2 / 11)
 
 
