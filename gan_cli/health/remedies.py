@@ -58,7 +58,7 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
         "loss": ("loss=non_saturating", config.loss.name == "minimax"),
         "distance": (
             f"loss=wasserstein regularizer=gradient_penalty{no_batch_norm}",
-            cross_entropy_of_images and not training.label_smoothing and not training.unroll_steps,
+            cross_entropy_of_images and not (training.label_smoothing or training.unroll_steps or training.ada_target),
         ),
         "penalty": (
             f"regularizer=r1{no_batch_norm}",

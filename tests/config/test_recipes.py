@@ -16,6 +16,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.options.objectives import WITHOUT_BOUNDARY
 from gan_cli.config.recipes import AUTO, NONE, choose_recipe
 from gan_cli.config.search_path import config_folder
 from gan_cli.data.load_dataset import build_dataset
@@ -287,6 +288,17 @@ def test_what_depends_on_augmenting_goes_with_it() -> None:
     sweep = compose_sweep([*few, "training.augment=[],[color]"])
     targets = [combination.data["training"]["ada_target"] for combination in sweep.combinations]
     assert targets == [None, compose(*few).training.ada_target]
+
+
+@pytest.mark.parametrize("loss", WITHOUT_BOUNDARY)
+@pytest.mark.parametrize("side", [32, 64, 128])
+def test_few_images_are_all_augmented_where_the_loss_has_no_boundary(loss: str, side: int) -> None:
+    typed = ["dataset=celeba", "dataset.limit=500", f"image_size={side}", f"loss={loss}"]
+    found = compose(*typed)
+    assert found.recipe_used == f"colour_{side}_{loss}_few"
+    assert (found.training.ada_target, found.training.augment_probability) == (None, 1)
+    assert found.training.augment == ("color", "translation", "cutout")
+    assert compose(*typed, f"recipe=colour_{side}_few").training == found.training
 
 
 def test_the_number_of_images_is_the_most_if_broken_ones_are_left_out(

@@ -16,6 +16,7 @@ from torch import Tensor
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
+from gan_cli.config.compose import groups
 from gan_cli.health.monitor import RULES, HealthMonitor
 from gan_cli.health.remedies import REMEDIES, remedies_for
 from gan_cli.runs.log import read_metrics
@@ -234,6 +235,13 @@ COMMANDS = {
 }
 
 
+TASK_OF = {  # of networks that make an image from an image
+    "edsr": ("task=super_resolution",),
+    "gated_unet": ("task=inpainting",),
+    "pix2pix": ("task=translation", "task.source=edges"),
+}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_something(command: str) -> None:
     given = COMMANDS[command]
@@ -246,6 +254,23 @@ def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_somethi
             kept = without(given, *(override.partition("=")[0] + "=" for override in overrides))
             cured = compose(*kept, *overrides)
             assert train_config.differing_keys(cured, config) or cured.health != config.health, (finding, cure)
+
+
+@pytest.mark.parametrize("architecture", groups()["architecture"])
+def test_each_remedy_goes_with_the_architecture(architecture: str) -> None:
+    given = (f"architecture={architecture}", "batch_size=32", *TASK_OF.get(architecture, ()))
+    for more in ((), ("regularizer=none",)):
+        config = compose(*given, *more)
+        for remedy in {each for finding in REMEDIES for each in remedies_for(finding, config)}:
+            overrides = remedy.split()
+            compose(
+                *without((*given, *more), *(override.partition("=")[0] + "=" for override in overrides)), *overrides
+            )
+
+
+def test_the_wasserstein_loss_is_no_remedy_where_augmentation_adapts() -> None:
+    adaptive = compose("loss=minimax", "training.augment=[color]", "training.ada_target=0.6")
+    assert not any("wasserstein" in remedy for finding in REMEDIES for remedy in remedies_for(finding, adaptive))
 
 
 def test_the_vanishing_gradient_s_first_cure_is_that_of_the_lab() -> None:

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_cli.config.options.objectives import WITHOUT_BOUNDARY
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.freezing import frozen
+from gan_cli.objectives.losses import LOSSES
 from gan_cli.state import optimizers
 from gan_cli.state.train_state import Counters, DiscriminatorStepOutput, GeneratorStepOutput, TrainState, build_state
 from gan_cli.training.alternation import Alternation, next_network
@@ -556,6 +558,10 @@ def test_ada_compares_with_the_middle_of_the_targets_of_least_squares(logit: flo
     torch.nn.init.constant_(state.discriminator.score.bias, logit)
     update_discriminator(config, state, dataset)
     assert state.augment_probability.item() == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_losses_without_a_boundary_are_those_that_the_config_names() -> None:
+    assert {name for name, loss in LOSSES.items() if loss.boundary is None} == {*WITHOUT_BOUNDARY}
 
 
 def test_label_smoothing_moves_the_target_for_real_samples_alone() -> None:
