@@ -1,9 +1,8 @@
 """The command `gan-demo`: serves a page on this computer alone that shows samples while their inputs are changed.
 
 The server is bound to 127.0.0.1, answers only requests to that name that its own page or the user makes, and the page
-loads nothing from elsewhere. A
-library for such pages, gradio, was left out: it needs an older Pillow than the one this project is tested with, and
-brings fonts, analytics and an upload of its own.
+loads nothing from elsewhere. A library for such pages, gradio, was left out: it needs an older Pillow than the one this
+project is tested with, and brings fonts, analytics and an upload of its own.
 """
 
 from __future__ import annotations
